@@ -1,0 +1,200 @@
+"""Log in, refresh, log out: always store, then cookie, then signal.
+
+So nothing is told or handed out that is not durable. A store that does not answer is a 503 here
+as on a guarded route: a login that could not be kept has not happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from flask import request
+
+from . import signals
+from .cookies import clear_later, no_store_later, set_later
+from .errors import Reason, SessionError, StoreUnavailable, TokenError
+from .jws import strict_object
+from .outcome import Accepted, Credential, Rejected
+from .refresh import Reload
+from .refusal import refusal
+from .resolver import AppState, admit, memo_of
+
+#: A refresh request is small; a larger body is not read.
+_MAX_BODY = 16384
+
+
+# --- tokens ---------------------------------------------------------------------------
+
+
+def jwt_login(state: AppState, subject: str, claims: Mapping[str, Any]) -> dict[str, Any]:
+    """A new pair; ``logged_in``."""
+    with _durably(state, "jwt"):
+        pair = state.jam.issue_tokens(subject, **claims)
+    return _handed_out(state, pair, signals.logged_in)
+
+
+def jwt_refresh(state: AppState, reload: Reload | None) -> dict[str, Any]:
+    """The next pair for the refresh token in the body; ``refreshed``."""
+    token = _refresh_token(state)
+    with _durably(state, "jwt", Credential("jwt", "body", token)):
+        pair = state.jam.refresh_tokens(token, reload_claims=reload)
+    return _handed_out(state, pair, signals.refreshed)
+
+
+def _handed_out(state: AppState, pair: dict[str, Any], signal: Any) -> dict[str, Any]:
+    payload = state.jam.verifier.established(pair["access_token"]).fresh()
+    no_store_later()
+    subject = payload["sub"]
+    signals.emit(signal, state.app, scheme="jwt", subject=subject, payload=payload)
+    return pair
+
+
+def jwt_logout(state: AppState) -> None:
+    """End the token of this request, expired or not, and its family; ``logged_out``."""
+    found = state.scheme("jwt").find(request.environ)
+    if not isinstance(found, Credential):
+        return
+    with _durably(state, "jwt", found):
+        subject = state.jam.end_login(found.value)
+    no_store_later()
+    if subject is not None:
+        _left(state, "jwt", subject)
+
+
+def _refresh_token(state: AppState) -> str:
+    """The refresh token of the request: one, in a JSON or form field of that name."""
+    values = _body_values()
+    if values is None or len(values) > 1 or not all(isinstance(v, str) for v in values):
+        _refuse(state, Rejected("jwt", Reason.MALFORMED, "body"))
+    if not values or not values[0]:
+        _refuse(state, Rejected("jwt", Reason.MISSING))
+    return str(values[0])
+
+
+def _body_values() -> list[Any] | None:
+    length = request.content_length or 0
+    if length > _MAX_BODY:
+        return None
+    if not request.is_json:
+        return list(request.form.getlist("refresh_token"))
+    try:
+        body = strict_object(request.get_data())
+    except TokenError:
+        return None
+    return [body["refresh_token"]] if "refresh_token" in body else []
+
+
+# --- sessions -------------------------------------------------------------------------
+
+
+def session_login(
+    state: AppState, session_key: str, data: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """A new session; the one that the request came with, if any, is ended; ``logged_in``."""
+    old = state.scheme("session").find(request.environ)
+    agent = request.user_agent.string or None
+    with _durably(state, "session"):
+        new_id = state.jam.create_session(
+            session_key, data or {}, user_agent=agent, ip=request.remote_addr
+        )
+        if isinstance(old, Credential):
+            # Fixation: whoever planted that id must not share the login (ASVS 7.2.4).
+            state.jam.delete_session(old.value)
+    return _in_session(state, new_id, signals.logged_in)
+
+
+def session_refresh(state: AppState) -> dict[str, Any]:
+    """A new id for the session of the request; ``refreshed``."""
+    found = state.scheme("session").find(request.environ)
+    if isinstance(found, Rejected):
+        _refuse(state, found)
+    with _durably(state, "session", found):
+        new_id = state.jam.rework_session(found.value)
+    return _in_session(state, new_id, signals.refreshed)
+
+
+def _in_session(state: AppState, session_id: str, signal: Any) -> dict[str, Any]:
+    scheme, settings = state.scheme("session"), state.jam.settings
+    life = settings.session.absolute
+    accepted = _accepted(state, session_id)
+    if scheme.cookie_name is not None:
+        set_later(state.app, settings, scheme.cookie_name, session_id, life)
+    no_store_later()
+    admit(memo_of(state), accepted)
+    signals.emit(
+        signal, state.app, scheme="session", subject=accepted.subject, payload=accepted.payload
+    )
+    answer = {"expires_in": int(min(settings.session.idle, life))}
+    # Where a cookie carries it, no script needs to see it (ASVS 3.3.4).
+    return answer if scheme.header_name is None else {"session_id": session_id, **answer}
+
+
+def _accepted(state: AppState, session_id: str) -> Accepted:
+    scheme = state.scheme("session")
+    with _durably(state, "session"):
+        source = "header" if scheme.cookie_name is None else "cookie"
+        return scheme.authenticate(Credential("session", source, session_id))
+
+
+def session_logout(state: AppState) -> None:
+    """End the session of this request and clear its cookie; ``logged_out``."""
+    scheme = state.scheme("session")
+    found = scheme.find(request.environ)
+    subject: str | None = None
+    if isinstance(found, Credential):
+        with _durably(state, "session", found):
+            subject = _ended(state, found.value)
+    if scheme.cookie_name is not None:
+        clear_later(state.app, state.jam.settings, scheme.cookie_name)
+    no_store_later()
+    if subject is not None:
+        _left(state, "session", subject)
+
+
+def _ended(state: AppState, session_id: str) -> str | None:
+    try:
+        subject = state.jam.sessions.lookup(session_id).session_key
+    except SessionError:
+        return None
+    return subject if state.jam.delete_session(session_id) else None
+
+
+# --- both -----------------------------------------------------------------------------
+
+
+def _left(state: AppState, scheme: str, subject: str) -> None:
+    memo = memo_of(state)
+    memo.outcomes.pop(scheme, None)
+    if memo.accepted is not None and memo.accepted.scheme == scheme:
+        admit(memo, None)
+    signals.emit(signals.logged_out, state.app, scheme=scheme, subject=subject)
+
+
+@contextmanager
+def _durably(state: AppState, scheme: str, found: Credential | None = None) -> Iterator[None]:
+    """Turn what the client caused into its refusal; a wrong call of the developer stays one."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        _refuse(state, _rejected(scheme, found, error.reason))
+    except (TokenError, SessionError) as error:
+        if found is None:
+            raise
+        _refuse(state, _rejected(scheme, found, error.reason))
+
+
+def _rejected(scheme: str, found: Credential | None, reason: Reason) -> Rejected:
+    if found is None:
+        return Rejected(scheme, reason)
+    return Rejected(scheme, reason, found.source, found.fingerprint())
+
+
+def _refuse(state: AppState, why: Rejected) -> NoReturn:
+    signals.emit(
+        signals.rejected, state.app, scheme=why.scheme, reason=why.reason, source=why.source,
+        endpoint=request.endpoint, fingerprint=why.fingerprint,
+    )  # fmt: skip
+    cookie_only = why.scheme == "session" and state.scheme("session").header_name is None
+    raise refusal(why.reason, state.jam.settings.realm, cookie_only=cookie_only)

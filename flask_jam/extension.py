@@ -1,0 +1,206 @@
+"""The three extensions: they build and register at start, and do nothing at request time.
+
+No state of an app is on an extension, so one may serve many apps. What belongs to an app is in
+``app.extensions["flask_jam"]``; its Jam is in ``app.extensions["jam"]``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Flask, current_app
+
+from . import actions, signals
+from .errors import ConfigError
+from .guards import check_views
+from .jam import Jam
+from .refresh import Reload
+from .resolver import EXTENSION_KEY, AppState
+from .schemes import JWTScheme, Scheme, SessionScheme, check_sources
+from .settings import load
+
+_log = logging.getLogger(__name__)
+_SIGNALS = {"revoked": signals.revoked, "reuse_detected": signals.reuse_detected}
+
+
+class JamExtension:
+    """Makes a :class:`~flask_jam.Jam` reachable: ``current_app.extensions["jam"]``.
+
+    :param jam: the one to use; built from ``app.config`` and the environment where there is none.
+    :param app: initialised at once if given.
+    """
+
+    def __init__(self, jam: Jam | None = None, app: Flask | None = None) -> None:
+        if jam is not None and not isinstance(jam, Jam):
+            raise ConfigError("the first argument is a Jam, the app is the second: "
+                              f"{type(self).__name__}(jam, app)")  # fmt: skip
+        self._jam = jam
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Register on an app. Twice is harmless.
+
+        :raises RuntimeError: if the app has another Jam already.
+        :raises ConfigError: if a setting is wrong.
+        """
+        self._register(_state_of(app, self._jam))
+
+    def _register(self, state: AppState) -> None:
+        """Add what this extension brings."""
+
+
+class _SchemeExtension(JamExtension):
+    _name: str
+
+    def __init__(
+        self, jam: Jam | None, app: Flask | None, header_name: str | None, cookie_name: str | None
+    ) -> None:
+        check_sources(header_name, cookie_name)
+        self.header_name = header_name
+        self.cookie_name = cookie_name
+        super().__init__(jam, app)
+
+    def _register(self, state: AppState) -> None:
+        owner = state.owners.get(self._name)
+        if owner is None:
+            state.add(self, self._scheme(state.jam))
+        elif owner is not self:
+            raise RuntimeError(f"this app has a {type(self).__name__} already: keep one, "
+                               "with a header_name and a cookie_name")  # fmt: skip
+
+    def _scheme(self, jam: Jam) -> Scheme:
+        raise NotImplementedError
+
+    def _state(self) -> AppState:
+        state = current_app.extensions.get(EXTENSION_KEY)
+        if state is None or state.owners.get(self._name) is not self:
+            raise ConfigError(f"this {type(self).__name__} is not on the current app: "
+                              "write .init_app(app)")  # fmt: skip
+        return state  # type: ignore[no-any-return]
+
+
+class JWTExtension(_SchemeExtension):
+    """Signed tokens: ``Authorization: Bearer <token>``, or a cookie, or both.
+
+    :param header_name: the header to read, or ``None``.
+    :param cookie_name: the cookie to read, or ``None``. A header beats a cookie.
+    :param reload_claims: called with subject and claims at each refresh; gives the new claims, or
+        ``None`` to refuse.
+    :raises ConfigError: if there is neither a header nor a cookie.
+    """
+
+    _name = "jwt"
+
+    def __init__(
+        self,
+        jam: Jam | None = None,
+        app: Flask | None = None,
+        *,
+        header_name: str | None = "Authorization",
+        cookie_name: str | None = None,
+        reload_claims: Reload | None = None,
+    ) -> None:
+        self._reload_claims = reload_claims
+        super().__init__(jam, app, header_name, cookie_name)
+
+    def _scheme(self, jam: Jam) -> Scheme:
+        return JWTScheme(jam, self.header_name, self.cookie_name)
+
+    def login(self, subject: str, **claims: Any) -> dict[str, Any]:
+        """A token pair for who has just proved to be ``subject`` (RFC 6749 5.1).
+
+        :param claims: ``scopes``, ``roles`` and claims of your own.
+        """
+        return actions.jwt_login(self._state(), subject, claims)
+
+    def refresh(self) -> dict[str, Any]:
+        """The next pair for the field ``refresh_token`` of a JSON or form body; or a refusal."""
+        return actions.jwt_refresh(self._state(), self._reload_claims)
+
+    def logout(self) -> None:
+        """End the token of this request and every token of the same login."""
+        actions.jwt_logout(self._state())
+
+
+class SessionExtension(_SchemeExtension):
+    """Server-side sessions: an id in a cookie, or in ``Authorization: Bearer <id>``, or both.
+
+    :param header_name: the header to read, or ``None``.
+    :param cookie_name: the cookie to read, or ``None``. A header beats a cookie.
+    :raises ConfigError: if there is neither a header nor a cookie.
+    """
+
+    _name = "session"
+
+    def __init__(
+        self,
+        jam: Jam | None = None,
+        app: Flask | None = None,
+        *,
+        header_name: str | None = None,
+        cookie_name: str | None = "sessionId",
+    ) -> None:
+        super().__init__(jam, app, header_name, cookie_name)
+
+    def _scheme(self, jam: Jam) -> Scheme:
+        return SessionScheme(jam, self.header_name, self.cookie_name)
+
+    def login(self, session_key: str, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """A new session for who has just proved to be ``session_key``; its cookie is set.
+
+        A session that the request came with is ended. The id is in what is returned only where a
+        header carries it.
+        """
+        return actions.session_login(self._state(), session_key, data)
+
+    def refresh(self) -> dict[str, Any]:
+        """A new id for the session of this request, after a change of privilege; or a refusal."""
+        return actions.session_refresh(self._state())
+
+    def logout(self) -> None:
+        """End the session of this request and clear its cookie."""
+        actions.session_logout(self._state())
+
+
+def _state_of(app: Flask, jam: Jam | None) -> AppState:
+    state: AppState | None = app.extensions.get(EXTENSION_KEY)
+    if state is None:
+        return _new_state(app, jam or Jam(load(None, app.config)))
+    if jam is not None and jam is not state.jam:
+        raise RuntimeError("this app has another Jam already: give all its extensions the same one")
+    return state
+
+
+def _new_state(app: Flask, jam: Jam) -> AppState:
+    state = AppState(app, jam)
+    app.extensions[EXTENSION_KEY] = state
+    app.extensions["jam"] = jam
+    state.start_checks.append(check_views)
+    # The earliest place of a request where a value that is returned cannot answer it.
+    app.url_value_preprocessors[None].insert(0, state.before_request)
+    # Where no request got as far as the hook, g.payload is None all the same.
+    globals_class: Any = type("_Globals", (app.app_ctx_globals_class,), {"payload": None})
+    app.app_ctx_globals_class = globals_class
+    jam.subscribe(_forwarder(app, jam))
+    _warn_of_shared_secret(app, jam)
+    return state
+
+
+def _forwarder(app: Flask, jam: Jam) -> Any:
+    """Send what a Jam reports: from the current app where it has this Jam, else from each."""
+
+    def forward(event: str, what: Mapping[str, Any]) -> None:
+        here = current_app._get_current_object() if current_app else None  # type: ignore[attr-defined]
+        if here is app or here is None or here.extensions.get("jam") is not jam:
+            signals.emit(_SIGNALS[event], app, **what)
+
+    return forward
+
+
+def _warn_of_shared_secret(app: Flask, jam: Jam) -> None:
+    secret, own = app.config.get("SECRET_KEY"), jam.settings.jwt.secret_key
+    if own is not None and secret in (own, own.decode("utf-8", "replace")):
+        _log.warning("jwt.secret_key is also Flask's SECRET_KEY: give each purpose its own key")

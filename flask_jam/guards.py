@@ -1,0 +1,377 @@
+"""Guards: what stands in front of a view, and what it asks of whoever comes.
+
+A guard is a value: made once, hashable by identity, safe to share. ``jwt_required`` and
+``session_required`` are two of them; calling one with conditions gives another; ``|`` gives one
+that is content with either; one above the other asks for both.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Any, NoReturn, ParamSpec, TypeVar, overload
+
+from flask import request
+from flask.views import View
+
+from . import signals
+from .errors import ConfigError, Reason
+from .outcome import Accepted, Credential, Rejected
+from .refusal import refusal
+from .resolver import MARK, PUBLIC, AppState, Memo, admit, current_state, memo_of
+from .settings import name_set
+
+_log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+V = TypeVar("V", bound=View)
+
+Check = Callable[[dict[str, Any]], bool]
+#: On a view that a guard was put around: if such a view is itself routed, the guard is idle.
+_COVERED = "__flask_jam_covered__"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What one scheme has to bring. Empty means: authenticated is enough."""
+
+    scheme: str
+    optional: bool = False
+    scopes: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    max_age: float | None = None
+    check: Check | None = None
+
+    def unmet(self, accepted: Accepted, now: float) -> Reason | None:
+        """The first condition that does not hold, or ``None``."""
+        payload = accepted.payload
+        if self.scopes and not _covers(payload.get("scope"), self.scopes):
+            return Reason.INSUFFICIENT_SCOPE
+        if self.roles and not _has_one(payload.get("roles"), self.roles):
+            return Reason.INSUFFICIENT_ROLE
+        if self.max_age is not None and not _recent(accepted.auth_time, now, self.max_age):
+            return Reason.STALE
+        if self.check is not None and not _passes(self.check, payload):
+            return Reason.DENIED
+        return None
+
+
+def _covers(scope: object, needed: Iterable[str]) -> bool:
+    # RFC 6749 3.3: names separated by one space each. Anything else grants nothing.
+    names = scope.split(" ") if isinstance(scope, str) else []
+    return "" not in names and set(needed).issubset(names)
+
+
+def _has_one(roles: object, wanted: Iterable[str]) -> bool:
+    if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
+        return False
+    return not set(wanted).isdisjoint(roles)
+
+
+def _recent(auth_time: float | None, now: float, max_age: float) -> bool:
+    # A login in the future is no recent login: some clock is wrong, so ask again.
+    return auth_time is not None and -1 <= now - auth_time <= max_age
+
+
+def _passes(check: Check, payload: dict[str, Any]) -> bool:
+    try:
+        return check(payload) is True
+    except Exception as error:
+        name = getattr(check, "__qualname__", type(check).__name__)
+        _log.error("check %s raised %s: access denied", name, type(error).__name__)
+        return False
+
+
+class Guard:
+    """Lets a view run when one of its rules is met.
+
+    Put it directly on the view, below ``@app.route``. It takes functions, ``async`` functions and
+    :class:`flask.views.View` classes.
+    """
+
+    def __init__(self, *rules: Rule) -> None:
+        self.rules = rules
+
+    def __repr__(self) -> str:
+        return " | ".join(_described(rule) for rule in self.rules)
+
+    def __or__(self, other: Guard) -> Guard:
+        if not isinstance(other, Guard):
+            return NotImplemented
+        return Guard(*self.rules, *other.rules)
+
+    @overload
+    def __call__(self, view: type[V], /) -> type[V]: ...
+
+    @overload
+    def __call__(self, view: Callable[P, R], /) -> Callable[P, R]: ...
+
+    @overload
+    def __call__(
+        self,
+        /,
+        *,
+        optional: bool = ...,
+        scopes: Iterable[str] = ...,
+        roles: Iterable[str] = ...,
+        max_age: float | None = ...,
+        check: Check | None = ...,
+    ) -> Guard: ...
+
+    def __call__(self, view: Any = None, /, **conditions: Any) -> Any:
+        """Guard a view; or, with conditions, another guard.
+
+        :param optional: let in who presents nothing; a bad credential is refused all the same.
+        :param scopes: all of these in the claim ``scope``.
+        :param roles: any of these in the claim ``roles``.
+        :param max_age: seconds since the login, at most (RFC 9470).
+        :param check: called with the payload; only ``True`` itself lets in.
+        :raises ConfigError: for an argument of the wrong kind.
+        """
+        if view is None:
+            return self._configured(**conditions)
+        if conditions or not callable(view):
+            raise ConfigError("a guard takes a view, or conditions by name: "
+                              '@jwt_required or @jwt_required(roles={"admin"})')  # fmt: skip
+        if getattr(view, MARK, None) is PUBLIC:
+            raise ConfigError(f"{_name(view)} is public and guarded: remove one of the two")
+        return self._around_class(view) if isinstance(view, type) else self._around(view)
+
+    def _configured(
+        self,
+        optional: bool = False,
+        scopes: Iterable[str] = (),
+        roles: Iterable[str] = (),
+        max_age: float | None = None,
+        check: Check | None = None,
+    ) -> Guard:
+        if len(self.rules) != 1:
+            raise ConfigError("set conditions on each guard before joining them with |")
+        if not isinstance(optional, bool):
+            raise ConfigError("optional: write True or False")
+        return Guard(
+            replace(
+                self.rules[0],
+                optional=optional,
+                scopes=name_set(scopes, "scopes"),
+                roles=name_set(roles, "roles"),
+                max_age=_checked_age(max_age),
+                check=_checked_check(check),
+            )
+        )
+
+    # --- at request time ---
+
+    def enforce(self) -> None:
+        """Let this request pass, or raise the refusal. For use where a decorator cannot go.
+
+        :raises Refusal: an HTTP exception; the signal ``rejected`` was sent before.
+        """
+        state = current_state()
+        memo, environ = memo_of(state), request.environ
+        outcomes = [(rule, state.resolve(rule.scheme, memo, environ)) for rule in self.rules]
+        nobody = True
+        for rule, outcome in outcomes:
+            if isinstance(outcome, Accepted):
+                nobody = False
+            elif outcome.reason is not Reason.MISSING:
+                # A bad credential is never passed over for another scheme.
+                self._refuse(state, rule, outcome)
+        if nobody:
+            self._without_anybody(state, memo)
+        else:
+            self._with_somebody(state, memo, outcomes)
+
+    def _without_anybody(self, state: AppState, memo: Memo) -> None:
+        if not any(rule.optional for rule in self.rules):
+            rule = self.rules[0]
+            self._refuse(state, rule, Rejected(rule.scheme, Reason.MISSING))
+        admit(memo, None)
+
+    def _with_somebody(self, state: AppState, memo: Memo, outcomes: list[Any]) -> None:
+        first: tuple[Rule, Rejected] | None = None
+        now = state.jam.clock()
+        for rule, outcome in outcomes:
+            if not isinstance(outcome, Accepted):
+                continue
+            reason = rule.unmet(outcome, now)
+            if reason is None:
+                return admit(memo, outcome)
+            first = first or (rule, _unmet(memo, outcome, reason))
+        if first is not None:
+            self._refuse(state, *first)
+        return None
+
+    def _refuse(self, state: AppState, rule: Rule, why: Rejected) -> NoReturn:
+        admit(memo_of(state), None)
+        signals.emit(
+            signals.rejected, state.app, scheme=why.scheme, reason=why.reason, source=why.source,
+            endpoint=request.endpoint, fingerprint=why.fingerprint,
+        )  # fmt: skip
+        cookie_only = all(
+            r.scheme == "session" and state.schemes["session"].header_name is None
+            for r in self.rules
+        )
+        raise refusal(
+            why.reason, state.jam.settings.realm, cookie_only=cookie_only, scopes=rule.scopes,
+            max_age=rule.max_age,
+        )  # fmt: skip
+
+    # --- at import time ---
+
+    def _around(self, view: Callable[P, Any]) -> Any:
+        if inspect.iscoroutinefunction(view):
+
+            @wraps(view)
+            async def guarded_async(*args: P.args, **kwargs: P.kwargs) -> Any:
+                self.enforce()
+                return await view(*args, **kwargs)
+
+            return self._marked(guarded_async, view)
+
+        @wraps(view)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
+            self.enforce()
+            return view(*args, **kwargs)
+
+        return self._marked(guarded, view)
+
+    def _marked(self, guarded: Any, view: Any) -> Any:
+        setattr(guarded, MARK, (self, *getattr(view, MARK, ())))
+        guarded.__dict__.pop(_COVERED, None)
+        if hasattr(view, "__dict__") and not inspect.ismethod(view):
+            setattr(view, _COVERED, self)
+        return guarded
+
+    def _around_class(self, cls: Any) -> Any:
+        """Guard what ``as_view`` makes, so that no subclass can lose it by its ``decorators``."""
+        if not issubclass(cls, View):
+            raise ConfigError(f"{cls.__name__} is no flask.views.View: guard a view")
+        make = cls.as_view.__func__
+
+        def as_view(klass: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+            return self(make(klass, name, *args, **kwargs))
+
+        setattr(cls, "as_view", classmethod(as_view))  # noqa: B010 - pyright knows its old type
+        setattr(cls, _COVERED, self)
+        return cls
+
+
+def _unmet(memo: Memo, accepted: Accepted, reason: Reason) -> Rejected:
+    found = memo.credentials.get(accepted.scheme)
+    fingerprint = found.fingerprint() if isinstance(found, Credential) else None
+    return Rejected(accepted.scheme, reason, accepted.source, fingerprint)
+
+
+def _checked_age(max_age: object) -> float | None:
+    if max_age is None:
+        return None
+    is_number = isinstance(max_age, (int, float)) and not isinstance(max_age, bool)
+    if not is_number or not math.isfinite(max_age) or max_age <= 0:  # type: ignore[operator, arg-type]
+        raise ConfigError("max_age: write seconds since the login, such as max_age=300")
+    return max_age  # type: ignore[return-value]
+
+
+def _checked_check(check: Any) -> Check | None:
+    if check is not None and (not callable(check) or inspect.iscoroutinefunction(check)):
+        raise ConfigError("check: write a plain function of the payload that returns True")
+    return check  # type: ignore[no-any-return]
+
+
+def _described(rule: Rule) -> str:
+    name = getattr(rule.check, "__qualname__", repr(rule.check))
+    said = {
+        "optional": rule.optional and "True",
+        "scopes": rule.scopes and "{" + ", ".join(map(repr, rule.scopes)) + "}",
+        "roles": rule.roles and "{" + ", ".join(map(repr, rule.roles)) + "}",
+        "max_age": rule.max_age is not None and f"{rule.max_age:g}",
+        "check": rule.check is not None and name,
+    }
+    inner = ", ".join(f"{key}={value}" for key, value in said.items() if value)
+    return f"{rule.scheme}_required" + (f"({inner})" if inner else "")
+
+
+#: A good token.
+jwt_required = Guard(Rule("jwt"))
+#: A living session.
+session_required = Guard(Rule("session"))
+
+
+@overload
+def public(view: type[V]) -> type[V]: ...
+
+
+@overload
+def public(view: Callable[P, R]) -> Callable[P, R]: ...
+
+
+def public(view: Any) -> Any:
+    """Mark a view as open on purpose; the store is never asked for it.
+
+    :raises ConfigError: if it is guarded as well.
+    """
+    if getattr(view, MARK, PUBLIC) is not PUBLIC or hasattr(view, _COVERED):
+        raise ConfigError(f"{_name(view)} is public and guarded: remove one of the two")
+    if isinstance(view, type):
+        return _public_class(view)
+    setattr(view, MARK, PUBLIC)
+    return view
+
+
+def _public_class(cls: Any) -> Any:
+    make = cls.as_view.__func__
+
+    def as_view(klass: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+        return public(make(klass, name, *args, **kwargs))
+
+    cls.as_view = classmethod(as_view)
+    setattr(cls, MARK, PUBLIC)
+    return cls
+
+
+# --- once, at the first request -------------------------------------------------------
+
+
+def check_views(state: AppState) -> None:
+    """Refuse to serve an app whose guards cannot work.
+
+    :raises ConfigError: for a guard above ``@app.route``, where it protects nothing, and for a
+        guard whose scheme the app has no extension for.
+    """
+    routed = state.app.view_functions.values()
+    inside = {id(inner) for view in routed for inner in _wrapped_by(view)}
+    for view in routed:
+        if _is_idle(view) and id(view) not in inside:
+            raise ConfigError(
+                f"the guard on {_name(view)} ({_place(view)}) stands above the route and protects "
+                "nothing: swap the two lines, so that the route comes first"
+            )
+        marks = getattr(view, MARK, ())
+        for guard in marks if isinstance(marks, tuple) else ():
+            for rule in guard.rules:
+                state.scheme(rule.scheme)
+
+
+def _is_idle(view: Any) -> bool:
+    cls = getattr(view, "view_class", None)
+    lost = cls is not None and hasattr(cls, _COVERED) and not hasattr(view, MARK)
+    return lost or _COVERED in getattr(view, "__dict__", {})
+
+
+def _wrapped_by(view: Any) -> Iterable[Any]:
+    while (view := getattr(view, "__wrapped__", None)) is not None:
+        yield view
+
+
+def _name(view: Any) -> str:
+    return getattr(view, "__qualname__", type(view).__name__)
+
+
+def _place(view: Any) -> str:
+    code = getattr(inspect.unwrap(view), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else "unknown place"

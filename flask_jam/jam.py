@@ -1,0 +1,215 @@
+"""``Jam``: settings, keys and a store, put together. It knows no Flask."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from .errors import TokenError
+from .keys import KeyRing
+from .refresh import Families, Reload, ReuseError
+from .sessions import SessionInfo, Sessions
+from .settings import Settings, Source, load
+from .stores import Store
+from .stores.memory import MemoryStore
+from .tokens import Stamps, Tokens, Verifier
+
+_log = logging.getLogger(__name__)
+
+#: Called with the name of an event and what belongs to it, after the event is durable.
+Observer = Callable[[str, Mapping[str, Any]], None]
+
+
+class Jam:
+    """Tokens, refresh families and sessions of one application; usable without Flask.
+
+    :param config: a mapping ``{"jwt": {...}, "session": {...}}``; a path to ``.toml``, ``.json``
+        or ``.yaml``; or ``None``: the environment (``JAM_...``) over ``./pyproject.toml``.
+    :param store: where state is kept; in this process's memory where nothing is said.
+    :param clock: seconds since the epoch.
+    :raises ConfigError: with a sentence that says what to write instead.
+    """
+
+    def __init__(
+        self,
+        config: Source | Settings = None,
+        *,
+        store: Store | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = config if isinstance(config, Settings) else load(config)
+        self.clock = clock
+        self.store: Store = MemoryStore() if store is None else store
+        keyring, stamps = KeyRing.from_settings(self.settings.jwt), Stamps(clock)
+        self.verifier = Verifier(keyring, self.settings.jwt, self.store, clock)
+        self._stamps = stamps
+        self._tokens = Tokens(keyring, self.settings.jwt, self.store, stamps, self.verifier)
+        self._families = Families(
+            self._tokens, self.store, self.settings.jwt, stamps, keyring.derive("refresh token")
+        )
+        self.sessions = Sessions(self.store, self.settings.session, stamps)
+        self._observers: list[Observer] = []
+
+    # --- tokens ---
+
+    def make_payload(self, /, exp: float | None = None, **data: Any) -> dict[str, Any]:
+        """``data`` with ``jti``, ``iat``, ``exp``, and ``iss`` and ``aud`` where configured.
+
+        :param exp: life in seconds from now; ``jwt.expire`` where nothing is said.
+        """
+        return self._tokens.payload(exp, data)
+
+    def gen_jwt_token(self, payload: Mapping[str, Any]) -> str:
+        """The signed token of a payload; missing ``jti``, ``iat``, ``exp`` are filled in.
+
+        :raises TokenError: for a payload that verification would refuse.
+        """
+        return self._tokens.mint(payload)
+
+    def verify_jwt_token(self, token: str) -> dict[str, Any]:
+        """The claims of a good token, as a new ``dict``.
+
+        :raises TokenError: with ``reason``.
+        :raises StoreUnavailable: if revocation could not be asked.
+        """
+        return self.verifier.verify(token).fresh()
+
+    def issue_tokens(
+        self, subject: str, *, scopes: Iterable[str] = (), roles: Iterable[str] = (), **claims: Any
+    ) -> dict[str, Any]:
+        """An access token and the first refresh token of a new family (RFC 6749 5.1).
+
+        :raises TokenError: for a subject or a claim that verification would refuse.
+        """
+        return self._families.start(subject, scopes, roles, claims)
+
+    def refresh_tokens(
+        self, refresh_token: str, *, reload_claims: Reload | None = None
+    ) -> dict[str, Any]:
+        """The next pair of a family; each refresh token is good once.
+
+        :param reload_claims: called with subject and claims: the new claims, or ``None`` to refuse.
+        :raises TokenError: ``reused`` for one that was rotated: then the family is dead.
+        """
+        try:
+            return self._families.turn(refresh_token, reload_claims)
+        except ReuseError as reuse:
+            self._tell("revoked", kind="family", subject=reuse.subject)
+            self._tell("reuse_detected", subject=reuse.subject, family=reuse.family_id)
+            raise
+
+    def revoke_token(self, token_or_claims: str | Mapping[str, Any]) -> bool:
+        """Revoke one token, given as text or as its claims; a refresh token ends its family.
+
+        :returns: whether there was something to revoke. What is no token of ours is no error
+            (RFC 7009 2.2).
+        """
+        family_id = self._family_of(token_or_claims)
+        if family_id is not None:
+            return self._end_family(family_id)
+        facts = self._tokens.revoke(token_or_claims)
+        if facts is not None:
+            self._tell("revoked", kind="token", subject=facts.sub)
+        return facts is not None
+
+    def _family_of(self, token_or_claims: str | Mapping[str, Any]) -> str | None:
+        try:
+            return self._families.parsed(token_or_claims)[0]
+        except TokenError:
+            return None
+
+    def _end_family(self, family_id: str) -> bool:
+        family = self.store.read_family(family_id, self.clock())
+        ended = self._families.end(family_id)
+        if ended:
+            self._tell("revoked", kind="family", subject=family.subject if family else None)
+        return ended
+
+    def end_login(self, token: str) -> str | None:
+        """Log out: an access token, expired or not, and the whole family that it belongs to.
+
+        :returns: the subject; ``None`` for what is no token of ours.
+        """
+        facts = self._tokens.of_ours(token)
+        if facts is None:
+            return None
+        if self.settings.jwt.list != "off":
+            self.revoke_token(token)
+        if facts.family is not None:
+            self._end_family(facts.family)
+        return facts.sub or ""
+
+    def revoke_subject(self, subject: str) -> None:
+        """Everything of a subject that exists now: tokens, refresh families, sessions."""
+        jwt = self.settings.jwt
+        longest = max(jwt.longest + jwt.leeway, jwt.refresh_absolute)
+        self._tokens.revoke_before(subject, self.clock() + longest)
+        self.sessions.clear(subject)
+        self._tell("revoked", kind="subject", subject=subject)
+
+    # --- sessions ---
+
+    def create_session(
+        self,
+        session_key: str,
+        data: Mapping[str, Any],
+        *,
+        user_agent: str | None = None,
+        ip: str | None = None,
+    ) -> str:
+        """A new session of ``session_key``; its id.
+
+        :raises SessionError: for data that is not plain JSON, or too large.
+        """
+        return self.sessions.create(session_key, data, user_agent, ip)
+
+    def get_session(self, session_id: str) -> dict[str, Any] | None:
+        """A copy of the data; ``None`` for an id that is unknown, expired or malformed."""
+        return self.sessions.get(session_id)
+
+    def update_session(self, session_id: str, data: Mapping[str, Any]) -> None:
+        """Merge top-level keys in one step.
+
+        :raises SessionError: if it is gone; it is never revived.
+        """
+        self.sessions.update(session_id, data)
+
+    def rework_session(self, session_id: str) -> str:
+        """A new id for the same data; the old one is dead in the same step.
+
+        :raises SessionError: if it is gone.
+        """
+        return self.sessions.rework(session_id)
+
+    def delete_session(self, session_id: str) -> int:
+        """End a session; how many there were: 1 or 0."""
+        owner = self.sessions.delete(session_id)
+        if owner is not None:
+            self._tell("revoked", kind="session", subject=owner)
+        return int(owner is not None)
+
+    def clear_sessions(self, session_key: str) -> int:
+        """End every session of ``session_key``; how many there were."""
+        count = self.sessions.clear(session_key)
+        if count:
+            self._tell("revoked", kind="session", subject=session_key)
+        return count
+
+    def list_sessions(self, session_key: str) -> list[SessionInfo]:
+        """The living sessions of ``session_key``, the oldest first."""
+        return self.sessions.listed(session_key)
+
+    # --- events ---
+
+    def subscribe(self, observer: Observer) -> None:
+        """Have ``revoked`` and ``reuse_detected`` reported, after they are durable."""
+        self._observers.append(observer)
+
+    def _tell(self, event: str, **what: Any) -> None:
+        for observer in self._observers:
+            try:
+                observer(event, what)
+            except Exception as error:
+                _log.error("an observer of %s raised %s", event, type(error).__name__)

@@ -1,0 +1,151 @@
+"""The gate and the signature: from a text that a client sent to a header and a payload.
+
+Nothing looks at a token before the gate: it is cheap, it is strict where PyJWT is lenient (RFC
+8725 2.6, 3.7, 3.14), and everything behind it may rely on what it let through. This is also the
+one home of base64url and of JSON that came from outside.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+from typing import Any, NoReturn
+
+import jwt as pyjwt
+
+from .errors import Reason, TokenError
+from .keys import Key, KeyRing
+
+MAX_HEADER_BYTES = 2048
+MAX_DEPTH = 16
+
+_THREE_SEGMENTS = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
+# Extensions of which we understand none (RFC 7515 4.1.11, RFC 7797), and members of JWE.
+_REFUSED_MEMBERS = frozenset({"crit", "b64", "zip", "enc", "epk", "p2c", "p2s", "cty"})
+
+
+def verify_jws(
+    token: str, keyring: KeyRing, *, max_bytes: int = 8192
+) -> tuple[dict[str, Any], bytes]:
+    """The header and payload of a token whose signature holds. No claim is looked at.
+
+    :param max_bytes: a longer token is refused unread.
+    :raises TokenError: ``too_large`` or ``invalid``.
+    """
+    if not isinstance(token, str):
+        raise TokenError(Reason.INVALID)
+    if len(token) > max_bytes:
+        raise TokenError(Reason.TOO_LARGE)
+    match = _THREE_SEGMENTS.fullmatch(token)
+    if match is None:
+        raise TokenError(Reason.INVALID)
+    header = _header(match[1])
+    key = keyring.find(header)
+    # The algorithm is the key's; the header may only agree (RFC 8725 3.1).
+    if key is None or header.get("alg") != key.alg:
+        raise TokenError(Reason.INVALID)
+    payload, signature = _decode(match[2]), _decode(match[3])
+    if not key.verify(token[: match.end(2)].encode("ascii"), signature):
+        raise TokenError(Reason.INVALID)
+    return header, payload
+
+
+def sign_jws(payload: bytes, key: Key) -> str:
+    """A compact JWS with ``alg``, ``typ`` and ``kid``."""
+    headers = {"typ": "JWT", "kid": key.kid}
+    return pyjwt.PyJWS().encode(payload, key.private, algorithm=key.alg, headers=headers)
+
+
+def _header(segment: str) -> dict[str, Any]:
+    raw = _decode(segment)
+    if len(raw) > MAX_HEADER_BYTES:
+        raise TokenError(Reason.TOO_LARGE)
+    header = strict_object(raw)
+    if not _REFUSED_MEMBERS.isdisjoint(header):
+        raise TokenError(Reason.INVALID)
+    return header
+
+
+def _decode(segment: str) -> bytes:
+    """Canonical base64url (RFC 4648 3.5): one spelling for one value."""
+    try:
+        raw = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+    except ValueError:
+        raise TokenError(Reason.INVALID) from None
+    if base64.urlsafe_b64encode(raw).rstrip(b"=") != segment.encode("ascii"):
+        raise TokenError(Reason.INVALID)
+    return raw
+
+
+def strict_object(raw: bytes) -> dict[str, Any]:
+    """The JSON object in strict UTF-8, without what two parsers could read in two ways.
+
+    Refused: other encodings and a byte order mark (RFC 8725 3.7), duplicate members (RFC 8259 4),
+    NaN and infinities, lone surrogates, nesting deeper than 16, anything but an object.
+
+    :raises TokenError: ``invalid``.
+    """
+    try:
+        value = _parse(raw.decode("utf-8"))
+    except (ValueError, RecursionError):
+        raise TokenError(Reason.INVALID) from None
+    if not isinstance(value, dict):
+        raise TokenError(Reason.INVALID)
+    return value
+
+
+def _parse(text: str) -> Any:
+    value = _decoder.decode(text)
+    if text.count("{") + text.count("[") > MAX_DEPTH and _too_deep(value):
+        raise ValueError
+    if "\\u" in text:
+        # An escape may have made a lone surrogate, which no response could ever carry.
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError
+    return members
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def _refuse(_constant: str) -> NoReturn:
+    raise ValueError
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_refuse)
+
+
+def _too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner.extend(item.values())
+            elif isinstance(item, list):
+                inner.extend(item)
+        level = inner
+    return any(isinstance(item, (dict, list)) for item in level)
+
+
+def strict_dumps(value: Any) -> bytes:
+    """JSON that :func:`strict_object` reads back as it was.
+
+    :raises TypeError: for a value that JSON has no form for, named by its type.
+    :raises ValueError: for NaN, an infinity, a cycle or a lone surrogate.
+    """
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
+        "utf-8"
+    )

@@ -1,0 +1,55 @@
+"""The values that travel through a request: a credential, and what became of it.
+
+They are tuples, so nothing can be changed on the way, and their ``repr`` holds no secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, NamedTuple
+
+from .errors import Reason as Reason
+
+
+class Credential(NamedTuple):
+    """What a client presented: ``scheme`` ``jwt`` or ``session``, ``source`` ``header`` or
+    ``cookie``."""
+
+    scheme: str
+    source: str
+    value: str
+
+    def __repr__(self) -> str:
+        return f"Credential(scheme={self.scheme!r}, source={self.source!r}, value=•••)"
+
+    def fingerprint(self) -> str:
+        """The first 8 hex digits of its SHA-256: enough to correlate, useless to present."""
+        return hashlib.sha256(self.value.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+
+
+class Accepted(NamedTuple):
+    """Who is authenticated, how, and with which payload."""
+
+    scheme: str
+    source: str
+    #: The ``sub`` claim, or whose session it is; ``None`` for a token without ``sub``.
+    subject: str | None
+    #: Claims or session data: a copy of the request's own.
+    payload: dict[str, Any]
+    #: When the person proved who they are, in seconds since the epoch, where that is known.
+    auth_time: float | None
+
+    def __repr__(self) -> str:
+        return f"Accepted(scheme={self.scheme!r}, source={self.source!r}, …)"
+
+
+class Rejected(NamedTuple):
+    """Why there is nobody; ``Reason.MISSING`` when nothing was presented."""
+
+    scheme: str
+    reason: Reason
+    source: str | None = None
+    fingerprint: str | None = None
+
+
+Outcome = Accepted | Rejected

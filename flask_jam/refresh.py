@@ -1,0 +1,175 @@
+"""Refresh families: one login, a chain of refresh tokens, and the alarm when an old one returns.
+
+A refresh token is ``family.generation.mac``. The MAC keeps guesses away from the store, and the
+store keeps the generation, so it holds nothing that anyone could present. Each token is good
+once (RFC 9700 4.14.2); the one just before gets the same successor for a short grace, which is
+what two tabs or a lost reply need.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from .errors import ConfigError, Reason, TokenError
+from .settings import JWTSettings, name_set
+from .stores import Family, Store, Turned
+from .tokens import Stamps, Tokens, check_name
+
+#: Called with the subject and its claims at each refresh: the new claims, or ``None`` to refuse.
+Reload = Callable[[str, dict[str, Any]], Mapping[str, Any] | None]
+
+_SHAPE = re.compile(r"([A-Za-z0-9_-]{43})\.([1-9][0-9]{0,8})\.[A-Za-z0-9_-]{43}")
+#: What a pair says by itself; callers say the rest.
+_RESERVED = frozenset(
+    {"sub", "jti", "iat", "exp", "nbf", "iss", "aud", "fam", "auth_time", "scope"}
+)
+_REFUSED = {Turned.REUSED: Reason.REUSED, Turned.REVOKED: Reason.REVOKED,
+            Turned.GONE: Reason.EXPIRED}  # fmt: skip
+
+
+class Families:
+    """Starts, turns and ends refresh families."""
+
+    def __init__(
+        self, tokens: Tokens, store: Store, settings: JWTSettings, stamps: Stamps,
+        mac_keys: tuple[bytes, ...],
+    ) -> None:  # fmt: skip
+        self._tokens = tokens
+        self._store = store
+        self._settings = settings
+        self._stamps = stamps
+        self._mac_keys = mac_keys
+
+    def start(
+        self, subject: str, scopes: Iterable[str], roles: Iterable[str], claims: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The first pair of a new family.
+
+        :raises TokenError: if the subject or a claim could not be verified later.
+        """
+        said = claims_said(scopes, roles, claims)
+        now = self._stamps.mint()
+        family_id = secrets.token_urlsafe(32)
+        family = Family(
+            subject=check_name(subject, "the subject"),
+            claims={"auth_time": now, **said},
+            started_at=now,
+            ends_at=now + self._settings.refresh_absolute,
+            turned_at=now,
+            idle_until=now + self._settings.refresh_idle,
+        )
+        pair = self._pair(family_id, family)
+        self._store.start_family(family_id, family)
+        return pair
+
+    def turn(self, refresh_token: object, reload: Reload | None = None) -> dict[str, Any]:
+        """The next pair.
+
+        :raises TokenError: with the reason; ``reused`` after which the family is dead.
+        """
+        family_id, generation = self.parsed(refresh_token)
+        now = self._stamps.clock()
+        claims = self._reloaded(family_id, now, reload)
+        turned, family = self._store.turn_family(
+            family_id, generation, now=now, grace=self._settings.refresh_grace,
+            idle=self._settings.refresh_idle, claims=claims, mark_until=self._mark_until(now),
+        )  # fmt: skip
+        if turned in _REFUSED or family is None:
+            raise ReuseError(family_id, family) if turned is Turned.REUSED else _refusal(turned)
+        return self._pair(family_id, family)
+
+    def _reloaded(
+        self, family_id: str, now: float, reload: Reload | None
+    ) -> Mapping[str, Any] | None:
+        # Asked before the turn: if the question fails, the client's token is still the current one.
+        family = self._store.read_family(family_id, now) if reload is not None else None
+        if family is None or reload is None:
+            return None
+        old = {name: value for name, value in family.claims.items() if name != "auth_time"}
+        new = reload(family.subject, old)
+        if new is None:
+            raise TokenError(Reason.REVOKED, "the subject may not refresh")
+        return {"auth_time": family.claims["auth_time"], **_own(new, _RESERVED - {"scope"})}
+
+    def end(self, family_id: str) -> bool:
+        """End a family and every access token of it; whether it was alive."""
+        now = self._stamps.clock()
+        return self._store.end_family(family_id, now, self._mark_until(now))
+
+    def parsed(self, refresh_token: object) -> tuple[str, int]:
+        """Family and generation of a token that we made; nothing else reaches the store.
+
+        :raises TokenError: ``invalid``.
+        """
+        match = _SHAPE.fullmatch(refresh_token) if isinstance(refresh_token, str) else None
+        if match is None:
+            raise TokenError(Reason.INVALID)
+        presented = match[0].encode("ascii")
+        made = [_token(key, match[1], int(match[2])) for key in self._mac_keys]
+        if not any(hmac.compare_digest(presented, token.encode("ascii")) for token in made):
+            raise TokenError(Reason.INVALID)
+        return match[1], int(match[2])
+
+    def _pair(self, family_id: str, family: Family) -> dict[str, Any]:
+        if not self._mac_keys:
+            raise ConfigError("this service only verifies: to issue tokens, set jwt.private_key")
+        said = {"sub": family.subject, "fam": family_id, **family.claims}
+        return {
+            "access_token": self._tokens.mint(said),
+            "token_type": "Bearer",
+            "expires_in": int(self._settings.expire),
+            "refresh_token": _token(self._mac_keys[0], family_id, family.generation),
+            "scope": family.claims.get("scope", ""),
+        }
+
+    def _mark_until(self, now: float) -> float:
+        return now + self._settings.longest + self._settings.leeway
+
+
+class ReuseError(TokenError):
+    """A rotated refresh token came back: somebody else has a copy (RFC 9700 4.14.2)."""
+
+    def __init__(self, family_id: str, family: Family | None) -> None:
+        super().__init__(Reason.REUSED)
+        self.family_id = family_id
+        self.subject = family.subject if family else ""
+
+
+def claims_said(
+    scopes: Iterable[str], roles: Iterable[str], claims: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The claims of a login. Reserved ones are refused: they would say what we say.
+
+    :raises TokenError: for a reserved claim.
+    :raises ConfigError: for scopes or roles that are no set of names.
+    """
+    said = dict(_own(claims, _RESERVED))
+    named = name_set(scopes, "scopes"), name_set(roles, "roles")
+    if named[0]:
+        said["scope"] = " ".join(named[0])
+    if named[1]:
+        said["roles"] = list(named[1])
+    return said
+
+
+def _own(claims: Mapping[str, Any], reserved: frozenset[str]) -> Mapping[str, Any]:
+    for name in claims:
+        if name in reserved:
+            raise TokenError(Reason.INVALID, f"the claim {name} is written by flask_jam itself")
+    return claims
+
+
+def _refusal(turned: Turned) -> TokenError:
+    return TokenError(_REFUSED.get(turned, Reason.EXPIRED), "the refresh token is not valid")
+
+
+def _token(key: bytes, family_id: str, generation: int) -> str:
+    said = f"{family_id}.{generation}"
+    mac = hmac.new(key, said.encode("ascii"), hashlib.sha256).digest()
+    return f"{said}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}"

@@ -1,0 +1,160 @@
+"""From a reason to an answer: status, challenge, body. One table (see :data:`_ANSWERS`).
+
+Refusals are werkzeug's HTTP exceptions, so an app's own ``errorhandler`` decides what they look
+like; this file says what they look like otherwise. Texts are fixed: nothing of a credential, a
+claim or an error ever gets into one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from flask import request
+from werkzeug.exceptions import (
+    BadRequest,
+    Forbidden,
+    HTTPException,
+    ServiceUnavailable,
+    Unauthorized,
+)
+
+from .errors import Reason
+
+RETRY_AFTER = 1
+PROBLEM = "application/problem+json"
+
+
+class Answer(NamedTuple):
+    """The public face of a reason."""
+
+    error: str
+    detail: str
+    exception: type[Refusal]
+
+
+class Refusal(HTTPException):
+    """A guard said no. ``reason`` is for the app's handlers and logs, not for the client."""
+
+    reason: Reason
+    error: str
+    challenge: str | None = None
+
+    def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
+        """The headers of the answer, the challenge included."""
+        headers = [("Content-Type", "text/html; charset=utf-8" if _wants_html() else PROBLEM)]
+        if self.challenge is not None:
+            headers.append(("WWW-Authenticate", self.challenge))
+        if self.code == ServiceUnavailable.code:
+            headers.append(("Retry-After", str(RETRY_AFTER)))
+        return headers
+
+    def get_body(self, *args: Any, **kwargs: Any) -> str:
+        """Problem details (RFC 9457), or a page for who prefers one."""
+        if _wants_html():
+            return super().get_body(*args, **kwargs)
+        problem = {"type": "about:blank", "title": self.name, "status": self.code,
+                   "detail": self.description, "error": self.error}  # fmt: skip
+        return json.dumps(problem)
+
+
+class Malformed(Refusal, BadRequest):
+    """400: the request itself is wrong."""
+
+
+class Unauthenticated(Refusal, Unauthorized):
+    """401: nobody is known."""
+
+
+class Denied(Refusal, Forbidden):
+    """403: somebody is known, and may not."""
+
+
+class Unavailable(Refusal, ServiceUnavailable):
+    """503: the store did not answer, so nothing is known."""
+
+
+# One text for every way in which a token can be wrong: a stranger learns nothing from it (RFC
+# 8725 3.3 apart, an oracle). "Expired" is only ever said after the signature held.
+_INVALID = Answer("invalid_token", "The credential is not valid.", Unauthenticated)
+_EXPIRED = Answer("invalid_token", "The credential has expired.", Unauthenticated)
+
+_ANSWERS: dict[Reason, Answer] = {
+    Reason.MISSING: Answer("missing_credential", "Authentication is required.", Unauthenticated),
+    Reason.MALFORMED: Answer(
+        "invalid_request", "The request carries its credential in a wrong form.", Malformed
+    ),
+    Reason.TOO_LARGE: _INVALID,
+    Reason.INVALID: _INVALID,
+    Reason.EXPIRED: _EXPIRED,
+    Reason.NOT_YET_VALID: _INVALID,
+    Reason.WRONG_ISSUER: _INVALID,
+    Reason.WRONG_AUDIENCE: _INVALID,
+    Reason.WRONG_TYPE: _INVALID,
+    Reason.REVOKED: _INVALID,
+    Reason.REUSED: _INVALID,
+    Reason.UNKNOWN_SESSION: _INVALID,
+    Reason.SESSION_EXPIRED: _EXPIRED,
+    Reason.STALE: Answer(
+        "insufficient_user_authentication", "A more recent login is required.", Unauthenticated
+    ),
+    Reason.CSRF: Answer("csrf", "The request comes from another site.", Denied),
+    Reason.INSUFFICIENT_SCOPE: Answer(
+        "insufficient_scope", "The credential does not cover this request.", Denied
+    ),
+    Reason.INSUFFICIENT_ROLE: Answer("access_denied", "Access is denied.", Denied),
+    Reason.DENIED: Answer("access_denied", "Access is denied.", Denied),
+    Reason.UNAVAILABLE: Answer(
+        "temporarily_unavailable", "Authentication is not possible at the moment.", Unavailable
+    ),
+}
+
+
+def refusal(
+    reason: Reason,
+    realm: str,
+    *,
+    cookie_only: bool = False,
+    scopes: Iterable[str] = (),
+    max_age: float | None = None,
+) -> Refusal:
+    """The exception to raise for a reason.
+
+    :param cookie_only: whether the guard takes a session cookie and nothing else.
+    :param scopes: all that the guard needs, told where one is missing (RFC 6750 3.1).
+    :param max_age: seconds since the login that the guard allows (RFC 9470 3).
+    """
+    answer = _ANSWERS[reason]
+    exception = answer.exception(answer.detail)
+    exception.reason, exception.error = reason, answer.error
+    if cookie_only and exception.code == Unauthorized.code:
+        exception.challenge = f'Cookie realm="{realm}"'
+    elif answer.error in _CHALLENGED:
+        exception.challenge = _bearer(realm, answer, scopes, max_age)
+    return exception
+
+
+_CHALLENGED = frozenset({"missing_credential", "invalid_request", "invalid_token",
+                         "insufficient_user_authentication", "insufficient_scope"})  # fmt: skip
+
+
+def _bearer(realm: str, answer: Answer, scopes: Iterable[str], max_age: float | None) -> str:
+    """The challenge (RFC 6750 3): no ``error`` where nothing was presented."""
+    parts = [f'Bearer realm="{realm}"']
+    if answer.error != "missing_credential":
+        parts.append(f'error="{answer.error}"')
+    if answer.error == "invalid_token":
+        parts.append(f'error_description="{answer.detail}"')
+    if answer.error == "insufficient_scope":
+        parts.append(f'scope="{" ".join(scopes)}"')
+    if answer.error == "insufficient_user_authentication":
+        parts.append(f'max_age="{int(max_age or 0)}"')
+    return ", ".join(parts)
+
+
+def _wants_html() -> bool:
+    accept = request.accept_mimetypes if request else None
+    if not accept:
+        return False
+    return accept["text/html"] > max(accept[PROBLEM], accept["application/json"])

@@ -1,0 +1,151 @@
+"""The two schemes: where a credential is found in a request, and whom it authenticates."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Protocol
+
+from .cookies import check_cookie_name, values_of
+from .errors import ConfigError, Reason, SessionError, StoreUnavailable, TokenError
+from .jam import Jam
+from .outcome import Accepted, Credential, Outcome, Rejected
+from .sessions import copied_data
+
+_TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 9110 11.2
+_HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
+#: Longer header values are not parsed at all: four times the largest token that is allowed.
+_LONGEST_HEADER = 4 * 65536
+
+
+class Scheme(Protocol):
+    """A way to authenticate a request."""
+
+    name: str
+    header_name: str | None
+    cookie_name: str | None
+    #: Whether another scheme of the app reads the same header.
+    shares_header: bool
+
+    def find(self, environ: dict[str, Any]) -> Credential | Rejected:
+        """The credential of the request, or why there is none."""
+        ...
+
+    def authenticate(self, credential: Credential) -> Accepted:
+        """Whom it authenticates.
+
+        :raises TokenError:
+        :raises SessionError:
+        :raises StoreUnavailable:
+        """
+        ...
+
+
+class _Scheme:
+    name: str
+
+    def __init__(self, jam: Jam, header_name: str | None, cookie_name: str | None) -> None:
+        self.jam = jam
+        self.header_name = header_name
+        self.cookie_name = cookie_name
+        self.shares_header = False
+        self._header_key = _environ_key(header_name)
+
+    def find(self, environ: dict[str, Any]) -> Credential | Rejected:
+        """An explicit header before an ambient cookie. A bad one is never passed over."""
+        if self._header_key is not None and self._header_key in environ:
+            found = self._in_header(environ[self._header_key])
+            if found is not None:
+                return found
+        if self.cookie_name is not None:
+            return self._in_cookie(environ, self.cookie_name)
+        return Rejected(self.name, Reason.MISSING)
+
+    def _in_header(self, header: str) -> Credential | Rejected | None:
+        scheme, _, value = header.partition(" ")
+        if scheme.lower() != "bearer":
+            return self._without_scheme(header.strip(" \t"))
+        value = value.strip(" \t")
+        if len(value) > _LONGEST_HEADER:
+            return Rejected(self.name, Reason.TOO_LARGE, "header")
+        if not _TOKEN68.fullmatch(value):
+            return Rejected(self.name, Reason.MALFORMED, "header")
+        if self.shares_header and (value.count(".") == 2) != (self.name == "jwt"):
+            return None
+        return Credential(self.name, "header", value)
+
+    def _without_scheme(self, header: str) -> Rejected | None:
+        # Basic and the like are for somebody else; a mangled Bearer, or anything in a header that
+        # is ours alone, was meant for us.
+        foreign = self._header_key == "HTTP_AUTHORIZATION" and header[:6].lower() != "bearer"
+        return None if foreign or not header else Rejected(self.name, Reason.MALFORMED, "header")
+
+    def _in_cookie(self, environ: dict[str, Any], name: str) -> Credential | Rejected:
+        values = values_of(environ, name)
+        if len(values) > 1:
+            # Two of one name: a sibling host or a longer path tossed one in.
+            return Rejected(self.name, Reason.MALFORMED, "cookie")
+        if not values or not values[0]:
+            return Rejected(self.name, Reason.MISSING)
+        return Credential(self.name, "cookie", values[0])
+
+
+class JWTScheme(_Scheme):
+    """A signed token."""
+
+    name = "jwt"
+
+    def authenticate(self, credential: Credential) -> Accepted:
+        """See :class:`Scheme`."""
+        facts = self.jam.verifier.verify(credential.value)
+        payload = facts.fresh()
+        return Accepted(
+            "jwt", credential.source, facts.sub, payload, _date(payload.get("auth_time"))
+        )
+
+
+class SessionScheme(_Scheme):
+    """An id of a server-side session."""
+
+    name = "session"
+
+    def authenticate(self, credential: Credential) -> Accepted:
+        """See :class:`Scheme`."""
+        session = self.jam.sessions.lookup(credential.value)
+        return Accepted(
+            "session", credential.source, session.session_key, copied_data(session),
+            session.auth_time,
+        )  # fmt: skip
+
+
+def authenticated(scheme: Scheme, found: Credential | Rejected) -> Outcome:
+    """The outcome for what was found: refusals become values here and nowhere else."""
+    if isinstance(found, Rejected):
+        return found
+    try:
+        return scheme.authenticate(found)
+    except (TokenError, SessionError, StoreUnavailable) as error:
+        return Rejected(scheme.name, error.reason, found.source, found.fingerprint())
+
+
+def check_sources(header_name: str | None, cookie_name: str | None) -> None:
+    """Refuse an extension that could never find a credential.
+
+    :raises ConfigError: with a sentence.
+    """
+    if header_name is None and cookie_name is None:
+        raise ConfigError("write a header_name or a cookie_name: with neither nobody is ever known")
+    if cookie_name is not None:
+        check_cookie_name(cookie_name)
+    if header_name is not None and not (
+        isinstance(header_name, str) and _HEADER_NAME.fullmatch(header_name)
+    ):
+        raise ConfigError("header_name: write letters, digits and -, such as Authorization")
+
+
+def _environ_key(header_name: str | None) -> str | None:
+    return None if header_name is None else "HTTP_" + header_name.upper().replace("-", "_")
+
+
+def _date(value: object) -> float | None:
+    is_date = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if is_date else None  # type: ignore[return-value]

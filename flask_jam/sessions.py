@@ -1,0 +1,176 @@
+"""Server-side sessions: created by a login, never by a visit; ended by idle time, by age, by hand.
+
+An id is 256 random bits that only the client holds: the store knows its hash (ASVS 7.2.3). An
+unknown id is refused, never adopted.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import secrets
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from .errors import Reason, SessionError
+from .jws import strict_dumps, strict_object
+from .settings import SessionSettings
+from .stores import Session, Store
+from .tokens import Stamps, copied
+
+_SHAPE = re.compile(r"[A-Za-z0-9_-]{43}")
+_MAX_KEY = 1024
+
+
+class SessionInfo(NamedTuple):
+    """One of somebody's sessions, to show to them. ``handle`` is no credential."""
+
+    handle: str
+    created_at: float
+    last_seen_at: float
+    expires_at: float
+    user_agent: str | None
+    ip: str | None
+
+
+class Sessions:
+    """The life of sessions, on any store."""
+
+    def __init__(self, store: Store, settings: SessionSettings, stamps: Stamps) -> None:
+        self._store = store
+        self._settings = settings
+        self._stamps = stamps
+
+    def create(
+        self, session_key: str, data: Mapping[str, Any],
+        user_agent: str | None = None, ip: str | None = None,
+    ) -> str:  # fmt: skip
+        """A new session; its id.
+
+        :raises SessionError: if the key or the data cannot be kept.
+        """
+        now = self._stamps.mint()
+        session = Session(
+            session_key=_owner(session_key),
+            data=self._kept(data),
+            created_at=now,
+            auth_time=now,
+            last_seen_at=now,
+            idle=self._settings.idle,
+            ends_at=now + self._settings.absolute,
+            user_agent=user_agent[:256] if user_agent else None,
+            ip=ip,
+        )
+        session_id = secrets.token_urlsafe(32)
+        self._store.create_session(_hashed(session_id), session)
+        return session_id
+
+    def lookup(self, session_id: object) -> Session:
+        """The session of an id. Its data is the store's own: copy it before handing it out.
+
+        :raises SessionError: ``unknown_session`` or ``session_expired``.
+        """
+        now = self._stamps.clock()
+        session = self._store.read_session(_hashed(_shaped(session_id)), now)
+        if session is None:
+            raise SessionError(Reason.UNKNOWN_SESSION)
+        if now >= session.expires_at:
+            raise SessionError(Reason.SESSION_EXPIRED, "the session has expired")
+        return session
+
+    def get(self, session_id: object) -> dict[str, Any] | None:
+        """A copy of the data, or ``None``."""
+        try:
+            return copied_data(self.lookup(session_id))
+        except SessionError:
+            return None
+
+    def update(self, session_id: str, changes: Mapping[str, Any]) -> None:
+        """Merge top-level keys in one step.
+
+        :raises SessionError: if it is gone, or would grow too large.
+        """
+        key, now = _hashed(_shaped(session_id)), self._stamps.clock()
+        kept = self._kept(changes)
+        if not self._store.update_session(key, kept, now, self._settings.max_bytes):
+            raise SessionError
+
+    def rework(self, session_id: str) -> str:
+        """The same session under a new id; the old id is dead in the same step.
+
+        :raises SessionError: if it is gone.
+        """
+        new_id, now = secrets.token_urlsafe(32), self._stamps.clock()
+        if not self._store.rework_session(_hashed(_shaped(session_id)), _hashed(new_id), now):
+            raise SessionError
+        return new_id
+
+    def delete(self, session_id: object) -> str | None:
+        """End a session; whose it was, or ``None`` when there was none."""
+        if not is_session_id(session_id):
+            return None
+        return self._store.delete_session(_hashed(str(session_id)))
+
+    def clear(self, session_key: str) -> int:
+        """End every session of an owner; how many there were."""
+        return self._store.clear_sessions(_owner(session_key))
+
+    def listed(self, session_key: str) -> list[SessionInfo]:
+        """The living sessions of an owner, the oldest first."""
+        found = self._store.list_sessions(_owner(session_key), self._stamps.clock())
+        return [
+            SessionInfo(_handle(key), session.created_at, session.last_seen_at,
+                        session.expires_at, session.user_agent, session.ip)
+            for key, session in found
+        ]  # fmt: skip
+
+    def _kept(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """The data as it will be read back: plain JSON, or an error now rather than later."""
+        if not isinstance(data, Mapping) or not all(isinstance(name, str) for name in data):
+            raise SessionError(Reason.INVALID, "session data is a mapping with texts as keys")
+        try:
+            raw = strict_dumps(dict(data))
+            kept = strict_object(raw)
+        except Exception:
+            raise SessionError(
+                Reason.INVALID, "session data must be plain JSON, nested at most 16 deep"
+            ) from None
+        if len(raw) > self._settings.max_bytes:
+            raise SessionError(
+                Reason.TOO_LARGE, f"a session holds at most {self._settings.max_bytes} bytes"
+            )
+        return kept
+
+
+def is_session_id(value: object) -> bool:
+    """Whether a value has the shape of an id. Others are not looked up."""
+    return isinstance(value, str) and _SHAPE.fullmatch(value) is not None
+
+
+def copied_data(session: Session) -> dict[str, Any]:
+    """The data, as a copy that its owner may change."""
+    return {name: copied(value) for name, value in session.data.items()}
+
+
+def _shaped(session_id: object) -> str:
+    if not is_session_id(session_id):
+        raise SessionError(Reason.UNKNOWN_SESSION)
+    return str(session_id)
+
+
+def _owner(session_key: object) -> str:
+    if not isinstance(session_key, str) or not 0 < len(session_key) <= _MAX_KEY:
+        raise SessionError(Reason.INVALID, f"a session key is a text of 1 to {_MAX_KEY} characters")
+    if not session_key.isprintable() and re.search(r"[\ud800-\udfff]", session_key):
+        raise SessionError(Reason.INVALID, "a session key holds no lone surrogates")
+    return session_key
+
+
+def _hashed(session_id: str) -> str:
+    return hashlib.sha256(b"flask_jam session\0" + session_id.encode("ascii")).hexdigest()
+
+
+def _handle(key: str) -> str:
+    digest = hashlib.sha256(b"flask_jam handle\0" + key.encode("ascii")).digest()
+    return base64.urlsafe_b64encode(digest[:15]).decode()

@@ -1,0 +1,174 @@
+"""The store port: few verbs, each one atomic step.
+
+Rules for every verb of every store:
+
+- It happens whole or not at all, also under threads and processes.
+- It may be repeated when its reply was lost: the second time changes nothing more.
+- "Not there" is an ordinary answer. "I could not ask" is
+  :class:`~flask_jam.errors.StoreUnavailable`, and never anything else.
+- Nothing revives: a verb that changes something changes only what is still there and alive.
+- ``now`` and every end are seconds since the epoch. What has ended is not there.
+- No store sees a credential: ids arrive hashed, refresh tokens not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any, NamedTuple, Protocol
+
+
+class Kind(str, Enum):
+    """What a revocation mark is about."""
+
+    TOKEN = "token"  # noqa: S105 - a kind, not a secret
+    FAMILY = "family"
+    SUBJECT = "subject"
+
+
+class Marks(NamedTuple):
+    """What the store knows against, or for, one access token."""
+
+    #: This token, or its refresh family, was revoked.
+    revoked: bool = False
+    #: Tokens of the subject that were minted up to here are revoked.
+    not_before: float | None = None
+    #: The token is on the allow list.
+    allowed: bool = False
+
+
+@dataclass(frozen=True)
+class Family:
+    """A refresh family: one login, and what its next access token says."""
+
+    subject: str
+    claims: Mapping[str, Any]
+    #: When it was started; a revocation of the subject up to here ends it.
+    started_at: float
+    ends_at: float
+    generation: int = 1
+    turned_at: float = 0.0
+    idle_until: float = 0.0
+
+    def alive(self, now: float) -> bool:
+        """Whether neither its idle nor its absolute end has come."""
+        return now < min(self.ends_at, self.idle_until)
+
+
+class Turned(str, Enum):
+    """What became of a presented refresh token."""
+
+    NEW = "new"  # it was the current one: there is a successor now
+    SAME = "same"  # it was the one just before, within the grace: the same successor again
+    REUSED = "reused"  # it was older: the family is dead from now on
+    REVOKED = "revoked"
+    GONE = "gone"  # ended, or never heard of
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session as it is stored. ``data`` must not be changed by whoever reads it."""
+
+    session_key: str
+    data: Mapping[str, Any]
+    created_at: float
+    auth_time: float
+    last_seen_at: float
+    idle: float
+    ends_at: float
+    user_agent: str | None = None
+    ip: str | None = None
+
+    @property
+    def expires_at(self) -> float:
+        """When it ends if it is not used again."""
+        return min(self.last_seen_at + self.idle, self.ends_at)
+
+    def seen(self, now: float) -> Session:
+        """Itself, used now: coalesced, so that a busy session is not written on each request."""
+        if now - self.last_seen_at < min(60.0, self.idle / 10):
+            return self
+        return replace(self, last_seen_at=now)
+
+
+class Store(Protocol):
+    """What :class:`~flask_jam.Jam` asks of a store."""
+
+    # --- revocation marks, the allow list ---
+
+    def marks(self, jti: str | None, family: str | None, subject: str | None, now: float) -> Marks:
+        """All that is known of one token, in one round trip."""
+        ...
+
+    def mark(self, kind: Kind, name: str, at: float, until: float) -> None:
+        """Revoke. Of two marks of one name the later ``at`` and the later ``until`` stand."""
+        ...
+
+    def allow(self, jti: str, until: float) -> None:
+        """Put a token on the allow list."""
+        ...
+
+    # --- refresh families ---
+
+    def start_family(self, family_id: str, family: Family) -> None:
+        """Keep a new family."""
+        ...
+
+    def read_family(self, family_id: str, now: float) -> Family | None:
+        """The family, or ``None`` when it has ended, was revoked or never was."""
+        ...
+
+    def turn_family(  # noqa: PLR0913 - one atomic step needs all of it
+        self, family_id: str, generation: int, *, now: float, grace: float, idle: float,
+        claims: Mapping[str, Any] | None, mark_until: float,
+    ) -> tuple[Turned, Family | None]:  # fmt: skip
+        """Present a generation.
+
+        The current one turns the family, and stores ``claims`` if there are any. The one just
+        before, up to ``grace`` seconds after the turn, gets what the turn made. An older one ends
+        the family and marks it until ``mark_until``. Of an ended family nothing is alarming.
+        """
+        ...
+
+    def end_family(self, family_id: str, now: float, mark_until: float) -> bool:
+        """End and mark a family; whether it was alive."""
+        ...
+
+    # --- sessions, by the hash of their id ---
+
+    def create_session(self, key: str, session: Session) -> None:
+        """Keep a new session."""
+        ...
+
+    def read_session(self, key: str, now: float) -> Session | None:
+        """The session, slid; also one that has ended just now, which is removed with this read.
+
+        The caller compares ``expires_at``: so "expired" can be told from "unknown" once.
+        """
+        ...
+
+    def update_session(
+        self, key: str, changes: Mapping[str, Any], now: float, max_bytes: int
+    ) -> bool:
+        """Merge top-level keys; ``False`` when it is gone.
+
+        :raises SessionError: ``too_large``; nothing is changed then.
+        """
+        ...
+
+    def rework_session(self, key: str, new_key: str, now: float) -> bool:
+        """Move a session to a new id; ``False`` when it is gone."""
+        ...
+
+    def delete_session(self, key: str) -> str | None:
+        """Remove a session; whose it was, or ``None`` when there was none."""
+        ...
+
+    def clear_sessions(self, session_key: str) -> int:
+        """Remove every session of one owner; how many there were."""
+        ...
+
+    def list_sessions(self, session_key: str, now: float) -> Sequence[tuple[str, Session]]:
+        """The living sessions of one owner, the oldest first."""
+        ...

@@ -1,0 +1,231 @@
+"""A store in this process's memory: for tests, development and small apps.
+
+Another process sees nothing of it, and it ends with the process: a site with several workers
+needs a store that they share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..cache import fork_safe_lock
+from ..errors import Reason, SessionError
+from ..jws import strict_dumps
+from . import Family, Kind, Marks, Session, Turned
+
+_NOTHING_KNOWN = Marks()
+
+
+class MemoryStore:
+    """Dictionaries under one lock. What has ended is swept out as writes come in."""
+
+    def __init__(self) -> None:
+        self._lock = fork_safe_lock()
+        self._marks: dict[tuple[Kind, str], tuple[float, float]] = {}
+        self._allowed: dict[str, float] = {}
+        self._families: dict[str, Family] = {}
+        self._sessions: dict[str, Session] = {}
+        self._owned: dict[str, dict[str, None]] = {}
+        self._sweep_at = 1024
+
+    # --- revocation marks, the allow list ---
+
+    def marks(self, jti: str | None, family: str | None, subject: str | None, now: float) -> Marks:
+        """See :class:`~flask_jam.stores.Store`. Single reads of a dict need no lock."""
+        if not self._marks and not self._allowed:
+            return _NOTHING_KNOWN
+        revoked = self._marked(Kind.TOKEN, jti, now) or self._marked(Kind.FAMILY, family, now)
+        not_before = self._marked(Kind.SUBJECT, subject, now)
+        allowed = jti is not None and self._allowed.get(jti, now) > now
+        return Marks(revoked is not None, not_before, allowed)
+
+    def _marked(self, kind: Kind, name: str | None, now: float) -> float | None:
+        at, until = self._marks.get((kind, name or ""), (None, 0.0))
+        return at if until > now else None
+
+    def mark(self, kind: Kind, name: str, at: float, until: float) -> None:
+        """See :class:`~flask_jam.stores.Store`."""
+        with self._lock:
+            self._mark(kind, name, at, until)
+
+    def _mark(self, kind: Kind, name: str, at: float, until: float) -> None:
+        old_at, old_until = self._marks.get((kind, name), (at, until))
+        self._marks[kind, name] = (max(at, old_at), max(until, old_until))
+        self._sweep(at)
+
+    def allow(self, jti: str, until: float) -> None:
+        """See :class:`~flask_jam.stores.Store`."""
+        with self._lock:
+            self._allowed[jti] = until
+
+    # --- refresh families ---
+
+    def start_family(self, family_id: str, family: Family) -> None:
+        """See :class:`~flask_jam.stores.Store`."""
+        with self._lock:
+            self._families[family_id] = family
+            self._sweep(family.started_at)
+
+    def read_family(self, family_id: str, now: float) -> Family | None:
+        """See :class:`~flask_jam.stores.Store`."""
+        with self._lock:
+            return self._living_family(family_id, now)
+
+    def _living_family(self, family_id: str, now: float) -> Family | None:
+        family = self._families.get(family_id)
+        if family is None or not family.alive(now):
+            return None
+        cut_off = self._marked(Kind.SUBJECT, family.subject, now)
+        if cut_off is not None and family.started_at <= cut_off:
+            return None
+        return family
+
+    def turn_family(  # noqa: PLR0913 - the port's
+        self, family_id: str, generation: int, *, now: float, grace: float, idle: float,
+        claims: Mapping[str, Any] | None, mark_until: float,
+    ) -> tuple[Turned, Family | None]:  # fmt: skip
+        """See :class:`~flask_jam.stores.Store`."""
+        with self._lock:
+            family = self._living_family(family_id, now)
+            if family is None:
+                return self._why_no_family(family_id, now), None
+            if generation == family.generation:
+                family = replace(family, generation=generation + 1, turned_at=now,
+                                 idle_until=now + idle,
+                                 claims=family.claims if claims is None else claims)  # fmt: skip
+                self._families[family_id] = family
+                return Turned.NEW, family
+            if generation > family.generation:
+                return Turned.GONE, None
+            if generation == family.generation - 1 and now - family.turned_at <= grace:
+                return Turned.SAME, family
+            self._end_family(family_id, now, mark_until)
+            return Turned.REUSED, family
+
+    def _why_no_family(self, family_id: str, now: float) -> Turned:
+        family = self._families.get(family_id)
+        if self._marked(Kind.FAMILY, family_id, now) is not None:
+            return Turned.REVOKED
+        return Turned.REVOKED if family is not None and family.alive(now) else Turned.GONE
+
+    def end_family(self, family_id: str, now: float, mark_until: float) -> bool:
+        """See :class:`~flask_jam.stores.Store`."""
+        with self._lock:
+            alive = self._living_family(family_id, now) is not None
+            self._end_family(family_id, now, mark_until)
+            return alive
+
+    def _end_family(self, family_id: str, now: float, mark_until: float) -> None:
+        self._families.pop(family_id, None)
+        self._mark(Kind.FAMILY, family_id, now, mark_until)
+
+    # --- sessions ---
+
+    def create_session(self, key: str, session: Session) -> None:
+        """See :class:`~flask_jam.stores.Store`."""
+        with self._lock:
+            self._put(key, session)
+            self._sweep(session.last_seen_at)
+
+    def _put(self, key: str, session: Session) -> None:
+        self._sessions[key] = session
+        self._owned.setdefault(session.session_key, {})[key] = None
+
+    def _pop(self, key: str) -> Session | None:
+        session = self._sessions.pop(key, None)
+        if session is not None:
+            owned = self._owned[session.session_key]
+            del owned[key]
+            if not owned:
+                del self._owned[session.session_key]
+        return session
+
+    def read_session(self, key: str, now: float) -> Session | None:
+        """See :class:`~flask_jam.stores.Store`."""
+        session = self._sessions.get(key)
+        if session is None or (now < session.expires_at and session.seen(now) is session):
+            return session
+        with self._lock:
+            return self._slide(key, now)
+
+    def _slide(self, key: str, now: float) -> Session | None:
+        session = self._sessions.get(key)
+        if session is None:
+            return None
+        if now >= session.expires_at:
+            return self._pop(key)
+        session = self._sessions[key] = session.seen(now)
+        return session
+
+    def _living_session(self, key: str, now: float) -> Session | None:
+        session = self._sessions.get(key)
+        return session if session is not None and now < session.expires_at else None
+
+    def update_session(
+        self, key: str, changes: Mapping[str, Any], now: float, max_bytes: int
+    ) -> bool:
+        """See :class:`~flask_jam.stores.Store`."""
+        with self._lock:
+            session = self._living_session(key, now)
+            if session is None:
+                return False
+            data = {**session.data, **changes}
+            if len(strict_dumps(data)) > max_bytes:
+                raise SessionError(Reason.TOO_LARGE, f"a session holds at most {max_bytes} bytes")
+            self._sessions[key] = replace(session, data=data)
+            return True
+
+    def rework_session(self, key: str, new_key: str, now: float) -> bool:
+        """See :class:`~flask_jam.stores.Store`."""
+        with self._lock:
+            session = self._living_session(key, now)
+            if session is None:
+                return False
+            self._pop(key)
+            self._put(new_key, replace(session, last_seen_at=max(now, session.last_seen_at)))
+            return True
+
+    def delete_session(self, key: str) -> str | None:
+        """See :class:`~flask_jam.stores.Store`."""
+        with self._lock:
+            session = self._pop(key)
+            return session.session_key if session else None
+
+    def clear_sessions(self, session_key: str) -> int:
+        """See :class:`~flask_jam.stores.Store`."""
+        with self._lock:
+            keys = list(self._owned.get(session_key, ()))
+            for key in keys:
+                self._pop(key)
+            return len(keys)
+
+    def list_sessions(self, session_key: str, now: float) -> Sequence[tuple[str, Session]]:
+        """See :class:`~flask_jam.stores.Store`."""
+        with self._lock:
+            for key in list(self._owned.get(session_key, ())):
+                if now >= self._sessions[key].expires_at:
+                    self._pop(key)
+            keys = self._owned.get(session_key, {})
+            return sorted(((key, self._sessions[key]) for key in keys), key=_age)
+
+    # --- sweeping ---
+
+    def _sweep(self, now: float) -> None:
+        """Remove what has ended, each time that the store has doubled since the last sweep."""
+        if self._size() < self._sweep_at:
+            return
+        self._marks = {name: mark for name, mark in self._marks.items() if mark[1] > now}
+        self._allowed = {jti: until for jti, until in self._allowed.items() if until > now}
+        self._families = {name: f for name, f in self._families.items() if f.alive(now)}
+        for key in [key for key, s in self._sessions.items() if now >= s.expires_at]:
+            self._pop(key)
+        self._sweep_at = max(1024, 2 * self._size())
+
+    def _size(self) -> int:
+        return len(self._marks) + len(self._allowed) + len(self._families) + len(self._sessions)
+
+
+def _age(item: tuple[str, Session]) -> float:
+    return item[1].created_at
