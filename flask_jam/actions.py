@@ -19,7 +19,7 @@ from .jws import strict_object
 from .outcome import Accepted, Credential, Rejected
 from .refresh import Reload
 from .refusal import refusal
-from .resolver import AppState, admit, memo_of
+from .resolver import AppState, current_memo
 
 #: A refresh request is small; a larger body is not read.
 _MAX_BODY = 16384
@@ -122,7 +122,7 @@ def _in_session(state: AppState, session_id: str, signal: Any) -> dict[str, Any]
     if scheme.cookie_name is not None:
         set_later(state.app, settings, scheme.cookie_name, session_id, life)
     no_store_later()
-    admit(memo_of(state), accepted)
+    current_memo()[0].admit(accepted)
     signals.emit(
         signal, state.app, scheme="session", subject=accepted.subject, payload=accepted.payload
     )
@@ -165,10 +165,10 @@ def _ended(state: AppState, session_id: str) -> str | None:
 
 
 def _left(state: AppState, scheme: str, subject: str) -> None:
-    memo = memo_of(state)
+    memo = current_memo()[0]
     memo.outcomes.pop(scheme, None)
     if memo.accepted is not None and memo.accepted.scheme == scheme:
-        admit(memo, None)
+        memo.admit(None)
     signals.emit(signals.logged_out, state.app, scheme=scheme, subject=subject)
 
 

@@ -22,7 +22,7 @@ from . import signals
 from .errors import ConfigError, Reason
 from .outcome import Accepted, Credential, Rejected
 from .refusal import refusal
-from .resolver import MARK, PUBLIC, AppState, Memo, admit, current_state, memo_of
+from .resolver import MARK, PUBLIC, AppState, Memo, current_memo
 from .settings import name_set
 
 _log = logging.getLogger(__name__)
@@ -47,14 +47,14 @@ class Rule:
     max_age: float | None = None
     check: Check | None = None
 
-    def unmet(self, accepted: Accepted, now: float) -> Reason | None:
+    def unmet(self, accepted: Accepted, clock: Callable[[], float]) -> Reason | None:
         """The first condition that does not hold, or ``None``."""
         payload = accepted.payload
         if self.scopes and not _covers(payload.get("scope"), self.scopes):
             return Reason.INSUFFICIENT_SCOPE
         if self.roles and not _has_one(payload.get("roles"), self.roles):
             return Reason.INSUFFICIENT_ROLE
-        if self.max_age is not None and not _recent(accepted.auth_time, now, self.max_age):
+        if self.max_age is not None and not _recent(accepted.auth_time, clock(), self.max_age):
             return Reason.STALE
         if self.check is not None and not _passes(self.check, payload):
             return Reason.DENIED
@@ -172,43 +172,35 @@ class Guard:
 
         :raises Refusal: an HTTP exception; the signal ``rejected`` was sent before.
         """
-        state = current_state()
-        memo, environ = memo_of(state), request.environ
-        outcomes = [(rule, state.resolve(rule.scheme, memo, environ)) for rule in self.rules]
-        nobody = True
-        for rule, outcome in outcomes:
-            if isinstance(outcome, Accepted):
-                nobody = False
-            elif outcome.reason is not Reason.MISSING:
-                # A bad credential is never passed over for another scheme.
-                self._refuse(state, rule, outcome)
-        if nobody:
-            self._without_anybody(state, memo)
-        else:
-            self._with_somebody(state, memo, outcomes)
+        memo, environ = current_memo()
+        refused: tuple[Rule, Rejected] | None = None
+        admitted: Accepted | None = None
+        for rule in self.rules:
+            outcome = memo.resolve(rule.scheme, environ)
+            if isinstance(outcome, Rejected):
+                if outcome.reason is not Reason.MISSING:
+                    # A bad credential is never passed over for another scheme.
+                    self._refuse(memo, rule, outcome)
+            elif admitted is None:
+                reason = rule.unmet(outcome, memo.state.jam.clock)
+                if reason is None:
+                    admitted = outcome
+                else:
+                    refused = refused or (rule, _unmet(memo.state, environ, outcome, reason))
+        if admitted is None:
+            self._without_anybody(memo, refused)
+        memo.admit(admitted)
 
-    def _without_anybody(self, state: AppState, memo: Memo) -> None:
+    def _without_anybody(self, memo: Memo, refused: tuple[Rule, Rejected] | None) -> None:
+        if refused is not None:
+            self._refuse(memo, *refused)
         if not any(rule.optional for rule in self.rules):
             rule = self.rules[0]
-            self._refuse(state, rule, Rejected(rule.scheme, Reason.MISSING))
-        admit(memo, None)
+            self._refuse(memo, rule, Rejected(rule.scheme, Reason.MISSING))
 
-    def _with_somebody(self, state: AppState, memo: Memo, outcomes: list[Any]) -> None:
-        first: tuple[Rule, Rejected] | None = None
-        now = state.jam.clock()
-        for rule, outcome in outcomes:
-            if not isinstance(outcome, Accepted):
-                continue
-            reason = rule.unmet(outcome, now)
-            if reason is None:
-                return admit(memo, outcome)
-            first = first or (rule, _unmet(memo, outcome, reason))
-        if first is not None:
-            self._refuse(state, *first)
-        return None
-
-    def _refuse(self, state: AppState, rule: Rule, why: Rejected) -> NoReturn:
-        admit(memo_of(state), None)
+    def _refuse(self, memo: Memo, rule: Rule, why: Rejected) -> NoReturn:
+        memo.admit(None)
+        state = memo.state
         signals.emit(
             signals.rejected, state.app, scheme=why.scheme, reason=why.reason, source=why.source,
             endpoint=request.endpoint, fingerprint=why.fingerprint,
@@ -262,8 +254,10 @@ class Guard:
         return cls
 
 
-def _unmet(memo: Memo, accepted: Accepted, reason: Reason) -> Rejected:
-    found = memo.credentials.get(accepted.scheme)
+def _unmet(
+    state: AppState, environ: dict[str, Any], accepted: Accepted, reason: Reason
+) -> Rejected:
+    found = state.scheme(accepted.scheme).find(environ)
     fingerprint = found.fingerprint() if isinstance(found, Credential) else None
     return Rejected(accepted.scheme, reason, accepted.source, fingerprint)
 

@@ -49,6 +49,7 @@ class _Scheme:
         self.cookie_name = cookie_name
         self.shares_header = False
         self._header_key = _environ_key(header_name)
+        self._missing = Rejected(self.name, Reason.MISSING)
 
     def find(self, environ: dict[str, Any]) -> Credential | Rejected:
         """An explicit header before an ambient cookie. A bad one is never passed over."""
@@ -58,7 +59,7 @@ class _Scheme:
                 return found
         if self.cookie_name is not None:
             return self._in_cookie(environ, self.cookie_name)
-        return Rejected(self.name, Reason.MISSING)
+        return self._missing
 
     def _in_header(self, header: str) -> Credential | Rejected | None:
         scheme, _, value = header.partition(" ")
@@ -67,8 +68,6 @@ class _Scheme:
         value = value.strip(" \t")
         if len(value) > _LONGEST_HEADER:
             return Rejected(self.name, Reason.TOO_LARGE, "header")
-        if not _TOKEN68.fullmatch(value):
-            return Rejected(self.name, Reason.MALFORMED, "header")
         if self.shares_header and (value.count(".") == 2) != (self.name == "jwt"):
             return None
         return Credential(self.name, "header", value)
@@ -85,7 +84,7 @@ class _Scheme:
             # Two of one name: a sibling host or a longer path tossed one in.
             return Rejected(self.name, Reason.MALFORMED, "cookie")
         if not values or not values[0]:
-            return Rejected(self.name, Reason.MISSING)
+            return self._missing
         return Credential(self.name, "cookie", values[0])
 
 
@@ -124,7 +123,13 @@ def authenticated(scheme: Scheme, found: Credential | Rejected) -> Outcome:
     try:
         return scheme.authenticate(found)
     except (TokenError, SessionError, StoreUnavailable) as error:
-        return Rejected(scheme.name, error.reason, found.source, found.fingerprint())
+        reason = Reason.MALFORMED if _is_malformed(found) else error.reason
+        return Rejected(scheme.name, reason, found.source, found.fingerprint())
+
+
+def _is_malformed(found: Credential) -> bool:
+    # Asked of refused credentials only: nothing that is no token68 ever passes a gate.
+    return found.source == "header" and not _TOKEN68.fullmatch(found.value)
 
 
 def check_sources(header_name: str | None, cookie_name: str | None) -> None:

@@ -1,0 +1,134 @@
+"""Shared fixtures: a clock that a test moves, a Jam on it, an app with both schemes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask, g
+from flask.testing import FlaskClient
+
+from flask_jam import Jam, JWTExtension, SessionExtension, current_auth, jwt_required, public
+from flask_jam import session_required
+
+SECRET = "k3y-for-tests-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOP"
+
+
+class Clock:
+    """Seconds since the epoch, moved by the test."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def tick(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    """No test reads the environment's JAM_ variables or the tree's own pyproject.toml."""
+    import os  # noqa: PLC0415
+
+    for name in [name for name in os.environ if name.startswith("JAM_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def make_jam(clock: Clock) -> Callable[..., Jam]:
+    """``make_jam(jwt={...}, session={...}, store=...)`` on the test's clock, with a key."""
+
+    def make(**sections: Any) -> Jam:
+        store = sections.pop("store", None)
+        jwt = {"secret_key": SECRET, **sections.pop("jwt", {})}
+        if not jwt.get("alg", "HS256").startswith("HS"):
+            jwt.pop("secret_key")
+        return Jam({"jwt": jwt, **sections}, store=store, clock=clock)
+
+    return make
+
+
+@pytest.fixture
+def jam(make_jam: Callable[..., Jam]) -> Jam:
+    return make_jam()
+
+
+def build_app(jam: Jam, **jwt_options: Any) -> Flask:
+    """An app with both schemes and one route of each posture."""
+    app = Flask("app_under_test")
+    jwt = JWTExtension(jam, app, **jwt_options)
+    session = SessionExtension(jam, app)
+
+    def said() -> dict[str, Any]:
+        auth = current_auth()
+        return {
+            "payload": g.payload,
+            "scheme": auth.scheme if auth else None,
+            "subject": auth.subject if auth else None,
+        }
+
+    app.add_url_rule("/open", "open", said)
+    app.add_url_rule("/public", "public", public(lambda: said()))
+    app.add_url_rule("/jwt", "jwt", jwt_required(lambda: said()), methods=["GET", "POST"])
+    app.add_url_rule("/session", "session", session_required(lambda: said()))
+    app.add_url_rule("/optional", "optional", jwt_required(optional=True)(lambda: said()))
+    app.add_url_rule("/either", "either", (jwt_required | session_required)(lambda: said()))
+    app.add_url_rule("/both", "both", jwt_required(session_required(lambda: said())))
+    app.add_url_rule("/read", "read", jwt_required(scopes={"read"})(lambda: said()))
+    app.add_url_rule("/admin", "admin", jwt_required(roles={"admin"})(lambda: said()))
+    app.add_url_rule("/fresh", "fresh", jwt_required(max_age=300)(lambda: said()))
+    app.add_url_rule("/refresh", "refresh", jwt.refresh, methods=["POST"])
+    app.add_url_rule("/logout", "logout", lambda: (jwt.logout(), "", 204)[1:], methods=["POST"])
+    app.add_url_rule("/login/<name>", "login", lambda name: jwt.login(name), methods=["POST"])
+    app.add_url_rule(
+        "/session-login/<name>", "session_login",
+        lambda name: session.login(name, {"user": name}), methods=["POST"],
+    )  # fmt: skip
+    app.add_url_rule(
+        "/session-logout", "session_logout", lambda: (session.logout(), "", 204)[1:],
+        methods=["POST"],
+    )  # fmt: skip
+    app.add_url_rule("/session-refresh", "session_refresh", session.refresh, methods=["POST"])
+    return app
+
+
+@pytest.fixture
+def app(jam: Jam) -> Flask:
+    return build_app(jam)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture
+def event_log(app: Flask) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """Every signal that the app sent, as ``(name, arguments)``."""
+    from flask_jam import signals  # noqa: PLC0415
+
+    seen: list[tuple[str, dict[str, Any]]] = []
+    names = ("logged_in", "logged_out", "refreshed", "rejected", "revoked", "reuse_detected")
+
+    def recorder(name: str) -> Callable[..., None]:
+        return lambda sender, **what: seen.append((name, what))
+
+    receivers = {name: recorder(name) for name in names}
+    for name, receiver in receivers.items():
+        getattr(signals, name).connect(receiver, app)
+    yield seen
+    for name, receiver in receivers.items():
+        getattr(signals, name).disconnect(receiver, app)
