@@ -9,8 +9,15 @@ import pytest
 from flask import Flask, g
 from flask.testing import FlaskClient
 
-from flask_jam import Jam, JWTExtension, SessionExtension, current_auth, jwt_required, public
-from flask_jam import session_required
+from flask_jam import (
+    Jam,
+    JWTExtension,
+    SessionExtension,
+    current_auth,
+    jwt_required,
+    public,
+    session_required,
+)
 
 SECRET = "k3y-for-tests-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOP"
 
@@ -31,7 +38,7 @@ class Clock:
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     """No test reads the environment's JAM_ variables or the tree's own pyproject.toml."""
-    import os  # noqa: PLC0415
+    import os
 
     for name in [name for name in os.environ if name.startswith("JAM_")]:
         monkeypatch.delenv(name)
@@ -77,18 +84,18 @@ def build_app(jam: Jam, **jwt_options: Any) -> Flask:
         }
 
     app.add_url_rule("/open", "open", said)
-    app.add_url_rule("/public", "public", public(lambda: said()))
-    app.add_url_rule("/jwt", "jwt", jwt_required(lambda: said()), methods=["GET", "POST"])
-    app.add_url_rule("/session", "session", session_required(lambda: said()))
-    app.add_url_rule("/optional", "optional", jwt_required(optional=True)(lambda: said()))
-    app.add_url_rule("/either", "either", (jwt_required | session_required)(lambda: said()))
-    app.add_url_rule("/both", "both", jwt_required(session_required(lambda: said())))
-    app.add_url_rule("/read", "read", jwt_required(scopes={"read"})(lambda: said()))
-    app.add_url_rule("/admin", "admin", jwt_required(roles={"admin"})(lambda: said()))
-    app.add_url_rule("/fresh", "fresh", jwt_required(max_age=300)(lambda: said()))
+    app.add_url_rule("/public", "public", public(said))
+    app.add_url_rule("/jwt", "jwt", jwt_required(said), methods=["GET", "POST"])
+    app.add_url_rule("/session", "session", session_required(said))
+    app.add_url_rule("/optional", "optional", jwt_required(optional=True)(said))
+    app.add_url_rule("/either", "either", (jwt_required | session_required)(said))
+    app.add_url_rule("/both", "both", jwt_required(session_required(said)))
+    app.add_url_rule("/read", "read", jwt_required(scopes={"read"})(said))
+    app.add_url_rule("/admin", "admin", jwt_required(roles={"admin"})(said))
+    app.add_url_rule("/fresh", "fresh", jwt_required(max_age=300)(said))
     app.add_url_rule("/refresh", "refresh", jwt.refresh, methods=["POST"])
     app.add_url_rule("/logout", "logout", lambda: (jwt.logout(), "", 204)[1:], methods=["POST"])
-    app.add_url_rule("/login/<name>", "login", lambda name: jwt.login(name), methods=["POST"])
+    app.add_url_rule("/login/<name>", "login", jwt.login, methods=["POST"])
     app.add_url_rule(
         "/session-login/<name>", "session_login",
         lambda name: session.login(name, {"user": name}), methods=["POST"],
@@ -118,7 +125,7 @@ def bearer(token: str) -> dict[str, str]:
 @pytest.fixture
 def event_log(app: Flask) -> Iterator[list[tuple[str, dict[str, Any]]]]:
     """Every signal that the app sent, as ``(name, arguments)``."""
-    from flask_jam import signals  # noqa: PLC0415
+    from flask_jam import signals
 
     seen: list[tuple[str, dict[str, Any]]] = []
     names = ("logged_in", "logged_out", "refreshed", "rejected", "revoked", "reuse_detected")
