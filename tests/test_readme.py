@@ -1,0 +1,97 @@
+"""The README's first command and its console blocks, as a reader would run them."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MARK = "--- end of output ---"
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("curl") is None or shutil.which("bash") is None, reason="needs curl and bash"
+)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(port: int) -> None:
+    for _ in range(100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise AssertionError("the server did not start")
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """The README's server, started by this Python's own ``flask``."""
+    command = re.search(r"\.venv/bin/flask (--app \S+ run)$", README, re.MULTILINE)
+    assert command is not None
+    port = free_port()
+    server = subprocess.Popen(
+        [sys.executable, "-m", "flask", *command[1].split(), "--port", str(port)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(port)
+        yield port
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def steps() -> list[tuple[str, str]]:
+    """Each command of the console blocks with the output that the README shows."""
+    lines = "\n".join(re.findall(r"```console\n(.*?)```", README, re.DOTALL)).splitlines()
+    found: list[tuple[str, str]] = []
+    for line in lines:
+        if line.startswith("$ "):
+            found.append((line[2:], ""))
+        elif found:
+            found[-1] = (found[-1][0], found[-1][1] + line + "\n")
+    return found
+
+
+def normal(text: str) -> str:
+    return "\n".join(line.rstrip() for line in text.splitlines()).strip()
+
+
+def test_the_console_blocks_print_what_the_readme_shows(port: int, tmp_path: Path) -> None:
+    script = "".join(f"{command}\necho; echo '{MARK}'\n" for command, _ in steps())
+    script = script.replace("http://127.0.0.1:5000", f"http://127.0.0.1:{port}")
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    run = subprocess.run(
+        ["bash", "-eu"], input=script, cwd=tmp_path, env=environment, check=True,
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    outputs = run.stdout.split(MARK)
+    assert len(steps()) > 8
+    for (command, shown), printed in zip(steps(), outputs, strict=False):
+        matches = doctest.OutputChecker().check_output(
+            normal(shown), normal(printed), doctest.ELLIPSIS
+        )
+        assert matches, f"{command}\nshown:\n{shown}\nprinted:\n{printed}"
+
+
+def test_the_quickstart_stays_small() -> None:
+    text = (ROOT / "examples" / "quickstart.py").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 60

@@ -1,0 +1,167 @@
+"""Signals: the real app sends them, and no receiver changes what happened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from flask_jam import Jam, JWTExtension, SessionExtension, signals
+
+from .conftest import Clock, bearer, build_app
+
+
+def refresh(client: FlaskClient, token: str) -> Any:
+    return client.post("/refresh", json={"refresh_token": token})
+
+
+def test_login_refresh_and_logout_of_a_token(client: FlaskClient, event_log: Any) -> None:
+    pair = client.post("/login/alice").json
+    newer = refresh(client, pair["refresh_token"]).json
+    client.post("/logout", headers=bearer(newer["access_token"]))
+    names = [name for name, _ in event_log]
+    assert names == ["logged_in", "refreshed", "revoked", "revoked", "logged_out"]
+    assert event_log[0][1]["scheme"] == "jwt"
+    assert event_log[0][1]["payload"]["sub"] == event_log[0][1]["subject"] == "alice"
+    assert event_log[1][1]["payload"]["jti"] != event_log[0][1]["payload"]["jti"]
+    assert [what["kind"] for _, what in event_log[2:4]] == ["token", "family"]
+    assert event_log[4][1] == {"scheme": "jwt", "subject": "alice"}
+
+
+def test_login_refresh_and_logout_of_a_session(client: FlaskClient, event_log: Any) -> None:
+    client.post("/session-login/alice")
+    client.post("/session-refresh")
+    client.post("/session-logout")
+    said = {"scheme": "session", "subject": "alice", "payload": {"user": "alice"}}
+    assert event_log == [
+        ("logged_in", said),
+        ("refreshed", said),
+        ("revoked", {"kind": "session", "subject": "alice"}),
+        ("logged_out", {"scheme": "session", "subject": "alice"}),
+    ]
+
+
+def test_a_refusal_says_why_where_and_of_which_credential(
+    client: FlaskClient, jam: Jam, event_log: Any
+) -> None:
+    token = jam.issue_tokens("alice")["access_token"]
+    client.get("/admin", headers=bearer(token))
+    ((name, what),) = event_log
+    assert name == "rejected"
+    assert {**what, "fingerprint": len(what["fingerprint"])} == {
+        "scheme": "jwt", "reason": "insufficient_role", "source": "header", "endpoint": "admin",
+        "fingerprint": 8,
+    }  # fmt: skip
+    assert what["fingerprint"] not in token
+
+
+def test_a_request_without_credential_has_no_fingerprint(
+    client: FlaskClient, event_log: Any
+) -> None:
+    client.get("/jwt")
+    assert event_log == [
+        ("rejected", {"scheme": "jwt", "reason": "missing", "source": None, "endpoint": "jwt",
+                      "fingerprint": None})
+    ]  # fmt: skip
+
+
+def test_an_undecorated_view_refuses_nobody(client: FlaskClient, event_log: Any) -> None:
+    assert client.get("/open", headers=bearer("a.b.c")).status_code == 200
+    assert event_log == []
+
+
+def test_reuse_is_told_after_the_family_is_dead(
+    client: FlaskClient, jam: Jam, clock: Clock, event_log: Any
+) -> None:
+    pair = client.post("/login/alice").json
+    newer = refresh(client, pair["refresh_token"]).json
+    clock.tick(11)
+    del event_log[:]
+    heard: list[int] = []
+
+    def look(_app: Flask, **_extra: Any) -> None:
+        heard.append(client.get("/jwt", headers=bearer(newer["access_token"])).status_code)
+
+    with signals.reuse_detected.connected_to(look):
+        assert refresh(client, pair["refresh_token"]).status_code == 401
+    assert heard == [401]
+    names = [name for name, what in event_log if what.get("endpoint") != "jwt"]
+    assert names == ["revoked", "reuse_detected", "rejected"]
+    reuse = dict(event_log)["reuse_detected"]
+    assert reuse["subject"] == "alice"
+    assert pair["refresh_token"].startswith(reuse["family"])
+
+
+def test_the_sender_is_the_real_app(app: Flask) -> None:
+    senders: list[Any] = []
+    with signals.rejected.connected_to(lambda sender, **_: senders.append(sender)):
+        app.test_client().get("/jwt")
+    assert senders == [app]
+    assert type(senders[0]) is Flask
+
+
+def test_what_a_script_revokes_is_heard_too(app: Flask, jam: Jam, event_log: Any) -> None:
+    jam.revoke_subject("alice")
+    with app.app_context():
+        jam.revoke_subject("bob")
+    said = [("revoked", {"kind": "subject", "subject": name}) for name in ("alice", "bob")]
+    assert event_log == said
+
+
+def test_of_two_apps_with_one_jam_the_current_one_speaks(jam: Jam) -> None:
+    one, two = build_app(jam), build_app(jam)
+    heard: list[Flask] = []
+    with signals.revoked.connected_to(lambda sender, **_: heard.append(sender)):
+        with two.app_context():
+            jam.revoke_subject("alice")
+        assert heard == [two]
+        jam.revoke_subject("alice")
+    assert heard == [two, one, two]
+
+
+def test_a_raising_receiver_is_logged_and_changes_nothing(
+    client: FlaskClient, event_log: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_app: Flask, **what: Any) -> None:
+        raise RuntimeError(f"marker {what}")
+
+    with signals.logged_in.connected_to(broken), signals.rejected.connected_to(broken):
+        assert client.post("/login/alice").status_code == 200
+        assert client.get("/jwt").status_code == 401
+    assert [name for name, _ in event_log] == ["logged_in", "rejected"]
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 2
+    assert all("broken" in text and "RuntimeError" in text for text in messages)
+    assert "marker" not in caplog.text
+    assert not any(record.exc_info for record in caplog.records)
+
+
+def test_an_async_receiver_is_awaited(client: FlaskClient) -> None:
+    heard: list[str] = []
+
+    async def receiver(_app: Flask, subject: str, **_extra: Any) -> None:
+        heard.append(subject)
+
+    with signals.logged_in.connected_to(receiver):
+        client.post("/login/alice")
+    assert heard == ["alice"]
+
+
+def test_a_muted_signal_stays_mute(client: FlaskClient, event_log: Any) -> None:
+    with signals.rejected.muted():
+        client.get("/jwt")
+    assert event_log == []
+
+
+def test_nothing_is_told_of_a_login_that_failed(jam: Jam, event_log: Any, app: Flask) -> None:
+    session = app.extensions["flask_jam"].owners["session"]
+    assert isinstance(session, SessionExtension)
+    with app.test_request_context(), pytest.raises(Exception, match="plain JSON"):
+        session.login("alice", {"when": object()})
+    jwt = app.extensions["flask_jam"].owners["jwt"]
+    assert isinstance(jwt, JWTExtension)
+    with app.test_request_context(), pytest.raises(Exception, match="subject"):
+        jwt.login(5)  # type: ignore[arg-type]
+    assert event_log == []
