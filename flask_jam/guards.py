@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import wraps
+from types import FrameType
 from typing import Any, NoReturn, ParamSpec, TypeVar, overload
 
 from flask import request
@@ -32,7 +33,8 @@ R = TypeVar("R")
 V = TypeVar("V", bound=View)
 
 Check = Callable[[dict[str, Any]], bool]
-#: On a view that a guard was put around: if such a view is itself routed, the guard is idle.
+#: On a view that was guarded by ``@``: its name is the guarded one's now, so if the view itself is
+#: routed, the route stands below the guard and the guard is idle.
 _COVERED = "__flask_jam_covered__"
 
 
@@ -140,7 +142,11 @@ class Guard:
                               '@jwt_required or @jwt_required(roles={"admin"})')  # fmt: skip
         if getattr(view, MARK, None) is PUBLIC:
             raise ConfigError(f"{_name(view)} is public and guarded: remove one of the two")
-        return self._around_class(view) if isinstance(view, type) else self._around(view)
+        if isinstance(view, type):
+            return self._around_class(view)
+        if _is_decorating(view, inspect.currentframe()):
+            setattr(view, _COVERED, self)
+        return self._around(view)
 
     def _configured(
         self,
@@ -236,8 +242,6 @@ class Guard:
     def _marked(self, guarded: Any, view: Any) -> Any:
         setattr(guarded, MARK, (self, *getattr(view, MARK, ())))
         guarded.__dict__.pop(_COVERED, None)
-        if hasattr(view, "__dict__") and not inspect.ismethod(view):
-            setattr(view, _COVERED, self)
         return guarded
 
     def _around_class(self, cls: Any) -> Any:
@@ -351,6 +355,17 @@ def check_views(state: AppState) -> None:
                 state.scheme(rule.scheme)
 
 
+def _is_decorating(view: Any, frame: FrameType | None) -> bool:
+    """Whether a guard is being called by ``@``: from a line between the first decorator and body."""
+    caller = frame.f_back if frame is not None else None
+    code = getattr(inspect.unwrap(view), "__code__", None)
+    if caller is None or code is None or caller.f_code.co_filename != code.co_filename:
+        return False
+    first = code.co_firstlineno
+    body = min((line for *_, line in code.co_lines() if line and line > first), default=first + 1)
+    return bool(first <= caller.f_lineno < body and hasattr(view, "__dict__"))
+
+
 def _is_idle(view: Any) -> bool:
     cls = getattr(view, "view_class", None)
     lost = cls is not None and hasattr(cls, _COVERED) and not hasattr(view, MARK)
@@ -363,9 +378,13 @@ def _wrapped_by(view: Any) -> Iterable[Any]:
 
 
 def _name(view: Any) -> str:
+    view = getattr(view, "view_class", view)
     return getattr(view, "__qualname__", type(view).__name__)
 
 
 def _place(view: Any) -> str:
+    cls = getattr(view, "view_class", None)
     code = getattr(inspect.unwrap(view), "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code else "unknown place"
+    if cls is not None or code is None:
+        return f"in {getattr(cls or view, '__module__', 'an unknown place')}"
+    return f"{code.co_filename}:{code.co_firstlineno}"

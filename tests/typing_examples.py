@@ -1,0 +1,44 @@
+"""What type checkers must see through the decorators. Checked, not run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask.views import MethodView
+from typing_extensions import assert_type
+
+from flask_jam import Accepted, Guard, Jam, current_auth, jwt_required, public, session_required
+
+
+@jwt_required
+def plain(number: int, name: str = "") -> str:
+    return name * number
+
+
+@jwt_required(scopes={"read"}, roles=["admin"], max_age=300, check=lambda payload: bool(payload))
+async def awaited(number: int) -> dict[str, int]:
+    return {"number": number}
+
+
+@public
+def opened() -> int:
+    return 1
+
+
+@(jwt_required | session_required(optional=True))
+class Page(MethodView):
+    def get(self) -> str:
+        return ""
+
+
+async def check(jam: Jam) -> None:
+    assert_type(plain(1, name="x"), str)
+    assert_type(await awaited(1), dict[str, int])
+    assert_type(opened(), int)
+    assert_type(Page().get(), str)
+    assert_type(jwt_required(roles={"x"}), Guard)
+    assert_type(current_auth(), Accepted | None)
+    assert_type(jam.verify_jwt_token("x"), dict[str, Any])
+    assert_type(jam.get_session("x"), dict[str, Any] | None)
+    plain("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    jwt_required(role={"x"})  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
