@@ -76,6 +76,7 @@ class FactCache(Generic[V]):
 
 # A fork copies locks as they are: one held by another thread would stay held in the child for
 # ever. So every lock is taken before a fork and given back on both sides of it.
+_registry = threading.Lock()
 _locks: WeakSet[threading.Lock] = WeakSet()
 _held: list[threading.Lock] = []
 
@@ -83,11 +84,13 @@ _held: list[threading.Lock] = []
 def fork_safe_lock() -> threading.Lock:
     """A lock that a child process finds free."""
     lock = threading.Lock()
-    _locks.add(lock)
+    with _registry:
+        _locks.add(lock)
     return lock
 
 
 def _before_fork() -> None:
+    _registry.acquire()
     _held.extend(_locks)
     for lock in _held:
         lock.acquire()
@@ -96,6 +99,7 @@ def _before_fork() -> None:
 def _after_fork() -> None:
     while _held:
         _held.pop().release()
+    _registry.release()
 
 
 if hasattr(os, "register_at_fork"):

@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from typing import Any
+from weakref import ref
 
 from flask import Flask, current_app
 
 from . import actions, signals
+from .audit import check_views
 from .errors import ConfigError
-from .guards import check_views
 from .jam import Jam
 from .refresh import Reload
 from .resolver import EXTENSION_KEY, AppState
@@ -189,10 +190,14 @@ def _new_state(app: Flask, jam: Jam) -> AppState:
     return state
 
 
-def _forwarder(app: Flask, jam: Jam) -> Any:
+def _forwarder(app_: Flask, jam: Jam) -> Any:
     """Send what a Jam reports: from the current app where it has this Jam, else from each."""
+    held = ref(app_)  # a Jam that outlives its apps must not keep them
 
     def forward(event: str, what: Mapping[str, Any]) -> None:
+        app = held()
+        if app is None:
+            return
         here = current_app._get_current_object() if current_app else None  # type: ignore[attr-defined]
         if here is app or here is None or here.extensions.get("jam") is not jam:
             signals.emit(_SIGNALS[event], app, **what)

@@ -11,7 +11,7 @@ import inspect
 import logging
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import wraps
 from types import FrameType
 from typing import Any, NoReturn, ParamSpec, TypeVar, overload
@@ -24,7 +24,7 @@ from .errors import ConfigError, Reason
 from .outcome import Accepted, Credential, Rejected
 from .refusal import refusal
 from .resolver import MARK, PUBLIC, AppState, Memo, current_memo
-from .settings import name_set
+from .settings import name_set, nearest
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ V = TypeVar("V", bound=View)
 Check = Callable[[dict[str, Any]], bool]
 #: On a view that was guarded by ``@``: its name is the guarded one's now, so if the view itself is
 #: routed, the route stands below the guard and the guard is idle.
-_COVERED = "__flask_jam_covered__"
+COVERED = "__flask_jam_covered__"
 
 
 @dataclass(frozen=True)
@@ -136,16 +136,17 @@ class Guard:
         :raises ConfigError: for an argument of the wrong kind.
         """
         if view is None:
+            _known(conditions)
             return self._configured(**conditions)
         if conditions or not callable(view):
             raise ConfigError("a guard takes a view, or conditions by name: "
                               '@jwt_required or @jwt_required(roles={"admin"})')  # fmt: skip
         if getattr(view, MARK, None) is PUBLIC:
-            raise ConfigError(f"{_name(view)} is public and guarded: remove one of the two")
+            raise ConfigError(f"{name_of(view)} is public and guarded: remove one of the two")
         if isinstance(view, type):
             return self._around_class(view)
         if _is_decorating(view, inspect.currentframe()):
-            setattr(view, _COVERED, self)
+            setattr(view, COVERED, self)
         return self._around(view)
 
     def _configured(
@@ -241,7 +242,7 @@ class Guard:
 
     def _marked(self, guarded: Any, view: Any) -> Any:
         setattr(guarded, MARK, (self, *getattr(view, MARK, ())))
-        guarded.__dict__.pop(_COVERED, None)
+        guarded.__dict__.pop(COVERED, None)
         return guarded
 
     def _around_class(self, cls: Any) -> Any:
@@ -254,7 +255,7 @@ class Guard:
             return self(make(klass, name, *args, **kwargs))
 
         setattr(cls, "as_view", classmethod(as_view))  # noqa: B010 - pyright knows its old type
-        setattr(cls, _COVERED, self)
+        setattr(cls, COVERED, self)
         return cls
 
 
@@ -264,6 +265,13 @@ def _unmet(
     found = state.scheme(accepted.scheme).find(environ)
     fingerprint = found.fingerprint() if isinstance(found, Credential) else None
     return Rejected(accepted.scheme, reason, accepted.source, fingerprint)
+
+
+def _known(conditions: Iterable[str]) -> None:
+    names = [field.name for field in fields(Rule) if field.name != "scheme"]
+    for name in conditions:
+        if name not in names:
+            raise ConfigError(f"{name} is no condition of a guard{nearest(name, names)}")
 
 
 def _checked_age(max_age: object) -> float | None:
@@ -313,8 +321,8 @@ def public(view: Any) -> Any:
 
     :raises ConfigError: if it is guarded as well.
     """
-    if getattr(view, MARK, PUBLIC) is not PUBLIC or hasattr(view, _COVERED):
-        raise ConfigError(f"{_name(view)} is public and guarded: remove one of the two")
+    if getattr(view, MARK, PUBLIC) is not PUBLIC or hasattr(view, COVERED):
+        raise ConfigError(f"{name_of(view)} is public and guarded: remove one of the two")
     if isinstance(view, type):
         return _public_class(view)
     setattr(view, MARK, PUBLIC)
@@ -332,31 +340,13 @@ def _public_class(cls: Any) -> Any:
     return cls
 
 
-# --- once, at the first request -------------------------------------------------------
-
-
-def check_views(state: AppState) -> None:
-    """Refuse to serve an app whose guards cannot work.
-
-    :raises ConfigError: for a guard above ``@app.route``, where it protects nothing, and for a
-        guard whose scheme the app has no extension for.
-    """
-    routed = state.app.view_functions.values()
-    inside = {id(inner) for view in routed for inner in _wrapped_by(view)}
-    for view in routed:
-        if _is_idle(view) and id(view) not in inside:
-            raise ConfigError(
-                f"the guard on {_name(view)} ({_place(view)}) stands above the route and protects "
-                "nothing: swap the two lines, so that the route comes first"
-            )
-        marks = getattr(view, MARK, ())
-        for guard in marks if isinstance(marks, tuple) else ():
-            for rule in guard.rules:
-                state.scheme(rule.scheme)
+def name_of(view: Any) -> str:
+    view = getattr(view, "view_class", view)
+    return getattr(view, "__qualname__", type(view).__name__)
 
 
 def _is_decorating(view: Any, frame: FrameType | None) -> bool:
-    """Whether a guard is being called by ``@``: from a line between the first decorator and body."""
+    """Whether a guard is called by ``@``: from a line between first decorator and body."""
     caller = frame.f_back if frame is not None else None
     code = getattr(inspect.unwrap(view), "__code__", None)
     if caller is None or code is None or caller.f_code.co_filename != code.co_filename:
@@ -364,27 +354,3 @@ def _is_decorating(view: Any, frame: FrameType | None) -> bool:
     first = code.co_firstlineno
     body = min((line for *_, line in code.co_lines() if line and line > first), default=first + 1)
     return bool(first <= caller.f_lineno < body and hasattr(view, "__dict__"))
-
-
-def _is_idle(view: Any) -> bool:
-    cls = getattr(view, "view_class", None)
-    lost = cls is not None and hasattr(cls, _COVERED) and not hasattr(view, MARK)
-    return lost or _COVERED in getattr(view, "__dict__", {})
-
-
-def _wrapped_by(view: Any) -> Iterable[Any]:
-    while (view := getattr(view, "__wrapped__", None)) is not None:
-        yield view
-
-
-def _name(view: Any) -> str:
-    view = getattr(view, "view_class", view)
-    return getattr(view, "__qualname__", type(view).__name__)
-
-
-def _place(view: Any) -> str:
-    cls = getattr(view, "view_class", None)
-    code = getattr(inspect.unwrap(view), "__code__", None)
-    if cls is not None or code is None:
-        return f"in {getattr(cls or view, '__module__', 'an unknown place')}"
-    return f"{code.co_filename}:{code.co_firstlineno}"

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .errors import TokenError
+from .errors import SessionError, TokenError
 from .keys import KeyRing
 from .refresh import Families, Reload, ReuseError
-from .sessions import SessionInfo, Sessions
+from .sessions import SessionInfo, Sessions, checked_owner
 from .settings import Settings, Source, load
 from .stores import Store
 from .stores.memory import MemoryStore
@@ -103,8 +103,7 @@ class Jam:
     def revoke_token(self, token_or_claims: str | Mapping[str, Any]) -> bool:
         """Revoke one token, given as text or as its claims; a refresh token ends its family.
 
-        :returns: whether there was something to revoke. What is no token of ours is no error
-            (RFC 7009 2.2).
+        :returns: whether it is a token of ours: any other is no error (RFC 7009 2.2).
         """
         family_id = self._family_of(token_or_claims)
         if family_id is not None:
@@ -144,8 +143,11 @@ class Jam:
     def revoke_subject(self, subject: str) -> None:
         """Everything of a subject that exists now: tokens, refresh families, sessions."""
         jwt = self.settings.jwt
-        longest = max(jwt.longest + jwt.leeway, jwt.refresh_absolute)
-        self._tokens.revoke_before(subject, self.clock() + longest)
+        try:
+            checked_owner(subject)
+        except SessionError as error:
+            raise TokenError(error.reason, f"the subject cannot be: {error}") from None
+        self._tokens.revoke_before(subject, max(jwt.longest + jwt.leeway, jwt.refresh_absolute))
         self.sessions.clear(subject)
         self._tell("revoked", kind="subject", subject=subject)
 

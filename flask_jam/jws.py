@@ -11,6 +11,7 @@ import base64
 import json
 import math
 import re
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import jwt as pyjwt
@@ -140,12 +141,24 @@ def _too_deep(value: Any) -> bool:
     return any(isinstance(item, (dict, list)) for item in level)
 
 
+def _check_names(value: Any) -> None:
+    # json.dumps would write the name 1 as "1", which may be there already.
+    if isinstance(value, Mapping):
+        if not all(isinstance(name, str) for name in value):
+            raise TypeError("the names in a JSON object are texts")
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return
+    for inner in value:
+        _check_names(inner)
+
+
 def strict_dumps(value: Any) -> bytes:
     """JSON that :func:`strict_object` reads back as it was.
 
-    :raises TypeError: for a value that JSON has no form for, named by its type.
+    :raises TypeError: for a value or a name that JSON has no form for.
     :raises ValueError: for NaN, an infinity, a cycle or a lone surrogate.
     """
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
-        "utf-8"
-    )
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    _check_names(value)
+    return text.encode("utf-8")

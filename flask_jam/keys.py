@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import logging
 import math
 import secrets
@@ -118,7 +119,10 @@ class KeyRing:
                 raise ConfigError("jwt.secret_key_fallbacks need a jwt.secret_key that signs")
             _warn_of_random_key("JAM_JWT_SECRET_KEY", _MAKE_KEY)
             secret = secrets.token_bytes(64)
-        keys = [_secret_key(jwt.alg, part) for part in (secret, *jwt.secret_key_fallbacks)]
+        every = (secret, *jwt.secret_key_fallbacks)
+        if len(set(every)) < len(every):
+            raise ConfigError("jwt.secret_key_fallbacks: remove the keys that are there twice")
+        keys = [_secret_key(jwt.alg, part) for part in every]
         return cls(keys, keys[0])
 
     @classmethod
@@ -206,9 +210,21 @@ def _secret_key(alg: str, secret: bytes) -> Key:
 def _looks_asymmetric(secret: bytes) -> bool:
     # CVE-2022-29217 and its kin: a verifier that takes a public key for a secret.
     text = secret.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n\0").replace(b"\0", b"")
-    if b"-----BEGIN" in text or text.startswith((b"ssh-", b"ecdsa-sha2-", b"sk-", b"{", b"[")):
+    if b"-----BEGIN" in text or text.startswith(_SSH):
         return True
-    return _is_der(secret) or _is_der(_b64(secret))
+    return _is_jwk(text) or _is_der(secret) or _is_der(_b64(secret))
+
+
+_SSH = (b"ssh-rsa ", b"ssh-dss ", b"ssh-ed25519 ", b"ecdsa-sha2-", b"sk-ssh-", b"sk-ecdsa-")
+
+
+def _is_jwk(text: bytes) -> bool:
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    members = parsed if isinstance(parsed, list) else [parsed]
+    return any(isinstance(m, dict) and not {"kty", "keys"}.isdisjoint(m) for m in members)
 
 
 def _b64(text: bytes) -> bytes:

@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from .errors import ConfigError, Reason, TokenError
+from .jws import strict_object
 from .settings import JWTSettings, name_set
 from .stores import Family, Store, Turned
-from .tokens import Stamps, Tokens, check_name
+from .tokens import Stamps, Tokens, check_name, copied, json_of
 
 #: Called with the subject and its claims at each refresh: the new claims, or ``None`` to refuse.
 Reload = Callable[[str, dict[str, Any]], Mapping[str, Any] | None]
@@ -29,8 +30,7 @@ _SHAPE = re.compile(r"([A-Za-z0-9_-]{43})\.([1-9][0-9]{0,8})\.[A-Za-z0-9_-]{43}"
 _RESERVED = frozenset(
     {"sub", "jti", "iat", "exp", "nbf", "iss", "aud", "fam", "auth_time", "scope"}
 )
-_REFUSED = {Turned.REUSED: Reason.REUSED, Turned.REVOKED: Reason.REVOKED,
-            Turned.GONE: Reason.EXPIRED}  # fmt: skip
+_REFUSED = {Turned.REVOKED: Reason.REVOKED, Turned.GONE: Reason.EXPIRED}
 
 
 class Families:
@@ -58,13 +58,13 @@ class Families:
         family_id = secrets.token_urlsafe(32)
         family = Family(
             subject=check_name(subject, "the subject"),
-            claims={"auth_time": now, **said},
+            claims=_kept({"auth_time": now, **said}),
             started_at=now,
             ends_at=now + self._settings.refresh_absolute,
             turned_at=now,
             idle_until=now + self._settings.refresh_idle,
         )
-        pair = self._pair(family_id, family)
+        pair = self._pair(family_id, family, now)
         self._store.start_family(family_id, family)
         return pair
 
@@ -74,28 +74,44 @@ class Families:
         :raises TokenError: with the reason; ``reused`` after which the family is dead.
         """
         family_id, generation = self.parsed(refresh_token)
-        now = self._stamps.clock()
-        claims = self._reloaded(family_id, now, reload)
+        # The stamp of the next token is taken first: what is revoked from here on includes it.
+        now = self._stamps.mint()
+        claims = self._reloaded(family_id, generation, now, reload)
         turned, family = self._store.turn_family(
             family_id, generation, now=now, grace=self._settings.refresh_grace,
             idle=self._settings.refresh_idle, claims=claims, mark_until=self._mark_until(now),
         )  # fmt: skip
-        if turned in _REFUSED or family is None:
-            raise ReuseError(family_id, family) if turned is Turned.REUSED else _refusal(turned)
-        return self._pair(family_id, family)
+        if family is None or turned is Turned.GONE or turned is Turned.REVOKED:
+            raise TokenError(_REFUSED[turned], "the refresh token is not valid")
+        if turned is Turned.REUSED:
+            raise ReuseError(family_id, family.subject)
+        return self._pair(family_id, family, now)
 
     def _reloaded(
-        self, family_id: str, now: float, reload: Reload | None
+        self, family_id: str, generation: int, now: float, reload: Reload | None
     ) -> Mapping[str, Any] | None:
         # Asked before the turn: if the question fails, the client's token is still the current one.
         family = self._store.read_family(family_id, now) if reload is not None else None
         if family is None or reload is None:
             return None
-        old = {name: value for name, value in family.claims.items() if name != "auth_time"}
+        if family.answer(generation, now, self._settings.refresh_grace) is Turned.REUSED:
+            return None  # nobody to reload for: the turn will raise the alarm
+        return self._asked(family_id, family, reload)
+
+    def _asked(self, family_id: str, family: Family, reload: Reload) -> Mapping[str, Any]:
+        old = {name: copied(value) for name, value in family.claims.items() if name != "auth_time"}
         new = reload(family.subject, old)
         if new is None:
             raise TokenError(Reason.REVOKED, "the subject may not refresh")
-        return {"auth_time": family.claims["auth_time"], **_own(new, _RESERVED - {"scope"})}
+        if not isinstance(new, Mapping):
+            raise ConfigError("reload_claims gives a mapping of claims, or None to refuse")
+        claims = {"auth_time": family.claims["auth_time"], **new}
+        try:
+            _own(new, _RESERVED - {"scope"})
+            self._tokens.check({"sub": family.subject, "fam": family_id, **claims})
+        except TokenError as error:
+            raise ConfigError(f"reload_claims gave claims that cannot be used: {error}") from None
+        return _kept(claims)
 
     def end(self, family_id: str) -> bool:
         """End a family and every access token of it; whether it was alive."""
@@ -116,10 +132,10 @@ class Families:
             raise TokenError(Reason.INVALID)
         return match[1], int(match[2])
 
-    def _pair(self, family_id: str, family: Family) -> dict[str, Any]:
+    def _pair(self, family_id: str, family: Family, now: float) -> dict[str, Any]:
         if not self._mac_keys:
             raise ConfigError("this service only verifies: to issue tokens, set jwt.private_key")
-        said = {"sub": family.subject, "fam": family_id, **family.claims}
+        said = {"sub": family.subject, "fam": family_id, "iat": now, **family.claims}
         return {
             "access_token": self._tokens.mint(said),
             "token_type": "Bearer",
@@ -135,10 +151,13 @@ class Families:
 class ReuseError(TokenError):
     """A rotated refresh token came back: somebody else has a copy (RFC 9700 4.14.2)."""
 
-    def __init__(self, family_id: str, family: Family | None) -> None:
+    def __init__(self, family_id: str, subject: str) -> None:
         super().__init__(Reason.REUSED)
         self.family_id = family_id
-        self.subject = family.subject if family else ""
+        self.subject = subject
+
+    def __reduce__(self) -> tuple[type[ReuseError], tuple[str, str]]:
+        return type(self), (self.family_id, self.subject)
 
 
 def claims_said(
@@ -158,15 +177,16 @@ def claims_said(
     return said
 
 
+def _kept(claims: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The claims as they will be minted: no change of the caller's objects reaches them."""
+    return strict_object(json_of(claims))
+
+
 def _own(claims: Mapping[str, Any], reserved: frozenset[str]) -> Mapping[str, Any]:
     for name in claims:
         if name in reserved:
             raise TokenError(Reason.INVALID, f"the claim {name} is written by flask_jam itself")
     return claims
-
-
-def _refusal(turned: Turned) -> TokenError:
-    return TokenError(_REFUSED.get(turned, Reason.EXPIRED), "the refresh token is not valid")
 
 
 def _token(key: bytes, family_id: str, generation: int) -> str:

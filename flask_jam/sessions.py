@@ -52,7 +52,7 @@ class Sessions:
         """
         now = self._stamps.mint()
         session = Session(
-            session_key=_owner(session_key),
+            session_key=checked_owner(session_key),
             data=self._kept(data),
             created_at=now,
             auth_time=now,
@@ -110,15 +110,15 @@ class Sessions:
         """End a session; whose it was, or ``None`` when there was none."""
         if not is_session_id(session_id):
             return None
-        return self._store.delete_session(_hashed(str(session_id)))
+        return self._store.delete_session(_hashed(str(session_id)), self._stamps.clock())
 
     def clear(self, session_key: str) -> int:
         """End every session of an owner; how many there were."""
-        return self._store.clear_sessions(_owner(session_key))
+        return self._store.clear_sessions(checked_owner(session_key), self._stamps.clock())
 
     def listed(self, session_key: str) -> list[SessionInfo]:
         """The living sessions of an owner, the oldest first."""
-        found = self._store.list_sessions(_owner(session_key), self._stamps.clock())
+        found = self._store.list_sessions(checked_owner(session_key), self._stamps.clock())
         return [
             SessionInfo(_handle(key), session.created_at, session.last_seen_at,
                         session.expires_at, session.user_agent, session.ip)
@@ -159,7 +159,11 @@ def _shaped(session_id: object) -> str:
     return str(session_id)
 
 
-def _owner(session_key: object) -> str:
+def checked_owner(session_key: object) -> str:
+    """A text that may own sessions.
+
+    :raises SessionError: ``invalid``.
+    """
     if not isinstance(session_key, str) or not 0 < len(session_key) <= _MAX_KEY:
         raise SessionError(Reason.INVALID, f"a session key is a text of 1 to {_MAX_KEY} characters")
     if not session_key.isprintable() and re.search(r"[\ud800-\udfff]", session_key):

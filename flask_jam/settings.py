@@ -49,10 +49,15 @@ def _text(value: Any) -> str:
 
 def _secret(value: Any) -> bytes:
     if isinstance(value, str):
-        value = value.encode()
+        # Bytes of the environment that are no UTF-8 arrive as lone surrogates.
+        value = value.encode("utf-8", "replace") if _is_utf8(value) else b""
     if not isinstance(value, bytes) or not value:
         raise ValueError("write a long random text; an empty key signs nothing")
     return value
+
+
+def _is_utf8(text: str) -> bool:
+    return not re.search(r"[\ud800-\udfff]", text)
 
 
 def _secrets(value: Any) -> tuple[bytes, ...]:
@@ -108,9 +113,11 @@ def _flag(value: Any) -> bool:
 
 def _one_of(*choices: str) -> Callable[[Any], str]:
     def check(value: Any) -> str:
-        if value in choices:
-            return str(value)
-        raise ValueError(f"write one of {', '.join(choices)}{_nearest(value, choices)}")
+        if value is False and "off" in choices:  # what YAML makes of a bare off
+            return "off"
+        if isinstance(value, str) and value in choices:
+            return value
+        raise ValueError(f"write one of {', '.join(choices)}{nearest(value, choices)}")
 
     return check
 
@@ -128,9 +135,11 @@ def _domain(value: Any) -> str:
     return str(value)
 
 
-def _nearest(word: object, choices: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(word), list(choices), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else ""
+def nearest(word: object, choices: Iterable[str]) -> str:
+    """The choice that was probably meant, as the end of a sentence, or nothing."""
+    folded = {choice.lower(): choice for choice in choices}
+    near = difflib.get_close_matches(str(word).lower(), list(folded), n=1, cutoff=0.6)
+    return f"; did you mean {folded[near[0]]}?" if near else ""
 
 
 # --- the settings ---------------------------------------------------------------------
@@ -156,8 +165,8 @@ class JWTSettings:
     public_key: str | None = _key(
         None, _text, "PEM text: alone, this service verifies and cannot sign."
     )
-    private_key_file: str | None = _key(None, _text, "The same from a file.")
-    public_key_file: str | None = _key(None, _text, "The same from a file.")
+    private_key_file: str | None = _key(None, _text, "private_key, read from this file.")
+    public_key_file: str | None = _key(None, _text, "public_key, read from this file.")
     expire: float = _key(900.0, _seconds(1, _TEN_YEARS), "Life of an access token.")
     refresh_idle: float = _key(
         14 * DAY, _seconds(1, _TEN_YEARS), "A refresh token unused for so long is dead."
@@ -252,8 +261,10 @@ def load(config: Source = None, app_config: Mapping[str, Any] | None = None) -> 
     """
     if isinstance(config, Mapping):
         raw = _flatten(config)
-    elif config is not None:
+    elif isinstance(config, (str, os.PathLike)):
         raw = _from_file(Path(config))
+    elif config is not None:
+        raise ConfigError("config: write a mapping, a path, or nothing for the environment")
     else:
         raw = {**_from_pyproject(), **_from_names(os.environ), **_from_names(app_config or {})}
     return _build(raw)
@@ -287,6 +298,10 @@ def _flatten(tree: Mapping[Any, Any]) -> dict[str, Any]:
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{key} is a section: write a mapping of its settings")
             flat.update({f"{key}.{name}": inner for name, inner in value.items()})
+        elif "." in str(key):
+            raise ConfigError(
+                f"{key} is not a setting: write a section, such as {{'jwt': {{...}}}}"
+            )
         else:
             flat[str(key)] = value
     for path in flat:
@@ -303,7 +318,11 @@ def _from_names(names: Mapping[str, Any]) -> dict[str, Any]:
 
 def _known(name: str, table: Mapping[str, Entry]) -> None:
     if name not in table:
-        hint = _nearest(name, table) or "; the documentation lists them under Configuration"
+        last = name.rpartition(".")[2]
+        meant = [path for path in table if path.rpartition(".")[2] == last]
+        others = table if "." in name or table is _BY_ENV else (*_SECTIONS, *table)
+        hint = nearest(meant[0] if meant else name, others)
+        hint = hint or "; the documentation lists them under Configuration"
         raise ConfigError(f"{name} is not a setting{hint}")
 
 

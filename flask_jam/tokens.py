@@ -11,11 +11,10 @@ import math
 import re
 import secrets
 import sys
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from .cache import CacheInfo, FactCache
+from .cache import CacheInfo, FactCache, fork_safe_lock
 from .errors import ConfigError, Reason, TokenError
 from .jws import sign_jws, strict_dumps, strict_object, verify_jws
 from .keys import KeyRing
@@ -44,6 +43,9 @@ class Facts(NamedTuple):
     sub: str | None
     family: str | None
 
+    def __repr__(self) -> str:
+        return f"Facts(exp={self.exp!r}, …)"
+
     def fresh(self) -> dict[str, Any]:
         """The claims, as a copy that its owner may change."""
         claims = self.flat.copy()
@@ -68,7 +70,7 @@ class Stamps:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock()
         self._minted = self._cut = -math.inf
 
     def mint(self) -> float:
@@ -190,6 +192,14 @@ class Tokens:
 
         :raises TokenError: with a sentence that says which claim is wrong.
         """
+        token, claims = self._signed(payload)
+        if self._settings.list == "allow":
+            self._store.allow(
+                claims.jti or "", self._stamps.clock(), claims.exp + self._settings.leeway
+            )
+        return token
+
+    def _signed(self, payload: Mapping[str, Any]) -> tuple[str, Facts]:
         if self._keyring.signer is None:
             raise ConfigError("this service only verifies: to sign, set jwt.private_key")
         claims, raw = self._checked(self._completed(payload, self._settings.expire))
@@ -200,16 +210,20 @@ class Tokens:
                 f"the token has {len(token)} bytes and jwt.max_token_bytes is "
                 f"{self._settings.max_token_bytes}: keep large data in your database",
             )
-        if self._settings.list == "allow":
-            self._store.allow(claims.jti or "", claims.exp + self._settings.leeway)
-        return token
+        return token, claims
+
+    def check(self, payload: Mapping[str, Any]) -> None:
+        """Raise what minting this payload would raise."""
+        self._signed(payload)
 
     def _checked(self, payload: Mapping[str, Any]) -> tuple[Facts, bytes]:
-        raw = _json_of(payload)
+        raw = json_of(payload)
         try:
             facts = facts_of(strict_object(raw), self._settings, self._keyring)
             if facts.exp <= self._stamps.clock():
-                raise TokenError(Reason.EXPIRED, "exp has passed: the token would be dead at birth")
+                raise TokenError(Reason.EXPIRED, "exp has passed: it would be dead at birth")
+            if facts.exp <= max(facts.nbf or 0, facts.iat or 0):
+                raise TokenError(Reason.INVALID, "exp comes before nbf or iat")
         except TokenError as error:
             raise TokenError(error.reason, f"the token would be refused: {error}") from None
         return facts, raw
@@ -226,21 +240,22 @@ class Tokens:
 
     def of_ours(self, token_or_claims: str | Mapping[str, Any]) -> Facts | None:
         """The facts of a token or of its claims, expired or not. Nothing is cached."""
+        if not isinstance(token_or_claims, (str, Mapping)):
+            raise TokenError(Reason.INVALID, "write a token, or the claims of one")
         try:
             if isinstance(token_or_claims, str):
                 return self._verifier.established(token_or_claims)
-            claims = strict_object(_json_of(token_or_claims))
+            claims = strict_object(json_of(token_or_claims))
             return facts_of(claims, self._settings, self._keyring)
         except TokenError:
             if isinstance(token_or_claims, str):
                 return None
             raise
 
-    def revoke_before(self, subject: str, until: float) -> None:
-        """Every token and family of a subject that exists now."""
-        if not isinstance(subject, str) or not subject:
-            raise TokenError(Reason.INVALID, "a subject is a text that is not empty")
-        self._store.mark(Kind.SUBJECT, subject, self._stamps.cut(), until)
+    def revoke_before(self, subject: str, longest: float) -> None:
+        """Every token and family of a subject that exists now and lives ``longest`` at most."""
+        cut = self._stamps.cut()
+        self._store.mark(Kind.SUBJECT, subject, cut, cut + longest)
 
 
 # --- claims ---------------------------------------------------------------------------
@@ -335,12 +350,12 @@ def _check_audience(claims: Mapping[str, Any], audience: str | None) -> None:
         raise TokenError(Reason.WRONG_AUDIENCE, "aud does not name jwt.audience")
 
 
-def _json_of(claims: Mapping[str, Any]) -> bytes:
+def json_of(claims: Mapping[str, Any]) -> bytes:
     for name, value in claims.items():
         if not isinstance(name, str):
             raise TokenError(Reason.INVALID, "the name of every claim must be a text")
         try:
-            strict_dumps(value)
+            strict_dumps({name: value})
         except (TypeError, ValueError, RecursionError):
             raise TokenError(
                 Reason.INVALID,

@@ -12,8 +12,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from .conftest import SECRET, bearer
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -90,6 +93,18 @@ def test_the_console_blocks_print_what_the_readme_shows(port: int, tmp_path: Pat
             normal(shown), normal(printed), doctest.ELLIPSIS
         )
         assert matches, f"{command}\nshown:\n{shown}\nprinted:\n{printed}"
+
+
+def test_the_python_block_runs_and_guards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAM_JWT_SECRET_KEY", SECRET)
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    namespace: dict[str, Any] = {"__name__": "readme"}
+    exec(block, namespace)
+    app = namespace["create_app"]()
+    token = app.extensions["jam"].issue_tokens("alice")["access_token"]
+    client = app.test_client()
+    assert client.get("/me").status_code == 401
+    assert client.get("/me", headers=bearer(token)).json == {"hello": "alice"}
 
 
 def test_the_quickstart_stays_small() -> None:

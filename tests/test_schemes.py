@@ -30,8 +30,8 @@ def app_with(jam: Jam, jwt: dict[str, Any], session: dict[str, Any] | None = Non
     JWTExtension(jam, app, **jwt)
     if session is not None:
         SessionExtension(jam, app, **session)
-        app.add_url_rule("/session", "session", session_required(lambda: said()))  # noqa: PLW0108
-    app.add_url_rule("/jwt", "jwt", jwt_required(lambda: said()))  # noqa: PLW0108
+        app.add_url_rule("/session", "session", session_required(lambda: said()))
+    app.add_url_rule("/jwt", "jwt", jwt_required(lambda: said()))
     app.add_url_rule("/open", "open", said)
     return app.test_client()
 

@@ -14,7 +14,7 @@ Rules for every verb of every store:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
@@ -38,24 +38,6 @@ class Marks(NamedTuple):
     allowed: bool = False
 
 
-@dataclass(frozen=True)
-class Family:
-    """A refresh family: one login, and what its next access token says."""
-
-    subject: str
-    claims: Mapping[str, Any]
-    #: When it was started; a revocation of the subject up to here ends it.
-    started_at: float
-    ends_at: float
-    generation: int = 1
-    turned_at: float = 0.0
-    idle_until: float = 0.0
-
-    def alive(self, now: float) -> bool:
-        """Whether neither its idle nor its absolute end has come."""
-        return now < min(self.ends_at, self.idle_until)
-
-
 class Turned(str, Enum):
     """What became of a presented refresh token."""
 
@@ -67,18 +49,45 @@ class Turned(str, Enum):
 
 
 @dataclass(frozen=True)
+class Family:
+    """A refresh family: one login, and what its next access token says."""
+
+    subject: str = field(repr=False)
+    claims: Mapping[str, Any] = field(repr=False)
+    #: When it was started; a revocation of the subject up to here ends it.
+    started_at: float
+    ends_at: float
+    generation: int = 1
+    turned_at: float = 0.0
+    idle_until: float = 0.0
+
+    def answer(self, generation: int, now: float, grace: float) -> Turned:
+        """What a living family says to a generation that is presented."""
+        if generation == self.generation:
+            return Turned.NEW
+        if generation > self.generation:
+            return Turned.GONE
+        before = generation == self.generation - 1
+        return Turned.SAME if before and now - self.turned_at <= grace else Turned.REUSED
+
+    def alive(self, now: float) -> bool:
+        """Whether neither its idle nor its absolute end has come."""
+        return now < min(self.ends_at, self.idle_until)
+
+
+@dataclass(frozen=True)
 class Session:
     """A session as it is stored. ``data`` must not be changed by whoever reads it."""
 
-    session_key: str
-    data: Mapping[str, Any]
+    session_key: str = field(repr=False)
+    data: Mapping[str, Any] = field(repr=False)
     created_at: float
     auth_time: float
     last_seen_at: float
     idle: float
     ends_at: float
-    user_agent: str | None = None
-    ip: str | None = None
+    user_agent: str | None = field(default=None, repr=False)
+    ip: str | None = field(default=None, repr=False)
 
     @property
     def expires_at(self) -> float:
@@ -105,7 +114,7 @@ class Store(Protocol):
         """Revoke. Of two marks of one name the later ``at`` and the later ``until`` stand."""
         ...
 
-    def allow(self, jti: str, until: float) -> None:
+    def allow(self, jti: str, now: float, until: float) -> None:
         """Put a token on the allow list."""
         ...
 
@@ -161,12 +170,12 @@ class Store(Protocol):
         """Move a session to a new id; ``False`` when it is gone."""
         ...
 
-    def delete_session(self, key: str) -> str | None:
-        """Remove a session; whose it was, or ``None`` when there was none."""
+    def delete_session(self, key: str, now: float) -> str | None:
+        """Remove a session; whose it was, or ``None`` when none was alive."""
         ...
 
-    def clear_sessions(self, session_key: str) -> int:
-        """Remove every session of one owner; how many there were."""
+    def clear_sessions(self, session_key: str, now: float) -> int:
+        """Remove every session of one owner; how many were alive."""
         ...
 
     def list_sessions(self, session_key: str, now: float) -> Sequence[tuple[str, Session]]:

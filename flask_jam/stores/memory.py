@@ -36,10 +36,10 @@ class MemoryStore:
         """See :class:`~flask_jam.stores.Store`. Single reads of a dict need no lock."""
         if not self._marks and not self._allowed:
             return _NOTHING_KNOWN
-        revoked = self._marked(Kind.TOKEN, jti, now) or self._marked(Kind.FAMILY, family, now)
+        token, login = self._marked(Kind.TOKEN, jti, now), self._marked(Kind.FAMILY, family, now)
         not_before = self._marked(Kind.SUBJECT, subject, now)
         allowed = jti is not None and self._allowed.get(jti, now) > now
-        return Marks(revoked is not None, not_before, allowed)
+        return Marks(token is not None or login is not None, not_before, allowed)
 
     def _marked(self, kind: Kind, name: str | None, now: float) -> float | None:
         at, until = self._marks.get((kind, name or ""), (None, 0.0))
@@ -55,10 +55,11 @@ class MemoryStore:
         self._marks[kind, name] = (max(at, old_at), max(until, old_until))
         self._sweep(at)
 
-    def allow(self, jti: str, until: float) -> None:
+    def allow(self, jti: str, now: float, until: float) -> None:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
             self._allowed[jti] = until
+            self._sweep(now)
 
     # --- refresh families ---
 
@@ -91,18 +92,15 @@ class MemoryStore:
             family = self._living_family(family_id, now)
             if family is None:
                 return self._why_no_family(family_id, now), None
-            if generation == family.generation:
+            answer = family.answer(generation, now, grace)
+            if answer is Turned.NEW:
                 family = replace(family, generation=generation + 1, turned_at=now,
                                  idle_until=now + idle,
                                  claims=family.claims if claims is None else claims)  # fmt: skip
                 self._families[family_id] = family
-                return Turned.NEW, family
-            if generation > family.generation:
-                return Turned.GONE, None
-            if generation == family.generation - 1 and now - family.turned_at <= grace:
-                return Turned.SAME, family
-            self._end_family(family_id, now, mark_until)
-            return Turned.REUSED, family
+            elif answer is Turned.REUSED:
+                self._end_family(family_id, now, mark_until)
+            return answer, None if answer is Turned.GONE else family
 
     def _why_no_family(self, family_id: str, now: float) -> Turned:
         family = self._families.get(family_id)
@@ -187,19 +185,17 @@ class MemoryStore:
             self._put(new_key, replace(session, last_seen_at=max(now, session.last_seen_at)))
             return True
 
-    def delete_session(self, key: str) -> str | None:
+    def delete_session(self, key: str, now: float) -> str | None:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
             session = self._pop(key)
-            return session.session_key if session else None
+            return session.session_key if session and now < session.expires_at else None
 
-    def clear_sessions(self, session_key: str) -> int:
+    def clear_sessions(self, session_key: str, now: float) -> int:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
-            keys = list(self._owned.get(session_key, ()))
-            for key in keys:
-                self._pop(key)
-            return len(keys)
+            ended = [self._pop(key) for key in list(self._owned.get(session_key, ()))]
+            return sum(now < session.expires_at for session in ended if session is not None)
 
     def list_sessions(self, session_key: str, now: float) -> Sequence[tuple[str, Session]]:
         """See :class:`~flask_jam.stores.Store`."""

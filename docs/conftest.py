@@ -1,0 +1,74 @@
+"""The examples of the documentation are tests.
+
+Python blocks run, from the top of a page to its end. A block of ``http`` in the documentation is
+an answer: it must be what ``response`` holds at that point, with ``…`` for what changes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from contextlib import ExitStack
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
+
+from sybil import Example, Sybil
+from sybil.parsers.rest import CodeBlockParser, PythonCodeBlockParser
+
+ENVIRONMENT = {"JAM_JWT_SECRET_KEY": "k3y-of-the-examples-0123456789-abcdefghijklmnopqrstuvwxyz"}
+#: What every answer has and no page needs to show.
+UNSHOWN = {"Content-Length"}
+
+
+def set_up(namespace: dict[str, Any]) -> None:
+    """An empty directory to work in, and a key, as the pages tell their readers to set one."""
+    stack = namespace["_stack"] = ExitStack()
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("JAM_")}
+    stack.enter_context(patch.dict(os.environ, {**outside, **ENVIRONMENT}, clear=True))
+    directory = stack.enter_context(TemporaryDirectory())
+    stack.callback(os.chdir, os.getcwd())
+    os.chdir(directory)
+    namespace["__name__"] = "example"
+
+
+def tear_down(namespace: dict[str, Any]) -> None:
+    namespace["_stack"].close()
+
+
+def answer_is_as_shown(example: Example) -> None:
+    shown, response = str(example.parsed), example.namespace["response"]
+    head, _, body = shown.partition("\n\n")
+    status, *lines = head.strip().splitlines()
+    headers = [tuple(line.split(": ", 1)) for line in lines]
+    sent = [(name, value) for name, value in response.headers if name not in UNSHOWN]
+    compare(status, f"HTTP/1.1 {response.status}")
+    compare(listed(headers), listed(sent))
+    compare(written(body), written(response.text))
+
+
+def compare(shown: str, sent: str) -> None:
+    pattern = ".+?".join(map(re.escape, shown.split("…")))
+    assert re.fullmatch(pattern, sent, re.DOTALL), f"shown:\n{shown}\n\nsent:\n{sent}"
+
+
+def listed(headers: list[tuple[str, str]]) -> str:
+    return "\n".join(sorted(f"{name}: {value}" for name, value in headers))
+
+
+def written(body: str) -> str:
+    """JSON in one spelling, so that a page may break its lines; other text as it is."""
+    try:
+        return json.dumps(json.loads(body), sort_keys=True, ensure_ascii=False)
+    except ValueError:
+        return body.strip()
+
+
+pages = Sybil(
+    parsers=[PythonCodeBlockParser(), CodeBlockParser("http", answer_is_as_shown)],
+    patterns=["*.rst"],
+    setup=set_up,
+    teardown=tear_down,
+)
+pytest_collect_file = pages.pytest()

@@ -1,0 +1,123 @@
+"""The documentation against the code: nothing is missing from it, and nothing in it is gone."""
+
+from __future__ import annotations
+
+import ast
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import flask_jam
+from flask_jam import Reason, settings, signals
+
+from .test_ranks import MODULES, ORDER
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = {page.stem: page.read_text(encoding="utf-8") for page in sorted(DOCS.glob("*.rst"))}
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+SETTINGS = {entry.path: entry for entry in settings.entries()}
+#: What ``jwt.`` and ``session.`` may be followed by, besides a setting: the verbs.
+VERBS = {"login", "refresh", "logout"}
+
+
+@pytest.fixture(scope="module")
+def conf() -> dict[str, Any]:
+    return runpy.run_path(str(DOCS / "conf.py"))
+
+
+def public_names() -> list[str]:
+    tree = ast.parse(Path(flask_jam.__file__).read_text(encoding="utf-8"))
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    return [alias.asname or alias.name for node in imports for alias in node.names]
+
+
+def table_under(page: str, title: str) -> list[str]:
+    """The rows of the simple table under a title."""
+    section = re.split(rf"^{title}\n[-=~]+\n", PAGES[page], flags=re.MULTILINE)[1]
+    _, _, rows = re.split(r"^=+(?:  =+)+\n", section, flags=re.MULTILINE)[:3]
+    return rows.splitlines()
+
+
+def test_every_page_is_in_the_table_of_contents_once() -> None:
+    toctree = re.search(r"\.\. toctree::\n(?:   :.*\n)*\n((?:   .+\n)+)", PAGES["index"])
+    assert toctree is not None
+    assert sorted(toctree[1].split()) == sorted(set(PAGES) - {"index"})
+
+
+def test_the_map_of_files_names_every_module_by_rank() -> None:
+    named = re.findall(r"^(\d+) +``([\w/]+)\.py``  +\S", "\n".join(
+        table_under("how-it-works", "The map of files")), re.MULTILINE)  # fmt: skip
+    modules = [file.removesuffix("__init__").strip("/").replace("/", ".") for _, file in named]
+    assert sorted(modules) == sorted(MODULES)
+    assert modules == sorted(modules, key=ORDER.index)
+    ranks = [int(rank) for rank, _ in named]
+    assert ranks == sorted(ranks)
+
+
+@pytest.mark.parametrize("name", public_names())
+def test_every_public_name_is_described_and_used(name: str) -> None:
+    described = rf"^\.\. (autoclass|autoexception|autofunction|data|class):: {name}\b"
+    if name != "signals":
+        assert re.search(described, PAGES["api"], re.MULTILINE)
+    assert any(re.search(rf"\b{name}\b", text) for page, text in PAGES.items() if page != "api")
+
+
+def test_every_signal_is_described() -> None:
+    rows = table_under("signals", "The list")
+    listed = [row.split()[0].strip("`") for row in rows if row.startswith("``")]
+    own = [name for name, value in vars(signals).items() if hasattr(value, "receivers")]
+    assert sorted(listed) == sorted(own)
+    assert sorted(re.findall(r"autodata:: (\w+)", PAGES["api"])) == sorted(own)
+
+
+def test_every_reason_is_described() -> None:
+    rows = table_under("refusals", "Reasons")
+    assert [row.split()[0].strip("`") for row in rows if row] == [str(reason) for reason in Reason]
+
+
+@pytest.mark.parametrize("path", SETTINGS)
+def test_every_setting_is_in_the_table_with_its_default(path: str, conf: dict[str, Any]) -> None:
+    assert conf["SETTINGS_TABLE"] in PAGES["configuration"]
+    entry = SETTINGS[path]
+    rows = [row.split("\n     - ") for row in conf["settings_table"]().split("\n   * - ")]
+    (row,) = [row for row in rows if row[0] == f"``{path}``"]
+    assert row[1] == f"``{entry.env}``"
+    assert row[3].strip() == entry.field.metadata["doc"]
+    default = entry.field.default
+    if default is None or default == ():
+        assert row[2] == "not set"
+    else:
+        written = re.fullmatch(r"``(.+?)``(?: \((.+) d\))?", row[2])
+        assert written is not None
+        assert entry.field.metadata["check"](written[1]) == default
+        assert written[2] is None or float(written[2]) * settings.DAY == default
+
+
+def test_what_the_pages_call_a_setting_is_one() -> None:
+    everything = "\n".join([*PAGES.values(), README])
+    paths = set(re.findall(r"``((?:jwt|session)\.\w+)``", everything))
+    assert len(paths) > 8
+    assert {path for path in paths if path.split(".")[1] not in VERBS} <= set(SETTINGS)
+    names = set(re.findall(r"\bJAM_[A-Z_]*[A-Z]\b", everything))
+    misspelt = {"JAM_JWT_EXPIRES"}  # the page shows what is said about it
+    assert names - misspelt <= {entry.env for entry in SETTINGS.values()}
+
+
+def test_every_block_is_of_a_kind_that_is_looked_at() -> None:
+    # Sybil runs Python blocks and compares HTTP blocks; another spelling it would pass over.
+    kinds = re.compile(r"(invisible-code-block:|code-block::) (python|http|console|sh|toml|text)")
+    for page, text in PAGES.items():
+        blocks = re.findall(r"^ *\.\. (.*(?:code|highlight|prompt|literal).*)$", text, re.M)
+        assert [block for block in blocks if not kinds.fullmatch(block)] == [], page
+        assert not re.search(r"^(?!\.\. ).*::$", text, re.M), page
+
+
+def test_the_links_of_the_readme_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^):#]+)\)", README)
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []

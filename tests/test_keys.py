@@ -1,0 +1,460 @@
+"""Keys: which ones a ring takes, which one it finds, and how little it says of them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import warnings
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jwt as pyjwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+
+from flask_jam import ConfigError, Jam
+from flask_jam.keys import Key, KeyRing
+from flask_jam.settings import ALGORITHMS, JWTSettings
+
+from .conftest import SECRET
+
+SYMMETRIC = [alg for alg in ALGORITHMS if alg.startswith("HS")]
+ASYMMETRIC = [alg for alg in ALGORITHMS if not alg.startswith("HS")]
+
+
+class Pem(NamedTuple):
+    private: str
+    public: str
+
+
+def pem_of(private: Any, password: bytes | None = None) -> Pem:
+    cipher: Any = serialization.NoEncryption()
+    if password:
+        cipher = serialization.BestAvailableEncryption(password)
+    return Pem(
+        private.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, cipher
+        ).decode(),
+        private.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        ).decode(),
+    )  # fmt: skip
+
+
+@lru_cache
+def key_of(kind: str, number: int = 0) -> Any:
+    """A private key: ``RSA2048``, ``P-256`` …; another one for another number."""
+    if kind.startswith("RSA"):
+        return rsa.generate_private_key(public_exponent=65537, key_size=int(kind[3:]))
+    if kind == "Ed25519":
+        return ed25519.Ed25519PrivateKey.generate()
+    if kind == "Ed448":
+        return ed448.Ed448PrivateKey.generate()
+    curves = {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1, "P-521": ec.SECP521R1,
+              "K-256": ec.SECP256K1}  # fmt: skip
+    return ec.generate_private_key(curves[kind]())
+
+
+def kind_of(alg: str) -> str:
+    named = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521", "EdDSA": "Ed25519"}
+    return named.get(alg, "RSA2048")
+
+
+def pem_for(alg: str, number: int = 0) -> Pem:
+    return pem_of(key_of(kind_of(alg), number))
+
+
+def ring(**settings: Any) -> KeyRing:
+    for name in ("secret_key", "secret_key_fallbacks"):
+        value = settings.get(name)
+        if isinstance(value, str):
+            settings[name] = value.encode()
+    return KeyRing.from_settings(JWTSettings(**settings))
+
+
+def jwk_of(kind: str, *, private: bool = False, **members: Any) -> dict[str, Any]:
+    key = key_of(kind) if private else key_of(kind).public_key()
+    family = pyjwt.algorithms
+    if kind.startswith("RSA"):
+        jwk = family.RSAAlgorithm.to_jwk(key, as_dict=True)
+    elif kind.startswith("Ed"):
+        jwk = family.OKPAlgorithm.to_jwk(key, as_dict=True)
+    else:
+        jwk = family.ECAlgorithm.to_jwk(key, as_dict=True)
+    # What a key may be used for is each test's own business.
+    return {**{k: v for k, v in jwk.items() if k != "key_ops"}, **members}
+
+
+def oct_of(secret: bytes, **members: Any) -> dict[str, Any]:
+    return {"kty": "oct", "k": base64.urlsafe_b64encode(secret).rstrip(b"=").decode(), **members}
+
+
+def signed(kind: str, alg: str, message: bytes) -> bytes:
+    return pyjwt.get_algorithm_by_name(alg).sign(message, key_of(kind))
+
+
+# --- rings from settings --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("alg", SYMMETRIC)
+def test_a_secret_signs_and_verifies_with_one_algorithm(alg: str) -> None:
+    keys = ring(alg=alg, secret_key=SECRET)
+    assert keys.signer is not None
+    assert (keys.signer.alg, keys.find({"kid": keys.signer.kid})) == (alg, keys.signer)
+
+
+@pytest.mark.parametrize("alg", ASYMMETRIC)
+def test_a_private_key_signs_and_its_public_half_is_the_same_key(alg: str) -> None:
+    pem = pem_for(alg)
+    both = ring(alg=alg, private_key=pem.private)
+    verifies = ring(alg=alg, public_key=pem.public)
+    assert both.signer is not None
+    assert verifies.signer is None
+    found = verifies.find({"kid": both.signer.kid})
+    assert found is not None
+    assert (found.alg, found.private) == (alg, None)
+
+
+def test_a_private_key_may_come_with_its_own_public_half() -> None:
+    pem = pem_for("ES256")
+    keys = ring(alg="ES256", private_key=pem.private, public_key=pem.public)
+    assert keys.signer is not None
+
+
+def test_eddsa_takes_ed448_too() -> None:
+    keys = ring(alg="EdDSA", private_key=pem_of(key_of("Ed448")).private)
+    assert keys.signer is not None
+
+
+def test_one_key_has_one_name_in_every_process() -> None:
+    names = {ring(secret_key=SECRET).signer.kid for _ in range(3)}  # type: ignore[union-attr]
+    assert len(names) == 1
+    assert ring(secret_key=SECRET + "x").signer.kid not in names  # type: ignore[union-attr]
+
+
+def test_the_name_of_a_secret_does_not_tell_the_secret() -> None:
+    key = ring(secret_key=SECRET).signer
+    assert key is not None
+    assert key.kid not in SECRET
+    assert len(base64.urlsafe_b64decode(key.kid)) == 12
+
+
+def test_a_former_secret_verifies_and_does_not_sign() -> None:
+    former = "f" + SECRET
+    keys = ring(secret_key=SECRET, secret_key_fallbacks=(former.encode(),))
+    old = ring(secret_key=former).signer
+    assert old is not None
+    assert keys.find({"kid": old.kid}) == old
+    assert keys.signer == ring(secret_key=SECRET).signer
+
+
+def is_taken(secret: bytes) -> bool:
+    try:
+        return ring(secret_key=secret).signer is not None
+    except ConfigError:
+        return False
+
+
+def test_a_random_secret_is_taken_whatever_it_starts_with() -> None:
+    rest = bytes(range(7, 252, 5))
+    starts = [bytes([byte]) for byte in range(256)] + [b"\xff\xfe{", b"\0[", b"  {", b'{"a":']
+    assert [start for start in starts if not is_taken(start + rest)] == []
+
+
+@pytest.mark.parametrize("first", [b"{", b"[", b"\x30", b"\0", b"\xff\xfe{"])
+def test_the_random_key_of_a_process_is_always_taken(
+    first: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bytes_that_may_come(count: int) -> bytes:
+        return (first + bytes(range(1, 250, 3)))[:count]
+
+    monkeypatch.setattr("secrets.token_bytes", bytes_that_may_come)
+    with pytest.warns(RuntimeWarning):
+        assert Jam().gen_jwt_token({"sub": "ann"})
+
+
+@pytest.mark.parametrize(
+    ("alg", "variable", "command"),
+    [
+        ("HS256", "JAM_JWT_SECRET_KEY", "secrets.token_urlsafe"),
+        ("RS256", "JAM_JWT_PRIVATE_KEY_FILE", "openssl genpkey -algorithm RSA"),
+        ("PS512", "JAM_JWT_PRIVATE_KEY_FILE", "openssl genpkey -algorithm RSA"),
+        ("ES384", "JAM_JWT_PRIVATE_KEY_FILE", "ec_paramgen_curve:P-384"),
+        ("EdDSA", "JAM_JWT_PRIVATE_KEY_FILE", "-algorithm ed25519"),
+    ],
+)
+def test_no_key_is_a_random_one_and_one_warning_that_says_what_to_do(
+    alg: str, variable: str, command: str
+) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        first, second = ring(alg=alg), ring(alg=alg)
+    assert [warning.category for warning in caught] == [RuntimeWarning] * 2
+    assert variable in str(caught[0].message)
+    assert command in str(caught[0].message)
+    assert first.signer is not None
+    assert second.signer is not None
+    assert first.signer.kid != second.signer.kid
+
+
+def test_the_command_in_the_warning_makes_a_key_that_is_taken() -> None:
+    import contextlib
+    import io
+    import re
+
+    with pytest.warns(RuntimeWarning) as caught:
+        ring()
+    program = re.search(r'python -c "(.*)"', str(caught[0].message))
+    assert program is not None
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(program[1])
+    for alg in SYMMETRIC:
+        assert ring(alg=alg, secret_key=out.getvalue().strip()).signer is not None
+
+
+def test_a_secret_of_few_characters_is_warned_of_without_being_quoted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING, "flask_jam"):
+        ring(secret_key="zqzqzqzq" * 8)
+    assert "easy to guess" in caplog.text
+    assert "zq" not in caplog.text
+
+
+def test_keys_are_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    jam = Jam({"jwt": {"alg": "RS256", "private_key": pem_for("RS256").private}})
+
+    def parsed_again(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a key was parsed at request time")
+
+    for name in ("load_pem_private_key", "load_pem_public_key", "load_der_public_key"):
+        monkeypatch.setattr(serialization, name, parsed_again)
+    token = jam.gen_jwt_token({"sub": "ann"})
+    assert jam.verify_jwt_token(token)["sub"] == "ann"
+
+
+# --- finding --------------------------------------------------------------------------
+
+
+def two_keys() -> KeyRing:
+    return ring(secret_key=SECRET, secret_key_fallbacks=(b"f" + SECRET.encode(),))
+
+
+def test_without_a_kid_the_only_key_is_found() -> None:
+    keys = ring(secret_key=SECRET)
+    assert keys.find({}) is keys.signer
+
+
+def test_without_a_kid_none_of_several_keys_is_tried() -> None:
+    assert two_keys().find({}) is None
+
+
+@pytest.mark.parametrize(
+    "kid", ["", "other", "../../dev/null", None, 0, True, [], {}, ["a"], {"a": 1}], ids=repr
+)
+@pytest.mark.parametrize("several", [False, True])
+def test_a_kid_that_is_none_of_ours_finds_nothing(kid: Any, several: bool) -> None:
+    keys = two_keys() if several else ring(secret_key=SECRET)
+    assert keys.find({"kid": kid}) is None
+
+
+def test_a_ring_without_keys_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="no usable key"):
+        KeyRing([])
+
+
+def test_two_keys_of_one_name_are_an_error() -> None:
+    key = Key("a", "HS256", b"x" * 32, b"x" * 32)
+    with pytest.raises(ConfigError, match="kid"):
+        KeyRing([key, key])
+
+
+# --- keys for another purpose ---------------------------------------------------------
+
+
+def test_keys_for_other_purposes_are_derived_and_differ() -> None:
+    keys = two_keys()
+    one, other = keys.derive("refresh token"), keys.derive("cookie")
+    assert len(one) == len(other) == 2
+    assert len({*one, *other}) == 4
+    assert all(len(key) == 32 for key in one)
+    assert keys.derive("refresh token") == one
+
+
+def test_the_derived_key_of_the_signer_comes_first() -> None:
+    assert two_keys().derive("x")[0] == ring(secret_key=SECRET).derive("x")[0]
+
+
+@pytest.mark.parametrize("alg", ["RS256", "ES256", "EdDSA"])
+def test_a_private_key_gives_the_same_derived_key_in_every_process(alg: str) -> None:
+    pem = pem_for(alg).private
+    first, second = (ring(alg=alg, private_key=pem).derive("x") for _ in range(2))
+    assert first == second
+    assert len(first) == 1
+
+
+def test_nothing_is_derived_from_what_everybody_knows() -> None:
+    assert ring(alg="RS256", public_key=pem_for("RS256").public).derive("x") == ()
+
+
+# --- JWK Sets -------------------------------------------------------------------------
+
+PUBLIC_KINDS = [("RSA2048", "RS256"), ("RSA2048", "PS384"), ("P-256", "ES256"), ("P-384", "ES384"),
+                ("P-521", "ES512"), ("Ed25519", "EdDSA")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "alg"), PUBLIC_KINDS)
+def test_a_public_key_of_a_set_verifies(kind: str, alg: str) -> None:
+    keys = KeyRing.from_jwks({"keys": [jwk_of(kind, kid="k1", alg=alg, use="sig")]})
+    key = keys.find({"kid": "k1"})
+    assert key is not None
+    assert key.alg == alg
+    assert key.verify(b"message", signed(kind, alg, b"message"))
+    assert not key.verify(b"massage", signed(kind, alg, b"message"))
+    assert keys.signer is None
+
+
+@pytest.mark.parametrize("alg", SYMMETRIC)
+def test_a_secret_of_a_set_verifies(alg: str) -> None:
+    keys = KeyRing.from_jwks({"keys": [oct_of(SECRET.encode(), alg=alg, kid="k1")]})
+    key = keys.find({"kid": "k1"})
+    assert key is not None
+    assert key.alg == alg
+    assert keys.signer is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "alg"), [("RSA2048", "RS256"), ("P-384", "ES384"), ("Ed25519", "EdDSA")]
+)
+def test_a_key_that_names_no_algorithm_has_the_one_of_its_family(kind: str, alg: str) -> None:
+    jwk = jwk_of(kind)
+    jwk.pop("alg", None)
+    key = KeyRing.from_jwks({"keys": [jwk]}).find({})
+    assert key is not None
+    assert key.alg == alg
+
+
+def test_a_key_without_a_name_gets_one_from_its_material() -> None:
+    sets = [{"keys": [jwk_of("P-256")]}, {"keys": [jwk_of("P-256", use="sig")]}]
+    names = [KeyRing.from_jwks(jwks).find({}).kid for jwks in sets]  # type: ignore[union-attr]
+    assert names[0] == names[1]
+    assert len(names[0]) == 16
+
+
+GOOD = {"kid": "good"}
+LEFT_OUT = {
+    "for encryption": lambda: jwk_of("RSA2048", use="enc"),
+    "may not verify": lambda: jwk_of("RSA2048", key_ops=["encrypt"]),
+    "key_ops is no list": lambda: jwk_of("RSA2048", key_ops="verify"),
+    "unknown family": lambda: {"kty": "XYZ", "kid": "x"},
+    "no family": lambda: {"kid": "x"},
+    "not a mapping": lambda: "key",
+    "null": lambda: None,
+    "too short a modulus": lambda: jwk_of("RSA1024"),
+    "the algorithm of another family": lambda: jwk_of("RSA2048", alg="ES256"),
+    "the algorithm of another curve": lambda: jwk_of("P-256", alg="ES384"),
+    "an algorithm of no JWS": lambda: jwk_of("RSA2048", alg="RSA-OAEP"),
+    "none": lambda: jwk_of("RSA2048", alg="none"),
+    "a secret's algorithm": lambda: jwk_of("RSA2048", alg="HS256"),
+    "an algorithm that we do not take": lambda: jwk_of("K-256", alg="ES256K"),
+    "a name that is no text": lambda: jwk_of("P-384", kid=7),
+    "broken material": lambda: {**jwk_of("RSA2048"), "n": "AQAB"},
+    "material of a wrong type": lambda: {**jwk_of("RSA2048"), "n": 5},
+    "a point that is not on the curve": lambda: {**jwk_of("P-256"), "x": jwk_of("P-256")["y"]},
+    "halves of two keys": lambda: {**jwk_of("Ed25519", private=True),
+                                   "d": base64.urlsafe_b64encode(b"d" * 32).decode().rstrip("=")},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", LEFT_OUT)
+def test_a_key_that_cannot_verify_is_left_out(what: str) -> None:
+    bad = LEFT_OUT[what]()
+    keys = KeyRing.from_jwks({"keys": [bad, jwk_of("P-256", kid="good")]})
+    assert keys.find({"kid": "good"}) is not None
+    # It is the only one: whatever the other was, it is not there under any name.
+    assert keys.find({}) is keys.find({"kid": "good"})
+
+
+@pytest.mark.parametrize("what", LEFT_OUT)
+def test_a_set_without_a_usable_key_is_an_error_that_quotes_nothing(what: str) -> None:
+    bad = LEFT_OUT[what]()
+    with pytest.raises(ConfigError, match="no usable key") as caught:
+        KeyRing.from_jwks({"keys": [bad]})
+    members = bad.values() if isinstance(bad, dict) else [bad]
+    long = [member for member in members if isinstance(member, str) and len(member) > 8]
+    assert not [member for member in long if member in str(caught.value)]
+
+
+@pytest.mark.parametrize("secret", [b"", b"short", b"x" * 31])
+def test_a_secret_of_a_set_that_is_too_short_is_left_out(secret: bytes) -> None:
+    with pytest.raises(ConfigError, match="no usable key"):
+        KeyRing.from_jwks({"keys": [oct_of(secret, alg="HS256")]})
+
+
+@pytest.mark.parametrize(
+    "jwks",
+    [{}, {"keys": None}, {"keys": {}}, {"keys": "x"}, [], None, "{}", {"keys": []}],
+    ids=repr,
+)
+def test_what_is_no_set_is_an_error_with_a_sentence(jwks: Any) -> None:
+    with pytest.raises(ConfigError, match="JWK Set|no usable key"):
+        KeyRing.from_jwks(jwks)
+
+
+def test_a_set_of_secrets_and_public_keys_is_refused() -> None:
+    with pytest.raises(ConfigError, match="never both"):
+        KeyRing.from_jwks({"keys": [oct_of(SECRET.encode(), alg="HS256"), jwk_of("P-256")]})
+
+
+def test_a_name_that_is_there_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match="kid"):
+        KeyRing.from_jwks({"keys": [jwk_of("P-256", kid="a"), jwk_of("P-384", kid="a")]})
+
+
+def test_of_a_private_key_in_a_set_only_the_public_half_is_used(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    jwk = jwk_of("RSA2048", private=True, kid="k1")
+    with caplog.at_level(logging.WARNING, "flask_jam"):
+        keys = KeyRing.from_jwks({"keys": [jwk]})
+    key = keys.find({"kid": "k1"})
+    assert key is not None
+    assert (key.private, keys.signer, keys.derive("x")) == (None, None, ())
+    assert "private" in caplog.text
+    assert not [jwk[name] for name in ("d", "p", "q") if jwk[name] in caplog.text]
+
+
+def test_the_callers_set_is_not_changed() -> None:
+    jwks = {"keys": [jwk_of("RSA2048", private=True), jwk_of("P-256")]}
+    before = json.dumps(jwks)
+    KeyRing.from_jwks(jwks)
+    assert json.dumps(jwks) == before
+
+
+# --- verifying, and saying nothing ----------------------------------------------------
+
+
+@pytest.mark.parametrize("alg", ALGORITHMS)
+@pytest.mark.parametrize("signature", [b"", b"\0", b"x" * 64, b"x" * 5000], ids=len)
+def test_any_wrong_signature_is_a_no_and_never_an_exception(alg: str, signature: bytes) -> None:
+    if alg in SYMMETRIC:
+        keys = ring(alg=alg, secret_key=SECRET)
+    else:
+        keys = ring(alg=alg, public_key=pem_for(alg).public)
+    key = keys.find({})
+    assert key is not None
+    assert key.verify(b"message", signature) is False
+
+
+@pytest.mark.parametrize("alg", ["HS256", "RS256", "ES256", "EdDSA"])
+def test_a_key_prints_no_key(alg: str) -> None:
+    if alg == "HS256":
+        keys, material = ring(secret_key=SECRET), SECRET
+    else:
+        pem = pem_for(alg)
+        keys, material = ring(alg=alg, private_key=pem.private), pem.private.splitlines()[1]
+    for text in (repr(keys), repr(keys.signer), str(keys.signer), repr(vars(keys))):
+        assert material not in text
+        assert "PRIVATE" not in text

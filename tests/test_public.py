@@ -1,0 +1,129 @@
+"""What users rely on: names, signatures, and what an import of the package does not do."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import flask_jam
+from flask_jam import Jam, JamExtension, JWTExtension, SessionExtension
+from flask_jam.jws import verify_jws
+from flask_jam.keys import KeyRing
+
+NAMES = {
+    "Jam", "JamExtension", "JWTExtension", "SessionExtension",
+    "Guard", "jwt_required", "session_required", "public",
+    "current_auth", "Accepted", "SessionInfo", "signals",
+    "JamError", "ConfigError", "TokenError", "SessionError", "StoreUnavailable", "Reason",
+}  # fmt: skip
+
+METHODS = {
+    "make_payload": "(self, /, exp=None, **data)",
+    "gen_jwt_token": "(self, payload)",
+    "verify_jwt_token": "(self, token)",
+    "issue_tokens": "(self, subject, *, scopes=(), roles=(), **claims)",
+    "refresh_tokens": "(self, refresh_token, *, reload_claims=None)",
+    "revoke_token": "(self, token_or_claims)",
+    "revoke_subject": "(self, subject)",
+    "create_session": "(self, session_key, data, *, user_agent=None, ip=None)",
+    "get_session": "(self, session_id)",
+    "update_session": "(self, session_id, data)",
+    "rework_session": "(self, session_id)",
+    "delete_session": "(self, session_id)",
+    "clear_sessions": "(self, session_key)",
+    "list_sessions": "(self, session_key)",
+}
+
+OTHERS = [
+    (JamExtension, "(jam=None, app=None)"),
+    (
+        JWTExtension,
+        "(jam=None, app=None, *, header_name='Authorization', cookie_name=None, "
+        "reload_claims=None)",
+    ),
+    (SessionExtension, "(jam=None, app=None, *, header_name=None, cookie_name='sessionId')"),
+    (KeyRing.from_jwks, "(jwks)"),
+    (verify_jws, "(token, keyring, *, max_bytes=8192)"),
+]
+
+
+def bare(function: Any) -> str:
+    """The signature without its annotations."""
+    signature = inspect.signature(function)
+    plain = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+    return str(signature.replace(parameters=plain, return_annotation=signature.empty))
+
+
+def test_the_public_names_are_these_and_no_others() -> None:
+    public = {
+        name
+        for name, value in vars(flask_jam).items()
+        if not name.startswith("_") and (name == "signals" or not isinstance(value, ModuleType))
+    }
+    assert public == NAMES
+
+
+def test_the_signals_are_these_and_no_others() -> None:
+    from blinker import NamedSignal
+
+    found = {n for n, v in vars(flask_jam.signals).items() if isinstance(v, NamedSignal)}
+    assert found == {
+        "logged_in", "logged_out", "refreshed", "rejected", "revoked", "reuse_detected",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_of_jam_is_called_as_it_always_was(name: str) -> None:
+    assert bare(getattr(Jam, name)) == METHODS[name]
+
+
+def test_jam_is_made_as_it_always_was() -> None:
+    parameters = inspect.signature(Jam).parameters
+    assert list(parameters) == ["config", "store", "clock"]
+    assert parameters["config"].default is None
+    assert parameters["store"].kind is parameters["clock"].kind is inspect.Parameter.KEYWORD_ONLY
+
+
+@pytest.mark.parametrize(("what", "signature"), OTHERS, ids=lambda value: str(value)[:40])
+def test_the_other_entrances_are_called_as_they_always_were(what: Any, signature: str) -> None:
+    assert bare(what) == signature
+
+
+@pytest.mark.parametrize("name", sorted(NAMES - {"signals"}))
+def test_every_public_name_is_documented(name: str) -> None:
+    assert inspect.getdoc(getattr(flask_jam, name))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_public_method_is_documented_and_typed(name: str) -> None:
+    method = getattr(Jam, name)
+    assert inspect.getdoc(method)
+    assert inspect.signature(method).return_annotation is not inspect.Signature.empty
+
+
+def test_type_checkers_are_told_that_the_package_is_typed() -> None:
+    assert (Path(flask_jam.__file__).parent / "py.typed").is_file()
+
+
+def test_importing_the_package_loads_no_extra_and_touches_no_logging() -> None:
+    program = (
+        "import logging, sys, threading, warnings\n"
+        "warnings.simplefilter('error')\n"
+        "import flask_jam\n"
+        "print(sorted({'redis', 'yaml'} & set(sys.modules)))\n"
+        "names = logging.root.manager.loggerDict\n"
+        "loggers = [logging.getLogger(), *map(logging.getLogger, names)]\n"
+        "ours = [l for l in loggers if l.name.startswith(('root', 'flask_jam'))]\n"
+        "print([l.name for l in ours if l.handlers or (l.level and l.name != 'root')])\n"
+        "print(threading.active_count())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("[]\n[]\n1\n", "")
