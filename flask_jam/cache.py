@@ -48,10 +48,13 @@ class FactCache(Generic[V]):
     def get(self, key: bytes) -> tuple[V | None, int]:
         """The fact or ``None``, and the ticket to put one with."""
         with self._lock:
-            entry = self._entries.get(key)
-            if entry is not None and self._timer() - entry[0] < MAX_AGE:
+            try:
+                born, value = self._entries[key]
+            except KeyError:
+                born, value = -MAX_AGE, None
+            if value is not None and self._timer() - born < MAX_AGE:
                 self._hits += 1
-                return entry[1], self._generation
+                return value, self._generation
             self._misses += 1
             return None, self._generation
 

@@ -182,6 +182,7 @@ def _new_state(app: Flask, jam: Jam) -> AppState:
     state.start_checks.append(check_views)
     # The earliest place of a request where a value that is returned cannot answer it.
     app.url_value_preprocessors[None].insert(0, state.before_request)
+    app.teardown_request(state.teardown_request)
     # Where no request got as far as the hook, g.payload is None all the same.
     globals_class: Any = type("_Globals", (app.app_ctx_globals_class,), {"payload": None})
     app.app_ctx_globals_class = globals_class

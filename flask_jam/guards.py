@@ -97,6 +97,8 @@ class Guard:
     """
 
     def __init__(self, *rules: Rule) -> None:
+        if not rules:
+            raise ConfigError("a guard without a rule lets nobody in: start from jwt_required")
         self.rules = rules
 
     def __repr__(self) -> str:

@@ -31,8 +31,21 @@ _log = logging.getLogger(__name__)
 
 _DIGEST_BYTES = {"256": 32, "384": 48, "512": 64}
 _CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
+_RFC_7515_A1 = (
+    b"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"
+)
 #: Secrets that documentation shows. Long enough, and known to every attacker's word list.
-_PUBLISHED = frozenset({b"a-string-secret-at-least-256-bits-long"})
+_PUBLISHED = frozenset(
+    {
+        b"a-string-secret-at-least-256-bits-long",
+        b"a-valid-string-secret-that-is-at-least-384-bits-long",
+        b"a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long",
+        b"192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf",
+        b"09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
+        _RFC_7515_A1,
+        base64.urlsafe_b64decode(_RFC_7515_A1 + b"=="),
+    }
+)
 _MAKE_KEY = 'python -c "import secrets; print(secrets.token_urlsafe(64))"'
 
 
@@ -297,14 +310,31 @@ def _check_public(alg: str, key: Any) -> None:
 
 def _problem(alg: str, key: Any) -> str | None:
     if alg == "EdDSA":
-        fits = isinstance(key, (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey))
-        return None if fits else "write an Ed25519 or Ed448 key"
+        if not isinstance(key, (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)):
+            return "write an Ed25519 or Ed448 key"
+        return "anybody can sign for it: make a new one" if _has_small_order(key) else None
     if alg in _CURVES:
         fits = isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == _CURVES[alg]
         return None if fits else f"write an EC key on {_CURVES[alg]}"
     if not isinstance(key, rsa.RSAPublicKey):
         return "write an RSA key"
     return _rsa_problem(key.public_numbers())
+
+
+# One of the points of order 8 of edwards25519 has this y, another its negative (RFC 7748 7).
+_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+
+
+def _has_small_order(key: ed25519.Ed25519PublicKey | ed448.Ed448PublicKey) -> bool:
+    raw = _raw_public(key)
+    prime = 2**255 - 19 if len(raw) == 32 else 2**448 - 2**224 - 1
+    y = (int.from_bytes(raw, "little") & ((1 << (8 * len(raw) - 1)) - 1)) % prime
+    return y in {0, 1, prime - 1, _ORDER_8, prime - _ORDER_8}
+
+
+def _raw_public(key: Any) -> bytes:
+    encoding, form = serialization.Encoding.Raw, serialization.PublicFormat.Raw
+    return bytes(key.public_bytes(encoding, form))
 
 
 def _rsa_problem(numbers: rsa.RSAPublicNumbers) -> str | None:

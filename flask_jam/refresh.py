@@ -135,7 +135,13 @@ class Families:
     def _pair(self, family_id: str, family: Family, now: float) -> dict[str, Any]:
         if not self._mac_keys:
             raise ConfigError("this service only verifies: to issue tokens, set jwt.private_key")
-        said = {"sub": family.subject, "fam": family_id, "iat": now, **family.claims}
+        said = {
+            "sub": family.subject,
+            "fam": family_id,
+            "iat": now,
+            "exp": int(now + self._settings.expire),
+            **family.claims,
+        }
         return {
             "access_token": self._tokens.mint(said),
             "token_type": "Bearer",

@@ -29,6 +29,8 @@ _request: Any = request
 
 EXTENSION_KEY = "flask_jam"
 _MEMO = "flask_jam.memo"
+#: On ``g``: whether a request is being served. An open app context is shared by several.
+_ACTIVE = "_flask_jam_active"
 #: On a view: the guard that covers it, or :data:`PUBLIC`.
 MARK = "__flask_jam__"
 PUBLIC = "public"
@@ -47,10 +49,12 @@ class Memo:
     It hangs in the environ and must not point back: a cycle would cost a garbage collection.
     """
 
-    __slots__ = ("accepted", "outcomes", "state")
+    __slots__ = ("accepted", "outcomes", "outer", "state")
 
     def __init__(self, state: AppState) -> None:
         self.state = state
+        #: In a tuple: the payload of the request that this one is made from within, if any.
+        self.outer: tuple[Any] | None = None
         self.outcomes: dict[str, Outcome] = {}
         self.accepted: Accepted | None = None
 
@@ -92,15 +96,26 @@ class AppState:
 
     def before_request(self, endpoint: str | None, _view_args: object) -> None:
         """The hook. It returns nothing: a hook that does would answer the request."""
-        environ = _request._get_current_object().environ
+        environ, globals_ = _request._get_current_object().environ, _g._get_current_object()
         memo = environ[_MEMO] = Memo(self)
-        _g._get_current_object().payload = None
+        if getattr(globals_, _ACTIVE, False):
+            memo.outer = (globals_.payload,)
+        setattr(globals_, _ACTIVE, True)
+        globals_.payload = None
         if not self._checked:
             self._check()
         if endpoint is not None and self._posture(endpoint) is Posture.RESOLVE:
             accepted = self._somebody(memo, environ)
             if accepted is not None:
                 memo.admit(accepted)
+
+    def teardown_request(self, _error: BaseException | None) -> None:
+        """Give ``g`` back to the request that this one was made from within."""
+        memo, globals_ = _request._get_current_object().environ.get(_MEMO), _g._get_current_object()
+        outer = memo.outer if memo is not None and memo.state is self else None
+        setattr(globals_, _ACTIVE, outer is not None)
+        if outer is not None:
+            globals_.payload = outer[0]
 
     def _check(self) -> None:
         # Until a check passes, every request fails: better than serving what is not guarded.

@@ -12,6 +12,7 @@ from .outcome import Accepted, Credential, Outcome, Rejected
 from .sessions import copied_data
 
 _TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 9110 11.2
+_BEARER = re.compile(r"(?:^|,)[ \t]*bearer", re.IGNORECASE)
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
 #: Longer header values are not parsed at all: four times the largest token that is allowed.
 _LONGEST_HEADER = 4 * 65536
@@ -68,14 +69,17 @@ class _Scheme:
         value = value.strip(" \t")
         if len(value) > _LONGEST_HEADER:
             return Rejected(self.name, Reason.TOO_LARGE, "header")
-        if self.shares_header and (value.count(".") == 2) != (self.name == "jwt"):
-            return None
+        if self.shares_header:
+            if not _TOKEN68.fullmatch(value):
+                return Rejected(self.name, Reason.MALFORMED, "header")
+            if (value.count(".") == 2) != (self.name == "jwt"):
+                return None
         return Credential(self.name, "header", value)
 
     def _without_scheme(self, header: str) -> Rejected | None:
-        # Basic and the like are for somebody else; a mangled Bearer, or anything in a header that
-        # is ours alone, was meant for us.
-        foreign = self._header_key == "HTTP_AUTHORIZATION" and header[:6].lower() != "bearer"
+        # Basic and the like are for somebody else. A mangled Bearer, one behind another header of
+        # the name, or anything in a header that is ours alone, was meant for us.
+        foreign = self._header_key == "HTTP_AUTHORIZATION" and not _BEARER.search(header)
         return None if foreign or not header else Rejected(self.name, Reason.MALFORMED, "header")
 
     def _in_cookie(self, environ: dict[str, Any], name: str) -> Credential | Rejected:

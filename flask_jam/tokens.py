@@ -28,6 +28,8 @@ _INSTANT = 0.001
 _TYPES = frozenset({"jwt", "at+jwt"})
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LARGEST_DATE = 2**53
+#: A longer token is verified each time, so that the size of the cache follows from its count.
+_LARGEST_KEPT = 4096
 
 
 class Facts(NamedTuple):
@@ -42,6 +44,8 @@ class Facts(NamedTuple):
     jti: str | None
     sub: str | None
     family: str | None
+    #: What a cut-off is compared with: the login of a refresh family, else ``iat``.
+    born: float
 
     def __repr__(self) -> str:
         return f"Facts(exp={self.exp!r}, …)"
@@ -124,7 +128,8 @@ class Verifier:
             return facts
         facts = self.established(token)
         self._check_now(facts)
-        self._cache.put(key, facts, ticket)
+        if len(token) <= _LARGEST_KEPT:
+            self._cache.put(key, facts, ticket)
         return facts
 
     def _lookup(self, token: str) -> tuple[bytes, Facts | None, int]:
@@ -153,8 +158,7 @@ class Verifier:
         marks = self._store.marks(facts.jti, facts.family, facts.sub, now)
         if marks.revoked or (self._settings.list == "allow" and not marks.allowed):
             raise TokenError(Reason.REVOKED)
-        # A token that does not say when it was minted is older than any cut-off.
-        if marks.not_before is not None and (facts.iat or -math.inf) <= marks.not_before:
+        if marks.not_before is not None and facts.born <= marks.not_before:
             raise TokenError(Reason.REVOKED)
 
 
@@ -279,7 +283,16 @@ def facts_of(claims: dict[str, Any], settings: JWTSettings, keyring: KeyRing) ->
     _check_audience(claims, settings.audience)
     flat = {sys.intern(name): value for name, value in claims.items()}
     nested = tuple((k, v) for k, v in flat.items() if isinstance(v, (dict, list)))
-    return Facts(flat, nested, keyring, exp, nbf, iat, jti, sub, family)
+    return Facts(flat, nested, keyring, exp, nbf, iat, jti, sub, family, _born(claims, iat))
+
+
+def _born(claims: Mapping[str, Any], iat: float | None) -> float:
+    """When what led to this token began. One that does not say is older than any cut-off."""
+    auth_time = claims.get("auth_time")
+    if iat is None or "fam" not in claims or not isinstance(auth_time, (int, float)):
+        return -math.inf if iat is None else iat
+    # A refresh that ends while the subject is being revoked mints after the cut-off.
+    return min(iat, auth_time)
 
 
 def check_time(facts: Facts, now: float, settings: JWTSettings) -> None:

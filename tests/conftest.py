@@ -84,7 +84,7 @@ def build_app(jam: Jam, **jwt_options: Any) -> Flask:
         }
 
     app.add_url_rule("/open", "open", said)
-    app.add_url_rule("/public", "public", public(lambda: said()))  # noqa: PLW0108 - its own view
+    app.add_url_rule("/public", "public", public(lambda: said()))
     app.add_url_rule("/jwt", "jwt", jwt_required(said), methods=["GET", "POST"])
     app.add_url_rule("/session", "session", session_required(said))
     app.add_url_rule("/optional", "optional", jwt_required(optional=True)(said))

@@ -310,7 +310,9 @@ def test_any_signed_bytes_as_a_header_are_refused_or_right(raw: bytes) -> None:
 @pytest.mark.parametrize("brackets", [(b"[", b"]"), (b'{"x":', b"}")])
 def test_nesting_up_to_the_bound_is_read(depth: int, brackets: tuple[bytes, bytes]) -> None:
     inner = brackets[0] * (depth - 1) + b"1" + brackets[1] * (depth - 1)
+    # Once on its own, and once beside so many others that depth is looked at.
     assert strict_object(b'{"x":' + inner + b"}")["x"]
+    assert strict_object(b'{"y":[' + b"[]," * 20 + b'0],"x":' + inner + b"}")["x"]
 
 
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 50, 100_000])

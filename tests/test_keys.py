@@ -284,7 +284,11 @@ def test_keys_for_other_purposes_are_derived_and_differ() -> None:
 
 
 def test_the_derived_key_of_the_signer_comes_first() -> None:
-    assert two_keys().derive("x")[0] == ring(secret_key=SECRET).derive("x")[0]
+    old = Key("old", "HS256", b"o" * 32, b"o" * 32)
+    new = Key("new", "HS256", b"n" * 32, b"n" * 32)
+    expected = KeyRing([new], new).derive("x") + KeyRing([old], old).derive("x")
+    assert KeyRing([old, new], new).derive("x") == expected
+    assert KeyRing([new, old], new).derive("x") == expected
 
 
 @pytest.mark.parametrize("alg", ["RS256", "ES256", "EdDSA"])
@@ -357,6 +361,8 @@ LEFT_OUT = {
     "the algorithm of another curve": lambda: jwk_of("P-256", alg="ES384"),
     "an algorithm of no JWS": lambda: jwk_of("RSA2048", alg="RSA-OAEP"),
     "none": lambda: jwk_of("RSA2048", alg="none"),
+    "null as algorithm": lambda: jwk_of("RSA2048", alg=None),
+    "a number as algorithm": lambda: jwk_of("RSA2048", alg=256),
     "a secret's algorithm": lambda: jwk_of("RSA2048", alg="HS256"),
     "an algorithm that we do not take": lambda: jwk_of("K-256", alg="ES256K"),
     "a name that is no text": lambda: jwk_of("P-384", kid=7),
@@ -446,6 +452,12 @@ def test_any_wrong_signature_is_a_no_and_never_an_exception(alg: str, signature:
     key = keys.find({})
     assert key is not None
     assert key.verify(b"message", signature) is False
+
+
+@pytest.mark.parametrize("alg", ["HS256", "RS256", "PS256", "ES256", "EdDSA", "nonsense"])
+def test_whatever_the_library_raises_is_a_no(alg: str) -> None:
+    # ASVS 16.5.4: an error that nobody thought of must not let anybody in.
+    assert Key("k", alg, object(), None).verify(b"message", b"signature") is False
 
 
 @pytest.mark.parametrize("alg", ["HS256", "RS256", "ES256", "EdDSA"])

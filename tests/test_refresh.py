@@ -402,6 +402,47 @@ def test_a_refresh_that_ends_after_its_family_was_ended_gives_nothing_usable(
     assert refused(jam, late["refresh_token"]) is Reason.REVOKED
 
 
+def test_a_refresh_between_a_cut_off_and_its_mark_gives_nothing_usable(
+    make_jam: MakeJam,
+) -> None:
+    late: list[Pair] = []
+
+    class Slow(MemoryStore):
+        """On the way to the store, the mark is overtaken by a refresh."""
+
+        def mark(self, *args: Any) -> None:
+            late.append(turned(jam, pair))
+            super().mark(*args)
+
+    jam = make_jam(store=Slow())
+    pair = jam.issue_tokens("ann")
+    jam.revoke_subject("ann")
+    assert refused(jam, late[0]["refresh_token"]) is Reason.REVOKED
+    assert access_refused(jam, late[0]) is Reason.REVOKED
+
+
+@pytest.mark.parametrize("step", [0.3, 0.45, 1e-6])
+def test_time_that_passes_while_a_pair_is_made_does_not_make_it_too_long_lived(
+    step: float,
+) -> None:
+    # With the longest life that is allowed there is not a second to spare.
+    clock = Clock(1_800_000_000.9999995)
+
+    def running() -> float:
+        clock.tick(step)
+        return clock()
+
+    def reload(_subject: str, claims: dict[str, Any]) -> dict[str, Any]:
+        clock.tick(0.7)
+        return claims
+
+    jam = Jam({"jwt": {"secret_key": SECRET, "expire": 2 * DAY}}, clock=running)
+    for _ in range(10):
+        pair = turned(jam, jam.issue_tokens("ann"), reload_claims=reload)
+        assert claims_of(jam, pair)["sub"] == "ann"
+        assert jam.verify_jwt_token(jam.gen_jwt_token(jam.make_payload(sub="ann")))
+
+
 def test_a_login_that_ends_after_the_subject_was_revoked_gives_nothing_usable(
     make_jam: MakeJam,
 ) -> None:

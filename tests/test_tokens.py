@@ -22,6 +22,7 @@ import pytest
 
 import flask_jam.tokens
 from flask_jam import ConfigError, Jam, Reason, SessionError, StoreUnavailable, TokenError
+from flask_jam.cache import FactCache
 from flask_jam.settings import ALGORITHMS
 from flask_jam.stores import Marks
 from flask_jam.stores.memory import MemoryStore
@@ -692,6 +693,17 @@ def test_a_fact_that_was_being_established_when_the_cache_was_cleared_is_not_kep
 def test_with_other_keys_a_token_seen_before_is_refused(jam: Jam) -> None:
     token = jam.gen_jwt_token({})
     assert jam.verify_jwt_token(token)
+    jam.verifier.rekey(ring(secret_key="other" + SECRET))
+    assert refused(jam, token) is Reason.INVALID
+
+
+def test_a_fact_of_former_keys_is_not_used_while_the_cache_is_being_cleared(
+    jam: Jam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = jam.gen_jwt_token({})
+    assert jam.verify_jwt_token(token)
+    # Keys change first and the cache is cleared after: this is the moment between the two.
+    monkeypatch.setattr(FactCache, "clear", lambda _: None)
     jam.verifier.rekey(ring(secret_key="other" + SECRET))
     assert refused(jam, token) is Reason.INVALID
 

@@ -1,0 +1,38 @@
+"""Attacks of the catalogue that are no test yet, and what each of them waits for.
+
+A code alone waits as a whole. With a word behind it, ``H10-fetches``, the rest of its line is
+tested already and that part waits. Whoever builds what a line waits for takes it out.
+"""
+
+from __future__ import annotations
+
+WAITING: dict[str, str] = {
+    # 3.1 algorithm and signature
+    "A37-issuers": "several trusted issuers, each with keys of its own, come with key rings",
+    # 3.2 header parameters
+    "H10-fetches": "one fetch per cool-down needs JWK Sets from a URL, which come with key rings",
+    # 3.4 claims, 3.6 cache, 3.9 transport
+    "C20-issuers": "an iss that is missing among several issuers comes with key rings",
+    "C23-issuers": "one subject under two trusted issuers comes with key rings",
+    "C24": "a client that is named as a user is told apart by its issuer's rules, with key rings",
+    "C26-issuers": "one jti under two trusted issuers comes with key rings",
+    "V17-machines": "between processes the store pushes what changed, which comes with Redis",
+    "V24": "introspection comes with issuers",
+    "T08-login-view": "the URL of a login page comes with redirects for browsers",
+    "T09": "redirects after a login come with the browser's cookies",
+    "T15": "the doctor that finds an app without HTTPS comes with the command line",
+    # 3.10 refresh and revocation
+    "R05-redis": "the one atomic step on Redis comes with it",
+    "R06-cookie": "the refresh cookie comes with the browser's cookies",
+    "R07": "a refresh token is bound to no client and no key yet, so none can be another",
+    "R13": "the cross-site check comes with the refresh cookie",
+    "R23": "the back-channel logout endpoint comes with issuers",
+    # 3.11 routes and policy
+    "P01": "protect, which denies by default, is an issue of its own",
+    "P02-audit": "flask jam routes --check finds idle guards before the first request",
+    "P03-default-deny": "protect covers what is added later",
+    "P05": "the audit of routes comes with the command line",
+    "P16": "the test client that logs in by name comes with flask_jam.testing",
+    "P17": "whether a policy about an object was asked is the audit's to find out",
+    "P20": "the commands that show tokens and settings come with the command line",
+}

@@ -1,0 +1,699 @@
+"""What every store must do, as tests: the contract of ``flask_jam.stores``, verb by verb.
+
+Inherit and give the store::
+
+    class TestMyStore(StoreConformance):
+        @pytest.fixture
+        def store(self):
+            return MyStore(...)
+
+Only verbs of the port are called, and time is always their argument. Each test starts with an
+empty store. The suite's own present is far ahead of any server's clock, so a server that expires
+keys by itself does not do it in the middle of a test; override ``now`` where that is not wanted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Barrier
+from typing import Any, TypeVar
+
+import pytest
+
+from flask_jam import Reason, SessionError
+from flask_jam.stores import Family, Kind, Marks, Session, Store, Turned
+
+T = TypeVar("T")
+
+#: JSON of every kind; a store that goes through another language's JSON loses one of these.
+ANY_JSON: dict[str, Any] = {
+    "empty list": [],
+    "empty mapping": {},
+    "empty text": "",
+    "null": None,
+    "true": True,
+    "false": False,
+    "zero": 0,
+    "large": 2**53 - 1,
+    "negative": -7,
+    "fraction": 0.1,
+    "whole as a float": 2.0,
+    "precise": 1800000000.1234567,
+    "text": 'ümlaut ✓ 𝄞 \n\t"\\ \x00 \u2028',
+    "nested": {"list": [1, [2, {"x": None}], []], "mapping": {"": {}}},
+    "ключ": "key",
+}
+#: Names that a store must not read anything into.
+NAMES = (
+    "a", "a:b", "a:b:c", "b", "A", "a ", "{a}", "a}{b", "*", "a*", "[a]", "?", "a\nb", "ä", "☃",
+    "%s",
+)  # fmt: skip
+
+
+def a_family(now: float, **changes: Any) -> Family:
+    family = Family(
+        subject="ann", claims={"auth_time": now, "roles": ["reader"]}, started_at=now,
+        ends_at=now + 1000.0, turned_at=now, idle_until=now + 100.0,
+    )  # fmt: skip
+    return replace(family, **changes)
+
+
+def a_session(now: float, **changes: Any) -> Session:
+    session = Session(
+        session_key="ann", data={"n": 0}, created_at=now, auth_time=now, last_seen_at=now,
+        idle=100.0, ends_at=now + 1000.0, user_agent="agent/1", ip="192.0.2.1",
+    )  # fmt: skip
+    return replace(session, **changes)
+
+
+def at_once(count: int, job: Callable[[int], T]) -> list[T]:
+    """What ``job(0)`` to ``job(count - 1)`` give, all let go at the same moment."""
+    gate = Barrier(count)
+
+    def run(number: int) -> T:
+        gate.wait()
+        return job(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
+
+
+class StoreConformance:
+    """Inherit this, and override the fixture ``store``."""
+
+    @pytest.fixture
+    def store(self) -> Store:
+        raise NotImplementedError("override the fixture: it gives an empty store")
+
+    @pytest.fixture
+    def now(self) -> float:
+        return 4_000_000_000.0
+
+    @pytest.fixture(autouse=True)
+    def _threads_meet_often(self) -> Iterator[None]:
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(1e-5)
+        yield
+        sys.setswitchinterval(usual)
+
+    def turn(
+        self, store: Store, generation: int, now: float, *, family_id: str = "f", **other: Any
+    ) -> tuple[Turned, Family | None]:
+        said: dict[str, Any] = {"grace": 10.0, "idle": 100.0, "claims": None,
+                                "mark_until": now + 500.0, **other}  # fmt: skip
+        return store.turn_family(family_id, generation, now=now, **said)
+
+    # --- revocation marks ---
+
+    def test_an_empty_store_knows_nothing_against_a_token(self, store: Store, now: float) -> None:
+        assert store.marks("t", "f", "s", now) == Marks(False, None, False)
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_a_token_mark_is_about_that_token_only(
+        self, store: Store, now: float, name: str
+    ) -> None:
+        store.mark(Kind.TOKEN, name, now, now + 10)
+        assert [other for other in NAMES if store.marks(other, None, None, now).revoked] == [name]
+        assert store.marks(None, name, name, now) == Marks()
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_a_family_mark_is_about_that_family_only(
+        self, store: Store, now: float, name: str
+    ) -> None:
+        store.mark(Kind.FAMILY, name, now, now + 10)
+        assert [other for other in NAMES if store.marks("t", other, None, now).revoked] == [name]
+        assert store.marks(name, None, name, now) == Marks()
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_a_subject_mark_says_up_to_when_and_revokes_nobody_else(
+        self, store: Store, now: float, name: str
+    ) -> None:
+        store.mark(Kind.SUBJECT, name, now, now + 10)
+        found = {other: store.marks("t", "f", other, now) for other in NAMES}
+        assert found.pop(name) == Marks(False, now, False)
+        assert set(found.values()) == {Marks()}
+        assert store.marks(name, name, None, now) == Marks()
+
+    def test_no_name_meets_no_mark(self, store: Store, now: float) -> None:
+        for kind in Kind:
+            store.mark(kind, "None", now, now + 10)
+        store.allow("None", now, now + 10)
+        assert store.marks(None, None, None, now) == Marks()
+
+    @pytest.mark.parametrize("fraction", [0.0, 0.001, 0.1234567, 0.9999995])
+    def test_a_cut_off_keeps_its_fraction(self, store: Store, now: float, fraction: float) -> None:
+        at = now + fraction
+        store.mark(Kind.SUBJECT, "s", at, now + 10)
+        assert store.marks(None, None, "s", now + 1).not_before == at
+
+    @pytest.mark.parametrize("kind", Kind)
+    def test_a_mark_is_there_until_its_end_and_not_at_it(
+        self, store: Store, now: float, kind: Kind
+    ) -> None:
+        store.mark(kind, "x", now, now + 10)
+        assert store.marks("x", "x", "x", now + 9.999) != Marks()
+        assert store.marks("x", "x", "x", now + 10) == Marks()
+
+    @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+    def test_of_two_cut_offs_the_later_stands(
+        self, store: Store, now: float, order: tuple[int, int]
+    ) -> None:
+        for step in order:
+            store.mark(Kind.SUBJECT, "s", now + step, now + 50)
+        assert store.marks(None, None, "s", now + 2).not_before == now + 1
+
+    @pytest.mark.parametrize("order", [(10, 20), (20, 10)])
+    def test_of_two_ends_the_later_stands(
+        self, store: Store, now: float, order: tuple[int, int]
+    ) -> None:
+        for life in order:
+            store.mark(Kind.TOKEN, "t", now, now + life)
+        assert store.marks("t", None, None, now + 19).revoked
+        assert not store.marks("t", None, None, now + 20).revoked
+
+    def test_an_earlier_cut_off_with_a_later_end_keeps_the_later_of_each(
+        self, store: Store, now: float
+    ) -> None:
+        store.mark(Kind.SUBJECT, "s", now + 5, now + 10)
+        store.mark(Kind.SUBJECT, "s", now, now + 20)
+        assert store.marks(None, None, "s", now + 15).not_before == now + 5
+
+    def test_marking_again_changes_nothing_more(self, store: Store, now: float) -> None:
+        for _ in range(2):
+            for kind in Kind:
+                store.mark(kind, "x", now, now + 10)
+        assert store.marks("x", "x", "x", now + 9) == Marks(True, now, False)
+        assert store.marks("x", "x", "x", now + 10) == Marks()
+
+    def test_parallel_marks_of_one_subject_leave_the_latest(self, store: Store, now: float) -> None:
+        at_once(16, lambda i: store.mark(Kind.SUBJECT, "s", now + i, now + 100 - i))
+        assert store.marks(None, None, "s", now + 99).not_before == now + 15
+
+    # --- the allow list ---
+
+    def test_only_an_allowed_token_is_allowed_and_only_until_its_end(
+        self, store: Store, now: float
+    ) -> None:
+        for _ in range(2):  # again, after a lost reply
+            store.allow("a:b", now, now + 10)
+        assert store.marks("a:b", None, None, now + 9.999) == Marks(allowed=True)
+        assert store.marks("a:b", None, None, now + 10) == Marks()
+        assert store.marks("a", "a:b", "a:b", now) == Marks()
+
+    @pytest.mark.parametrize("marked_first", [True, False])
+    def test_allowing_lifts_no_mark(self, store: Store, now: float, marked_first: bool) -> None:
+        steps = [
+            lambda: store.mark(Kind.TOKEN, "t", now, now + 9),
+            lambda: store.allow("t", now, now + 9),
+        ]
+        for step in steps if marked_first else reversed(steps):
+            step()
+        assert store.marks("t", None, None, now) == Marks(revoked=True, allowed=True)
+
+    # --- refresh families ---
+
+    def test_a_family_is_read_as_it_was_started(self, store: Store, now: float) -> None:
+        family = a_family(now + 0.1234567, claims={"auth_time": now, **ANY_JSON})
+        for _ in range(2):  # again, after a lost reply
+            store.start_family("f", family)
+        assert store.read_family("f", now + 1) == family
+
+    def test_an_unknown_family_is_none_and_turning_it_is_no_alarm(
+        self, store: Store, now: float
+    ) -> None:
+        store.start_family("other", a_family(now))
+        assert store.read_family("f", now) is None
+        assert self.turn(store, 1, now) == (Turned.GONE, None)
+        assert store.marks(None, "f", None, now) == Marks()
+
+    @pytest.mark.parametrize("end", ["ends_at", "idle_until"])
+    def test_a_family_is_gone_at_its_end_and_that_is_no_alarm(
+        self, store: Store, now: float, end: str
+    ) -> None:
+        store.start_family("f", a_family(now, generation=5, **{end: now + 50}))
+        assert store.read_family("f", now + 49.999) is not None
+        assert store.read_family("f", now + 50) is None
+        for generation in (1, 4, 5):
+            assert self.turn(store, generation, now + 50) == (Turned.GONE, None)
+        assert store.marks(None, "f", None, now + 50) == Marks()
+
+    def test_the_current_generation_turns_the_family(self, store: Store, now: float) -> None:
+        family = a_family(now)
+        store.start_family("f", family)
+        turned = self.turn(store, 1, now + 50.25, idle=70.0)
+        successor = replace(
+            family, generation=2, turned_at=now + 50.25, idle_until=now + 50.25 + 70.0
+        )
+        assert turned == (Turned.NEW, successor)
+        assert store.read_family("f", now + 51) == successor
+
+    def test_a_turn_never_moves_the_absolute_end(self, store: Store, now: float) -> None:
+        store.start_family("f", a_family(now))
+        for generation in range(1, 20):
+            assert self.turn(store, generation, now + 50 * generation)[0] is Turned.NEW
+        assert store.read_family("f", now + 999.9) is not None
+        assert self.turn(store, 20, now + 1000) == (Turned.GONE, None)
+
+    def test_a_turn_keeps_the_claims_unless_it_brings_others(
+        self, store: Store, now: float
+    ) -> None:
+        store.start_family("f", a_family(now, claims=ANY_JSON))
+        assert self.turn(store, 1, now)[1].claims == ANY_JSON  # type: ignore[union-attr]
+        new = {"auth_time": now, "roles": []}
+        assert self.turn(store, 2, now, claims=new)[1].claims == new  # type: ignore[union-attr]
+        assert store.read_family("f", now).claims == new  # type: ignore[union-attr]
+
+    def test_no_claims_at_all_are_claims_too(self, store: Store, now: float) -> None:
+        store.start_family("f", a_family(now))
+        assert self.turn(store, 1, now, claims={})[1].claims == {}  # type: ignore[union-attr]
+
+    @pytest.mark.parametrize("later", [0.0, 5.0, 10.0])
+    def test_within_the_grace_the_one_before_gets_the_same_successor(
+        self, store: Store, now: float, later: float
+    ) -> None:
+        store.start_family("f", a_family(now))
+        _, successor = self.turn(store, 1, now)
+        for _ in range(3):
+            again = self.turn(store, 1, now + later, idle=999.0, claims={"roles": ["admin"]})
+            assert again == (Turned.SAME, successor)
+        assert store.read_family("f", now + later) == successor
+
+    def test_after_the_grace_the_one_before_ends_the_family(self, store: Store, now: float) -> None:
+        store.start_family("f", a_family(now))
+        self.turn(store, 1, now)
+        outcome, family = self.turn(store, 1, now + 10.001, mark_until=now + 60)
+        assert (outcome, family and family.subject) == (Turned.REUSED, "ann")
+        assert store.read_family("f", now + 11) is None
+        assert store.marks(None, "f", None, now + 59).revoked
+        assert not store.marks(None, "f", None, now + 60).revoked
+
+    def test_an_older_one_ends_the_family_even_within_the_grace(
+        self, store: Store, now: float
+    ) -> None:
+        store.start_family("f", a_family(now))
+        self.turn(store, 1, now)
+        self.turn(store, 2, now)
+        assert self.turn(store, 1, now)[0] is Turned.REUSED
+        for generation in (1, 2, 3):
+            assert self.turn(store, generation, now) == (Turned.REVOKED, None)
+
+    def test_the_alarm_is_given_once(self, store: Store, now: float) -> None:
+        store.start_family("f", a_family(now, generation=9))
+        answers = [self.turn(store, 1, now)[0] for _ in range(3)]
+        assert answers == [Turned.REUSED, Turned.REVOKED, Turned.REVOKED]
+
+    def test_a_generation_that_never_was_changes_nothing(self, store: Store, now: float) -> None:
+        family = a_family(now)
+        store.start_family("f", family)
+        assert self.turn(store, 2, now) == (Turned.GONE, None)
+        assert store.read_family("f", now) == family
+        assert self.turn(store, 1, now)[0] is Turned.NEW
+
+    def test_one_family_does_not_touch_another(self, store: Store, now: float) -> None:
+        for name in NAMES:
+            store.start_family(name, a_family(now, subject=name))
+        assert store.end_family("a", now, now + 10)
+        assert self.turn(store, 1, now, family_id="b")[0] is Turned.NEW
+        left = {name: store.read_family(name, now) for name in NAMES}
+        assert left.pop("a") is None
+        assert {name: f and (f.subject, f.generation) for name, f in left.items()} == {
+            name: (name, 2 if name == "b" else 1) for name in left
+        }
+
+    @pytest.mark.parametrize("after", [0.0, 0.001, 30.0])
+    def test_a_revoked_subject_has_no_family_that_was_started_up_to_then(
+        self, store: Store, now: float, after: float
+    ) -> None:
+        store.start_family("f", a_family(now))
+        store.mark(Kind.SUBJECT, "ann", now + after, now + 1000)
+        assert store.read_family("f", now + after) is None
+        assert self.turn(store, 1, now + after) == (Turned.REVOKED, None)
+        assert self.turn(store, 1, now + 40) == (Turned.REVOKED, None)
+
+    def test_a_family_that_was_started_after_the_cut_off_lives(
+        self, store: Store, now: float
+    ) -> None:
+        store.mark(Kind.SUBJECT, "ann", now, now + 1000)
+        store.mark(Kind.SUBJECT, "bob", now + 500, now + 1000)
+        store.start_family("f", a_family(now + 0.000001))
+        assert store.read_family("f", now + 1) is not None
+        assert self.turn(store, 1, now + 1)[0] is Turned.NEW
+
+    def test_a_turn_does_not_make_a_family_younger(self, store: Store, now: float) -> None:
+        store.start_family("f", a_family(now))
+        self.turn(store, 1, now + 20)
+        store.mark(Kind.SUBJECT, "ann", now + 10, now + 1000)
+        assert self.turn(store, 2, now + 21) == (Turned.REVOKED, None)
+
+    def test_ending_a_family_ends_it_once_and_marks_it(self, store: Store, now: float) -> None:
+        store.start_family("f", a_family(now))
+        assert store.end_family("f", now, now + 60) is True
+        assert store.end_family("f", now + 1, now + 60) is False
+        assert store.read_family("f", now) is None
+        assert self.turn(store, 1, now) == (Turned.REVOKED, None)
+        assert store.marks(None, "f", None, now + 59).revoked
+        assert not store.marks(None, "f", None, now + 60).revoked
+
+    def test_a_family_that_has_ended_is_marked_all_the_same(self, store: Store, now: float) -> None:
+        # Its last access token may live on after the refresh token has died of old age.
+        store.start_family("f", a_family(now))
+        assert store.end_family("f", now + 100, now + 160) is False
+        assert store.marks(None, "f", None, now + 159).revoked
+
+    def test_fifty_parallel_turns_give_one_successor(self, store: Store, now: float) -> None:
+        store.start_family("f", a_family(now))
+        found = at_once(50, lambda _: self.turn(store, 1, now))
+        assert sorted(outcome.value for outcome, _ in found) == ["new"] + ["same"] * 49
+        assert {family.generation for _, family in found if family} == {2}
+        assert store.read_family("f", now).generation == 2  # type: ignore[union-attr]
+
+    def test_parallel_reuse_alarms_once(self, store: Store, now: float) -> None:
+        store.start_family("f", a_family(now, generation=9))
+        found = at_once(16, lambda _: self.turn(store, 1, now)[0])
+        assert sorted(outcome.value for outcome in found) == ["reused"] + ["revoked"] * 15
+
+    def test_no_turn_outlives_a_parallel_end(self, store: Store, now: float) -> None:
+        for round_ in range(20):
+            name = f"f{round_}"
+            store.start_family(name, a_family(now))
+
+            def job(number: int, name: str = name) -> None:
+                if number:
+                    self.turn(store, 1, now, family_id=name)
+                else:
+                    store.end_family(name, now, now + 60)
+
+            at_once(4, job)
+            assert store.read_family(name, now) is None
+
+    # --- sessions ---
+
+    def test_a_session_is_read_as_it_was_created(self, store: Store, now: float) -> None:
+        session = a_session(now + 0.1234567, auth_time=now, data=ANY_JSON)
+        for _ in range(2):  # again, after a lost reply
+            store.create_session("k", session)
+        assert store.read_session("k", now + 1) == session
+        assert len(store.list_sessions("ann", now)) == 1
+
+    def test_what_is_not_known_of_a_client_stays_unknown(self, store: Store, now: float) -> None:
+        store.create_session("k", a_session(now, user_agent=None, ip=None, data={}))
+        assert store.read_session("k", now) == a_session(now, user_agent=None, ip=None, data={})
+
+    def test_an_unknown_session_is_none_for_every_verb(self, store: Store, now: float) -> None:
+        store.create_session("other", a_session(now))
+        assert store.read_session("k", now) is None
+        assert store.update_session("k", {"n": 1}, now, 1000) is False
+        assert store.rework_session("k", "k2", now) is False
+        assert store.delete_session("k", now) is None
+        assert store.clear_sessions("nobody", now) == 0
+        assert store.list_sessions("nobody", now) == []
+        assert [store.read_session(key, now) for key in ("k", "k2")] == [None, None]
+        assert store.read_session("other", now) == a_session(now)
+
+    @pytest.mark.parametrize(("idle", "step"), [(100.0, 10.0), (86400.0, 60.0)])
+    def test_reading_slides_a_session_but_not_at_every_read(
+        self, store: Store, now: float, idle: float, step: float
+    ) -> None:
+        session = a_session(now, idle=idle, ends_at=now + 1e6)
+        store.create_session("k", session)
+        assert store.read_session("k", now + step - 0.001) == session
+        slid = replace(session, last_seen_at=now + step)
+        assert store.read_session("k", now + step) == slid
+        assert store.read_session("k", now + step + 1) == slid
+
+    def test_a_clock_that_was_set_back_slides_nothing(self, store: Store, now: float) -> None:
+        store.create_session("k", a_session(now))
+        assert store.read_session("k", now - 500) == a_session(now)
+
+    def test_a_used_session_lives_to_its_absolute_end(self, store: Store, now: float) -> None:
+        store.create_session("k", a_session(now))
+        for step in range(50, 1000, 50):
+            session = store.read_session("k", now + step)
+            assert session is not None
+            assert now + step < session.expires_at <= now + 1000
+        ended = store.read_session("k", now + 1000)
+        assert ended is None or ended.expires_at <= now + 1000
+        assert store.read_session("k", now + 1000) is None
+
+    @pytest.mark.parametrize("end", ["idle", "absolute"])
+    def test_an_ended_session_is_told_from_an_unknown_one_once(
+        self, store: Store, now: float, end: str
+    ) -> None:
+        session = a_session(now, **{"idle": 50.0} if end == "idle" else {"ends_at": now + 50})
+        store.create_session("k", session)
+        assert store.read_session("k", now + 49.9) is not None
+        store.create_session("k2", session)
+        assert store.read_session("k2", now + 50) == session
+        assert store.read_session("k2", now + 50) is None
+
+    def test_parallel_reads_of_an_ended_session_tell_it_once(
+        self, store: Store, now: float
+    ) -> None:
+        store.create_session("k", a_session(now))
+        found = at_once(16, lambda _: store.read_session("k", now + 100))
+        assert len([session for session in found if session is not None]) == 1
+
+    def test_nothing_revives_an_ended_session(self, store: Store, now: float) -> None:
+        store.create_session("k", a_session(now))
+        assert store.update_session("k", {"n": 1}, now + 100, 1000) is False
+        assert store.rework_session("k", "k2", now + 100) is False
+        assert store.list_sessions("ann", now + 100) == []
+        assert store.read_session("k2", now + 100) is None
+        ended = store.read_session("k", now + 100)
+        assert ended is None or ended.data == {"n": 0}
+
+    @pytest.mark.parametrize("end", ["idle", "absolute"])
+    def test_an_ended_session_is_not_there_to_be_deleted_or_counted(
+        self, store: Store, now: float, end: str
+    ) -> None:
+        ended = a_session(now, **{"idle": 50.0} if end == "idle" else {"ends_at": now + 50})
+        for key in ("k1", "k2"):
+            store.create_session(key, ended)
+        store.create_session("k3", a_session(now))
+        store.create_session("other", replace(ended, session_key="bob"))
+        assert store.delete_session("k1", now + 50) is None
+        assert store.clear_sessions("ann", now + 50) == 1
+        assert store.clear_sessions("bob", now + 50) == 0
+        assert store.read_session("k1", now) is None
+        assert store.list_sessions("ann", now) == []
+
+    def test_an_update_merges_top_level_keys(self, store: Store, now: float) -> None:
+        store.create_session("k", a_session(now, data={"a": {"x": 1}, "b": [1], "c": None}))
+        for _ in range(2):  # again, after a lost reply
+            assert store.update_session("k", {"a": {"y": 2}, "d": []}, now, 1000) is True
+        session = store.read_session("k", now)
+        merged = {"a": {"y": 2}, "b": [1], "c": None, "d": []}
+        assert session == a_session(now, data=merged)
+
+    def test_an_update_keeps_json_of_every_kind(self, store: Store, now: float) -> None:
+        store.create_session("k", a_session(now, data={**ANY_JSON, "n": 0}))
+        assert store.update_session("k", {"n": 1}, now, 10_000)
+        assert store.read_session("k", now).data == {**ANY_JSON, "n": 1}  # type: ignore[union-attr]
+        assert store.update_session("k", ANY_JSON, now, 10_000)
+        assert store.read_session("k", now).data == {**ANY_JSON, "n": 1}  # type: ignore[union-attr]
+
+    def test_an_update_without_changes_succeeds(self, store: Store, now: float) -> None:
+        store.create_session("k", a_session(now))
+        assert store.update_session("k", {}, now, 1000) is True
+        assert store.read_session("k", now) == a_session(now)
+
+    def test_an_update_that_grows_too_large_changes_nothing(self, store: Store, now: float) -> None:
+        store.create_session("k", a_session(now, data={"a": "x" * 50}))
+        with pytest.raises(SessionError) as caught:
+            store.update_session("k", {"b": "y" * 50, "a": ""}, now, 60)
+        assert caught.value.reason is Reason.TOO_LARGE
+        assert store.read_session("k", now).data == {"a": "x" * 50}  # type: ignore[union-attr]
+
+    def test_the_size_is_that_of_the_merged_data_as_compact_utf8_json(
+        self, store: Store, now: float
+    ) -> None:
+        store.create_session("k", a_session(now, data={"a": "x"}))
+        merged = '{"a":"x","b":"é"}'
+        size = len(merged.encode())
+        with pytest.raises(SessionError):
+            store.update_session("k", {"b": "é"}, now, size - 1)
+        assert store.update_session("k", {"b": "é"}, now, size) is True
+
+    def test_an_update_may_replace_what_is_too_large(self, store: Store, now: float) -> None:
+        store.create_session("k", a_session(now, data={"a": "x" * 500}))
+        assert store.update_session("k", {"a": ""}, now, 100) is True
+        assert store.read_session("k", now).data == {"a": ""}  # type: ignore[union-attr]
+
+    def test_rework_moves_a_session_as_it_is(self, store: Store, now: float) -> None:
+        session = a_session(now, data=ANY_JSON, auth_time=now - 5)
+        store.create_session("k", session)
+        assert store.rework_session("k", "k2", now + 30) is True
+        assert store.read_session("k", now + 30) is None
+        moved = store.read_session("k2", now + 30)
+        assert moved is not None
+        assert replace(moved, last_seen_at=now) == session
+        assert moved.last_seen_at in (now, now + 30)
+        assert [key for key, _ in store.list_sessions("ann", now + 30)] == ["k2"]
+
+    def test_rework_never_moves_the_absolute_end(self, store: Store, now: float) -> None:
+        store.create_session("k0", a_session(now))
+        for step in range(19):
+            assert store.rework_session(f"k{step}", f"k{step + 1}", now + 50 * (step + 1))
+        assert store.list_sessions("ann", now + 999.9) != []
+        assert store.list_sessions("ann", now + 1000) == []
+
+    @pytest.mark.parametrize("second_key", ["k2", "k3"])
+    def test_reworking_again_leaves_one_living_id(
+        self, store: Store, now: float, second_key: str
+    ) -> None:
+        store.create_session("k", a_session(now))
+        store.rework_session("k", "k2", now)
+        store.rework_session("k", second_key, now)
+        assert [key for key, _ in store.list_sessions("ann", now)] == ["k2"]
+        assert store.read_session("k2", now) == a_session(now)
+        assert store.read_session("k3", now) is None
+
+    def test_deleting_says_whose_it_was_once(self, store: Store, now: float) -> None:
+        for name in NAMES:
+            store.create_session(f"k {name}", a_session(now, session_key=name))
+        assert [store.delete_session(f"k {name}", now) for name in NAMES] == list(NAMES)
+        assert [store.delete_session(f"k {name}", now) for name in NAMES] == [None] * len(NAMES)
+        assert [store.list_sessions(name, now) for name in NAMES] == [[]] * len(NAMES)
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_clearing_takes_the_sessions_of_that_owner_only(
+        self, store: Store, now: float, name: str
+    ) -> None:
+        for owner in NAMES:
+            for number in range(2):
+                store.create_session(f"{owner}/{number}", a_session(now, session_key=owner))
+        assert store.clear_sessions(name, now) == 2
+        assert store.clear_sessions(name, now) == 0
+        left = {owner: len(store.list_sessions(owner, now)) for owner in NAMES}
+        assert left == {owner: 0 if owner == name else 2 for owner in NAMES}
+        assert store.read_session(f"{name}/0", now) is None
+
+    def test_clearing_finds_a_session_under_its_new_id(self, store: Store, now: float) -> None:
+        store.create_session("k", a_session(now))
+        store.rework_session("k", "k2", now)
+        assert store.clear_sessions("ann", now) == 1
+        assert store.read_session("k2", now) is None
+
+    def test_the_list_holds_the_living_with_the_oldest_first(
+        self, store: Store, now: float
+    ) -> None:
+        living = {
+            "third": a_session(now + 3),
+            "first": a_session(now + 1),
+            "second": a_session(now + 2, data=ANY_JSON),
+        }
+        for key, session in living.items():
+            store.create_session(key, session)
+        store.create_session("ended", a_session(now, idle=5.0))
+        store.create_session("other", a_session(now, session_key="bob"))
+        assert list(store.list_sessions("ann", now + 5)) == [
+            ("first", living["first"]), ("second", living["second"]), ("third", living["third"]),
+        ]  # fmt: skip
+        assert list(store.list_sessions("ann", now + 5)) == list(
+            store.list_sessions("ann", now + 5)
+        )
+
+    def test_listing_slides_nothing(self, store: Store, now: float) -> None:
+        store.create_session("k", a_session(now))
+        store.list_sessions("ann", now + 90)
+        assert store.list_sessions("ann", now + 100) == []
+
+    # --- sessions, many at once ---
+
+    def test_sixteen_threads_reworking_one_session_leave_exactly_one_living_id(
+        self, store: Store, now: float
+    ) -> None:
+        for round_ in range(10):
+            owner = f"owner {round_}"
+            store.create_session(f"k{round_}", a_session(now, session_key=owner))
+
+            def job(number: int, round_: int = round_) -> bool:
+                return store.rework_session(f"k{round_}", f"k{round_}/{number}", now)
+
+            won = at_once(16, job)
+            assert won.count(True) == 1
+            alive = [n for n in range(16) if store.read_session(f"k{round_}/{n}", now)]
+            assert alive == [won.index(True)]
+            assert len(store.list_sessions(owner, now)) == 1
+
+    def test_parallel_updates_lose_nothing(self, store: Store, now: float) -> None:
+        store.create_session("k", a_session(now, data={}))
+
+        def job(number: int) -> None:
+            for step in range(10):
+                assert store.update_session("k", {f"{number}.{step}": step}, now, 100_000)
+
+        at_once(16, job)
+        data = store.read_session("k", now).data  # type: ignore[union-attr]
+        assert data == {f"{n}.{step}": step for n in range(16) for step in range(10)}
+
+    def test_a_read_that_slides_loses_no_parallel_update(self, store: Store, now: float) -> None:
+        store.create_session("k", a_session(now, data={}, ends_at=now + 1e6))
+
+        def job(number: int) -> None:
+            for step in range(40):
+                if number % 2:
+                    assert store.read_session("k", now + 20 * step)
+                else:
+                    assert store.update_session("k", {f"{number}.{step}": 1}, now, 100_000)
+
+        at_once(8, job)
+        data = store.read_session("k", now + 800).data  # type: ignore[union-attr]
+        assert len(data) == 4 * 40
+
+    def test_an_update_that_succeeded_is_in_the_reworked_session(
+        self, store: Store, now: float
+    ) -> None:
+        for round_ in range(20):
+            store.create_session(f"k{round_}", a_session(now, data={}))
+
+            def job(number: int, round_: int = round_) -> bool:
+                if number == 0:
+                    return store.rework_session(f"k{round_}", f"k{round_}b", now)
+                return store.update_session(f"k{round_}", {str(number): 1}, now, 1000)
+
+            done = at_once(8, job)
+            assert done[0] is True
+            data = store.read_session(f"k{round_}b", now).data  # type: ignore[union-attr]
+            assert set(data) == {str(n) for n in range(1, 8) if done[n]}
+
+    @pytest.mark.parametrize("end", ["delete", "clear"])
+    def test_nothing_outlives_a_parallel_end(self, store: Store, now: float, end: str) -> None:
+        for round_ in range(20):
+            key, owner = f"k{round_}", f"owner {round_}"
+            store.create_session(key, a_session(now, session_key=owner))
+
+            def job(number: int, key: str = key, owner: str = owner) -> bool:
+                if number == 0:
+                    if end == "clear":
+                        return store.clear_sessions(owner, now) == 1
+                    return store.delete_session(key, now) == owner
+                if number == 1:
+                    return store.rework_session(key, key + "b", now)
+                if number == 2:
+                    return store.update_session(key, {"n": 1}, now, 1000)
+                return store.read_session(key, now + 50) is not None
+
+            ended, reworked, *_ = at_once(4, job)
+            if end == "clear":
+                # Whichever came first, the owner has nothing left.
+                assert ended
+                assert store.list_sessions(owner, now) == []
+            else:
+                # Either the id was ended or it was moved: never both, never neither.
+                assert ended is not reworked
+            assert store.read_session(key, now) is None
+
+    def test_sessions_that_are_created_in_parallel_are_all_there(
+        self, store: Store, now: float
+    ) -> None:
+        def job(number: int) -> None:
+            for step in range(5):
+                store.create_session(f"{number}.{step}", a_session(now + step))
+
+        at_once(16, job)
+        assert len(store.list_sessions("ann", now + 5)) == 80
+        assert store.clear_sessions("ann", now) == 80

@@ -1,0 +1,81 @@
+"""The memory store keeps the contract, and what has ended does not stay in memory."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_jam.stores import Kind, Marks
+from flask_jam.stores.memory import MemoryStore
+
+from .conformance import StoreConformance, a_family, a_session
+
+
+class TestMemoryStore(StoreConformance):
+    @pytest.fixture
+    def store(self) -> MemoryStore:
+        return MemoryStore()
+
+
+def kept(store: MemoryStore) -> int:
+    """How many things are in memory, whatever they are called there."""
+    tables = [value for value in vars(store).values() if isinstance(value, dict)]
+    return sum(len(table) for table in tables)
+
+
+@pytest.mark.parametrize("what", ["mark", "allow", "family", "session"])
+def test_what_has_ended_is_swept_out_while_new_things_come_in(what: str) -> None:
+    store, most = MemoryStore(), 0
+    for step in range(6000):
+        now = 1000.0 + step
+        if what == "mark":
+            store.mark(Kind.TOKEN, f"t{step}", now, now + 10)
+        elif what == "allow":
+            store.allow(f"t{step}", now, now + 10)
+        elif what == "family":
+            store.start_family(f"f{step}", a_family(now, ends_at=now + 10))
+        else:
+            store.create_session(f"s{step}", a_session(now, session_key=f"o{step}", idle=10.0))
+        most = max(most, kept(store))
+    # Ten of each are alive at any time.
+    assert most < 3000
+
+
+def test_sweeping_leaves_what_is_alive() -> None:
+    store, last = MemoryStore(), 50_000.0
+    store.mark(Kind.TOKEN, "revoked", 1.0, last + 1)
+    store.allow("allowed", 1.0, last + 1)
+    store.start_family("family", a_family(1.0, ends_at=last + 1, idle_until=last + 2))
+    store.create_session("session", a_session(1.0, idle=last, ends_at=last + 2))
+    for step in range(5001):
+        store.mark(Kind.TOKEN, f"t{step}", 10.0 * step, 10.0 * step + 1)
+    assert kept(store) < 3000, "nothing was swept, so nothing is shown"
+    assert store.marks("revoked", None, None, last) == Marks(revoked=True)
+    assert store.marks("allowed", None, None, last) == Marks(allowed=True)
+    assert store.read_family("family", last) is not None
+    assert store.read_session("session", last) is not None
+
+
+def test_a_cut_off_that_lies_ahead_sweeps_nothing_that_is_alive() -> None:
+    # So it does where the clock was set back: a cut-off is no earlier than anything minted.
+    store, now = MemoryStore(), 1000.0
+    for step in range(5000):
+        store.mark(Kind.TOKEN, f"t{step}", now, now + 50)
+    for step in range(5000):
+        store.mark(Kind.SUBJECT, f"s{step}", now + 60, now + 1000)
+    assert {store.marks(f"t{step}", None, None, now).revoked for step in range(5000)} == {True}
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_mark_of_the_epoch_itself_is_a_mark(kind: Kind) -> None:
+    # Where a test's clock starts at zero.
+    store = MemoryStore()
+    store.mark(kind, "x", 0.0, 10.0)
+    assert store.marks("x", "x", "x", 1.0) != Marks()
+
+
+def test_an_owner_without_sessions_leaves_nothing_behind() -> None:
+    store = MemoryStore()
+    for step in range(50):
+        store.create_session(f"s{step}", a_session(1000.0, session_key=f"o{step}"))
+        store.delete_session(f"s{step}", 1000.0)
+    assert kept(store) == 0
