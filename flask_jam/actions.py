@@ -18,7 +18,7 @@ from .errors import Reason, SessionError, StoreUnavailable, TokenError
 from .jws import strict_object
 from .outcome import Accepted, Credential, Rejected
 from .refresh import Reload
-from .refusal import refusal
+from .refusal import Asked, refuse
 from .resolver import AppState, current_memo
 
 #: A refresh request is small; a larger body is not read.
@@ -192,9 +192,4 @@ def _rejected(scheme: str, found: Credential | None, reason: Reason) -> Rejected
 
 
 def _refuse(state: AppState, why: Rejected) -> NoReturn:
-    signals.emit(
-        signals.rejected, state.app, scheme=why.scheme, reason=why.reason, source=why.source,
-        endpoint=request.endpoint, fingerprint=why.fingerprint,
-    )  # fmt: skip
-    cookie_only = why.scheme == "session" and state.scheme("session").header_name is None
-    raise refusal(why.reason, state.jam.settings.realm, cookie_only=cookie_only)
+    refuse(state, why, Asked((why.scheme,)))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Any
 
-from flask import Flask, Response, after_this_request
+from flask import Flask, Response, after_this_request, request
 
 from .errors import ConfigError
 from .settings import Settings
+
+_log = logging.getLogger(__name__)
 
 # RFC 6265 4.1.1: a cookie name is a token of RFC 9110 5.6.2.
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -38,8 +41,17 @@ def values_of(environ: dict[str, Any], name: str) -> list[str]:
 def set_later(app: Flask, settings: Settings, name: str, value: str, max_age: float) -> None:
     """Set the cookie on the response of this request, whatever view makes it."""
 
+    attributes = _attributes(app, settings)
+    if attributes["secure"] and not request.is_secure:
+        _log.warning(
+            "the cookie %s is Secure and this request came over http: a browser will not send it "
+            "back. Behind a TLS proxy use werkzeug's ProxyFix; for plain http set "
+            "JAM_COOKIE_SECURE=false",
+            name,
+        )
+
     def set_it(response: Response) -> Response:
-        response.set_cookie(name, value, max_age=int(max_age), **_attributes(app, settings))
+        response.set_cookie(name, value, max_age=int(max_age), **attributes)
         return response
 
     after_this_request(set_it)

@@ -13,6 +13,7 @@ No message holds a token, a claim or a key: it may be logged as it is.
 
 from __future__ import annotations
 
+import traceback
 from enum import Enum
 
 
@@ -48,6 +49,13 @@ class Reason(str, Enum):
 
 class JamError(Exception):
     """The root of everything that this package raises on its own."""
+
+
+def shown(error: BaseException) -> str:
+    """The kind of an error and where it was raised: its text may quote what it was given."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return type(error).__name__ + place
 
 
 class ConfigError(JamError, ValueError):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 from weakref import ref
 
-from flask import Flask, current_app
+from flask import Flask, current_app, request
 
 from . import actions, signals
 from .audit import check_views
@@ -65,6 +65,11 @@ class _SchemeExtension(JamExtension):
         super().__init__(jam, app)
 
     def _register(self, state: AppState) -> None:
+        if self.cookie_name == state.app.config.get("SESSION_COOKIE_NAME"):
+            raise ConfigError(
+                f"cookie_name {self.cookie_name!r} is the cookie of Flask's own session: write "
+                "another, such as sessionId"
+            )
         owner = state.owners.get(self._name)
         if owner is None:
             state.add(self, self._scheme(state.jam))
@@ -76,6 +81,11 @@ class _SchemeExtension(JamExtension):
         raise NotImplementedError
 
     def _state(self) -> AppState:
+        if not request:
+            raise ConfigError(
+                "login(), refresh() and logout() answer a request: outside of one, call "
+                'app.extensions["jam"].issue_tokens(...) or create_session(...)'
+            )
         state = current_app.extensions.get(EXTENSION_KEY)
         if state is None or state.owners.get(self._name) is not self:
             raise ConfigError(f"this {type(self).__name__} is not on the current app: "

@@ -12,17 +12,16 @@ import logging
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
+from datetime import timedelta
 from functools import wraps
 from types import FrameType
 from typing import Any, NoReturn, ParamSpec, TypeVar, overload
 
-from flask import request
 from flask.views import View
 
-from . import signals
-from .errors import ConfigError, Reason
+from .errors import ConfigError, Reason, shown
 from .outcome import Accepted, Credential, Rejected
-from .refusal import refusal
+from .refusal import Asked, refuse
 from .resolver import MARK, PUBLIC, AppState, Memo, current_memo
 from .settings import name_set, nearest
 
@@ -85,7 +84,7 @@ def _passes(check: Check, payload: dict[str, Any]) -> bool:
         return check(payload) is True
     except Exception as error:
         name = getattr(check, "__qualname__", type(check).__name__)
-        _log.error("check %s raised %s: access denied", name, type(error).__name__)
+        _log.error("check %s raised %s: access denied", name, shown(error))
         return False
 
 
@@ -123,7 +122,7 @@ class Guard:
         optional: bool = ...,
         scopes: Iterable[str] = ...,
         roles: Iterable[str] = ...,
-        max_age: float | None = ...,
+        max_age: float | timedelta | None = ...,
         check: Check | None = ...,
     ) -> Guard: ...
 
@@ -156,7 +155,7 @@ class Guard:
         optional: bool = False,
         scopes: Iterable[str] = (),
         roles: Iterable[str] = (),
-        max_age: float | None = None,
+        max_age: float | timedelta | None = None,
         check: Check | None = None,
     ) -> Guard:
         if len(self.rules) != 1:
@@ -209,19 +208,8 @@ class Guard:
 
     def _refuse(self, memo: Memo, rule: Rule, why: Rejected) -> NoReturn:
         memo.admit(None)
-        state = memo.state
-        signals.emit(
-            signals.rejected, state.app, scheme=why.scheme, reason=why.reason, source=why.source,
-            endpoint=request.endpoint, fingerprint=why.fingerprint,
-        )  # fmt: skip
-        cookie_only = all(
-            r.scheme == "session" and state.schemes["session"].header_name is None
-            for r in self.rules
-        )
-        raise refusal(
-            why.reason, state.jam.settings.realm, cookie_only=cookie_only, scopes=rule.scopes,
-            max_age=rule.max_age,
-        )  # fmt: skip
+        schemes = tuple(each.scheme for each in self.rules)
+        refuse(memo.state, why, Asked(schemes, rule.scopes, rule.max_age))
 
     # --- at import time ---
 
@@ -279,6 +267,8 @@ def _known(conditions: Iterable[str]) -> None:
 def _checked_age(max_age: object) -> float | None:
     if max_age is None:
         return None
+    if isinstance(max_age, timedelta):
+        max_age = max_age.total_seconds()
     is_number = isinstance(max_age, (int, float)) and not isinstance(max_age, bool)
     if not is_number or not math.isfinite(max_age) or max_age <= 0:  # type: ignore[operator, arg-type]
         raise ConfigError("max_age: write seconds since the login, such as max_age=300")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .errors import SessionError, TokenError
+from .errors import ConfigError, SessionError, TokenError, shown
 from .keys import KeyRing
 from .refresh import Families, Reload, ReuseError
 from .sessions import SessionInfo, Sessions, checked_owner
@@ -41,6 +41,8 @@ class Jam:
     ) -> None:
         self.settings = config if isinstance(config, Settings) else load(config)
         self.clock = clock
+        if store is not None and not hasattr(store, "marks"):
+            raise ConfigError("store: write a Store object, such as MemoryStore()")
         self.store: Store = MemoryStore() if store is None else store
         keyring, stamps = KeyRing.from_settings(self.settings.jwt), Stamps(clock)
         self.verifier = Verifier(keyring, self.settings.jwt, self.store, clock)
@@ -214,4 +216,4 @@ class Jam:
             try:
                 observer(event, what)
             except Exception as error:
-                _log.error("an observer of %s raised %s", event, type(error).__name__)
+                _log.error("an observer of %s raised %s", event, shown(error))

@@ -173,7 +173,8 @@ class KeyRing:
 def _warn_of_random_key(variable: str, command: str) -> None:
     warnings.warn(
         "No key is configured: a random one is used, so every token dies with this process and no "
-        f"other process accepts it. Set {variable}; this makes a key: {command}",
+        f"other process accepts it. Set {variable} (a file or mapping stands alone: write it "
+        f"there); this makes a key: {command}",
         RuntimeWarning,
         stacklevel=2,
     )
@@ -275,7 +276,9 @@ def _pem_setting(text: str | None, file: str | None, name: str) -> str | None:
     try:
         return Path(file).read_text(encoding="ascii")
     except OSError as error:
-        raise ConfigError(f"jwt.{name}_file cannot be read: {error.strerror}") from None
+        where = Path(file).absolute()
+        why = f"{where}: {error.strerror}"
+        raise ConfigError(f"jwt.{name}_file cannot be read: {why}") from None
     except ValueError:
         raise ConfigError(f"jwt.{name}_file is not PEM text") from None
 
@@ -287,8 +290,10 @@ def _load_private(pem: str) -> Any:
         raise ConfigError("jwt.private_key is encrypted: write it without a passphrase, from a "
                           "place that only this service reads") from None  # fmt: skip
     except Exception:
-        raise ConfigError("jwt.private_key is not a PEM private key: it starts with "
-                          "-----BEGIN PRIVATE KEY-----") from None  # fmt: skip
+        raise ConfigError(
+            "jwt.private_key is not a PEM private key: one would start with "
+            "-----BEGIN PRIVATE KEY-----; a path belongs in jwt.private_key_file"
+        ) from None
 
 
 def _load_public(pem: str) -> Any:
@@ -296,7 +301,8 @@ def _load_public(pem: str) -> Any:
         return serialization.load_pem_public_key(pem.encode())
     except Exception:
         raise ConfigError(
-            "jwt.public_key is not a PEM public key: it starts with -----BEGIN PUBLIC KEY-----; a "
+            "jwt.public_key is not a PEM public key: one would start with "
+            "-----BEGIN PUBLIC KEY-----; a "
             "private key belongs in jwt.private_key, and openssl x509 -pubkey gives a certificate's"
         ) from None
 

@@ -8,8 +8,9 @@ claim or an error ever gets into one.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from flask import request
 from werkzeug.exceptions import (
@@ -20,10 +21,23 @@ from werkzeug.exceptions import (
     Unauthorized,
 )
 
+from . import signals
 from .errors import Reason
+from .outcome import Rejected
+from .resolver import AppState
+
+_log = logging.getLogger(__name__)
 
 RETRY_AFTER = 1
 PROBLEM = "application/problem+json"
+
+
+class Asked(NamedTuple):
+    """What a challenge says of the guard that refuses."""
+
+    schemes: tuple[str, ...]
+    scopes: tuple[str, ...] = ()
+    max_age: float | None = None
 
 
 class Answer(NamedTuple):
@@ -41,14 +55,16 @@ class Refusal(HTTPException):
     error: str
     challenge: str | None = None
 
+    @property
+    def extra_headers(self) -> dict[str, str]:
+        """What an answer of your own should carry too: the challenge, or ``Retry-After``."""
+        extra = {} if self.challenge is None else {"WWW-Authenticate": self.challenge}
+        return {"Retry-After": str(RETRY_AFTER)} if self.code == 503 else extra
+
     def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
         """The headers of the answer, the challenge included."""
-        headers = [("Content-Type", "text/html; charset=utf-8" if _wants_html() else PROBLEM)]
-        if self.challenge is not None:
-            headers.append(("WWW-Authenticate", self.challenge))
-        if self.code == ServiceUnavailable.code:
-            headers.append(("Retry-After", str(RETRY_AFTER)))
-        return headers
+        kind = "text/html; charset=utf-8" if _wants_html() else PROBLEM
+        return [("Content-Type", kind), *self.extra_headers.items()]
 
     def get_body(self, *args: Any, **kwargs: Any) -> str:
         """Problem details (RFC 9457), or a page for who prefers one."""
@@ -133,6 +149,24 @@ def refusal(
     elif answer.error in _CHALLENGED:
         exception.challenge = _bearer(realm, answer, scopes, max_age)
     return exception
+
+
+def refuse(state: AppState, why: Rejected, guard: Asked) -> NoReturn:
+    """Tell who listens, then raise. Every refusal of a request goes through here.
+
+    :raises Refusal: always.
+    """
+    _log.debug("refused at %s: %s (%s)", request.endpoint, why.reason, why.fingerprint)
+    signals.emit(
+        signals.rejected, state.app, scheme=why.scheme, reason=why.reason, source=why.source,
+        endpoint=request.endpoint, fingerprint=why.fingerprint,
+    )  # fmt: skip
+    headers = [state.scheme(name).header_name for name in guard.schemes]
+    cookie_only = set(guard.schemes) == {"session"} and not any(headers)
+    raise refusal(
+        why.reason, state.jam.settings.realm, cookie_only=cookie_only, scopes=guard.scopes,
+        max_age=guard.max_age,
+    )  # fmt: skip
 
 
 _CHALLENGED = frozenset({"missing_credential", "invalid_request", "invalid_token",

@@ -18,6 +18,7 @@ from .errors import ConfigError, Reason
 from .jam import Jam
 from .outcome import Accepted, Outcome
 from .schemes import Scheme, authenticated
+from .stores.memory import MemoryStore
 
 _log = logging.getLogger(__name__)
 
@@ -121,6 +122,13 @@ class AppState:
         # Until a check passes, every request fails: better than serving what is not guarded.
         for check in self.start_checks:
             check(self)
+        environ = _request._get_current_object().environ
+        if environ.get("wsgi.multiprocess") and isinstance(self.jam.store, MemoryStore):
+            _log.warning(
+                "there are several worker processes, and the memory store is for one: what the "
+                "others know of sessions, refresh tokens and revocations is unknown here. Run one "
+                "process with threads"
+            )
         self._checked = True
 
     def _posture(self, endpoint: str) -> Posture:

@@ -13,11 +13,11 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .errors import Reason, SessionError
-from .jws import strict_dumps, strict_object
+from .errors import Reason, SessionError, TokenError
+from .jws import strict_object
 from .settings import SessionSettings
 from .stores import Session, Store
-from .tokens import Stamps, copied
+from .tokens import Stamps, copied, json_of
 
 _SHAPE = re.compile(r"[A-Za-z0-9_-]{43}")
 _MAX_KEY = 1024
@@ -127,12 +127,12 @@ class Sessions:
 
     def _kept(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """The data as it will be read back: plain JSON, or an error now rather than later."""
-        if not isinstance(data, Mapping) or not all(isinstance(name, str) for name in data):
+        if not isinstance(data, Mapping):
             raise SessionError(Reason.INVALID, "session data is a mapping with texts as keys")
         try:
-            raw = strict_dumps(dict(data))
+            raw = json_of(data)
             kept = strict_object(raw)
-        except Exception:
+        except TokenError:
             raise SessionError(
                 Reason.INVALID, "session data must be plain JSON, nested at most 16 deep"
             ) from None

@@ -83,7 +83,7 @@ def _seconds(low: float, high: float) -> Callable[[Any], float]:
     def check(value: Any) -> float:
         number = _number(value)
         if not math.isfinite(number) or not low <= number <= high:
-            raise ValueError(f"write seconds from {low:g} to {high:g}")
+            raise ValueError(f"write seconds from {low:.0f} to {high:.0f}")
         return number
 
     return check
@@ -400,6 +400,9 @@ def _variable(match: re.Match[str]) -> str:
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 3.3
 
 
+_EXAMPLES = {"scopes": "articles:read", "roles": "admin"}
+
+
 def name_set(names: object, what: str) -> tuple[str, ...]:
     """The names, sorted and unique. A bare text is refused: it would be read letter by letter.
 
@@ -407,7 +410,7 @@ def name_set(names: object, what: str) -> tuple[str, ...]:
     :raises ConfigError: if these are no names.
     """
     if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
-        raise ConfigError(f'{what}: write a set of names, such as {what}={{"admin"}}')
+        raise ConfigError(f'{what}: write a set of names, such as {what}={{"{_EXAMPLES[what]}"}}')
     found = list(names)
     if not all(isinstance(name, str) and name for name in found):
         raise ConfigError(f"{what}: every name must be a text that is not empty")

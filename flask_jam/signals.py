@@ -13,6 +13,8 @@ from typing import Any
 from blinker import NamedSignal, Namespace
 from flask import Flask
 
+from .errors import shown
+
 _log = logging.getLogger(__name__)
 _namespace = Namespace()
 
@@ -44,5 +46,4 @@ def emit(signal: NamedSignal, app: Flask, /, **what: Any) -> None:
             receiver(app, **what)
         except Exception as error:
             name = getattr(receiver, "__qualname__", type(receiver).__name__)
-            # The text of the error stays out: it may quote what the receiver was given.
-            _log.error("receiver %s of %s raised %s", name, signal.name, type(error).__name__)
+            _log.error("receiver %s of %s raised %s", name, signal.name, shown(error))

@@ -259,7 +259,7 @@ class Tokens:
     def revoke_before(self, subject: str, longest: float) -> None:
         """Every token and family of a subject that exists now and lives ``longest`` at most."""
         cut = self._stamps.cut()
-        self._store.mark(Kind.SUBJECT, subject, cut, cut + longest)
+        self._store.mark(Kind.SUBJECT, subject, cut, cut + longest, self._stamps.clock())
 
 
 # --- claims ---------------------------------------------------------------------------
@@ -338,7 +338,10 @@ def check_name(value: object, name: str) -> str:
 
     :raises TokenError: ``invalid``.
     """
-    if not isinstance(value, str) or not 0 < len(value) <= 256 or _FORBIDDEN.search(value):
+    if not isinstance(value, str):
+        kind = type(value).__name__
+        raise TokenError(Reason.INVALID, f"{name} must be a text, not {kind}: write str(...)")
+    if not 0 < len(value) <= 256 or _FORBIDDEN.search(value):
         raise TokenError(
             Reason.INVALID,
             f"{name} must be a text of 1 to 256 characters without control characters",
@@ -364,6 +367,10 @@ def _check_audience(claims: Mapping[str, Any], audience: str | None) -> None:
 
 
 def json_of(claims: Mapping[str, Any]) -> bytes:
+    """The claims as JSON.
+
+    :raises TokenError: naming the one that is none, by its name and type.
+    """
     for name, value in claims.items():
         if not isinstance(name, str):
             raise TokenError(Reason.INVALID, "the name of every claim must be a text")

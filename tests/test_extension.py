@@ -218,3 +218,38 @@ def test_settings_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AttributeError):
         app.extensions["jam"].settings.jwt.expire = 3
     assert logging.getLogger("flask_jam").handlers == []
+
+
+def test_flasks_own_cookie_is_not_for_sale(jam: Jam) -> None:
+    with pytest.raises(ConfigError, match="Flask's own session"):
+        SessionExtension(jam, Flask("collision"), cookie_name="session")
+
+
+@pytest.mark.parametrize("verb", ["login", "refresh", "logout"])
+def test_a_verb_outside_of_a_request_says_what_to_call(jam: Jam, verb: str) -> None:
+    app = Flask("outside")
+    for extension in (JWTExtension(jam, app), SessionExtension(jam, app)):
+        arguments = ("alice",) if verb == "login" else ()
+        with app.app_context(), pytest.raises(ConfigError, match="issue_tokens"):
+            getattr(extension, verb)(*arguments)
+    assert jam.list_sessions("alice") == []
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_several_processes_on_the_memory_store_are_warned_of_once(
+    jam: Jam, several: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = build_app(jam).test_client()
+    for _ in range(2):
+        client.get("/open", environ_overrides={"wsgi.multiprocess": several})
+    warned = [r for r in caplog.records if "several worker processes" in r.getMessage()]
+    assert len(warned) == int(several)
+
+
+@pytest.mark.parametrize("secure", [True, False])
+def test_a_secure_cookie_over_http_is_warned_of(
+    jam: Jam, secure: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    scheme = "https" if secure else "http"
+    build_app(jam).test_client().post("/session-login/a", base_url=f"{scheme}://localhost")
+    assert ("JAM_COOKIE_SECURE" in caplog.text) is not secure

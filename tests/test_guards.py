@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -172,6 +173,10 @@ def test_max_age_counts_from_the_login_and_not_the_refresh(
     assert app.test_client().get("/", headers=bearer(token)).status_code == status
 
 
+def test_max_age_may_be_a_timedelta() -> None:
+    assert repr(jwt_required(max_age=timedelta(minutes=5))) == "jwt_required(max_age=300)"
+
+
 def test_max_age_of_a_session_survives_rework(app: Flask, jam: Jam, clock: Clock) -> None:
     app.add_url_rule("/", "view", session_required(max_age=300)(who))
     client = app.test_client()
@@ -209,6 +214,7 @@ def test_a_check_that_raises_denies_and_is_logged_without_the_claims(
     assert send(jwt_required(check=broken), token_of(jam, plan="marker"))[0] == 403
     (record,) = [r for r in caplog.records if r.name.startswith("flask_jam")]
     assert "broken raised KeyError" in record.getMessage()
+    assert "test_guards.py:" in record.getMessage()
     assert "marker" not in caplog.text
     assert record.levelno == logging.ERROR
 

@@ -235,6 +235,47 @@ def test_keys_are_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert jam.verify_jwt_token(token)["sub"] == "ann"
 
 
+#: Points of order 1, 2, 4 and 8 of edwards25519, and spellings of them that are not canonical.
+SMALL_ORDER = (
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000080",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0000000000000000000000000000000000000000000000000000000000000080",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+)
+
+
+def public_ed_pem(raw: bytes) -> str:
+    kind = ed25519.Ed25519PublicKey if len(raw) == 32 else ed448.Ed448PublicKey
+    pem: bytes = kind.from_public_bytes(raw).public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return pem.decode()
+
+
+@pytest.mark.parametrize("point", SMALL_ORDER)
+def test_a_key_that_anybody_can_sign_for_is_refused(point: str) -> None:
+    raw = bytes.fromhex(point)
+    with pytest.raises(ConfigError, match="anybody can sign for it: make a new one"):
+        ring(alg="EdDSA", public_key=public_ed_pem(raw))
+    jwk = {"kty": "OKP", "crv": "Ed25519", "x": base64.urlsafe_b64encode(raw).decode().rstrip("=")}
+    with pytest.raises(ConfigError, match="no usable key"):
+        KeyRing.from_jwks({"keys": [jwk]})
+
+
+@pytest.mark.parametrize("y", [0, 1, 2**448 - 2**224 - 2])
+def test_a_key_of_ed448_that_anybody_can_sign_for_is_refused(y: int) -> None:
+    with pytest.raises(ConfigError, match="anybody can sign"):
+        ring(alg="EdDSA", public_key=public_ed_pem(y.to_bytes(57, "little")))
+
+
 # --- finding --------------------------------------------------------------------------
 
 

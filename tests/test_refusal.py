@@ -213,3 +213,26 @@ def test_every_reason_has_an_answer() -> None:
         "malformed": 400, "csrf": 403, "insufficient_scope": 403, "insufficient_role": 403,
         "denied": 403, "unavailable": 503,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("reason", "headers"),
+    [
+        ("missing", {"WWW-Authenticate": 'Bearer realm="api"'}),
+        ("denied", {}),
+        ("unavailable", {"Retry-After": "1"}),
+    ],
+)
+def test_the_extra_headers_are_for_answers_of_ones_own(reason: str, headers: Any) -> None:
+    assert refusal(Reason(reason), "api").extra_headers == headers
+
+
+def test_a_refusal_is_logged_for_debugging_without_the_credential(
+    client: FlaskClient, jam: Jam, caplog: pytest.LogCaptureFixture
+) -> None:
+    token = jam.issue_tokens("alice")["access_token"]
+    with caplog.at_level("DEBUG", "flask_jam"):
+        client.get("/admin", headers=bearer(token))
+    (record,) = [r for r in caplog.records if r.name.startswith("flask_jam")]
+    assert "refused at admin: insufficient_role" in record.getMessage()
+    assert token not in caplog.text

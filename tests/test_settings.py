@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import x25519
+from cryptography.hazmat.primitives.asymmetric import rsa, x25519
 from cryptography.x509.oid import NameOID
 
 from flask_jam import ConfigError, Jam
@@ -777,6 +777,14 @@ def pem(kind: str) -> str:
     return pem_of(key_of(kind)).private
 
 
+def public_pem(numbers: rsa.RSAPublicNumbers) -> str:
+    return (
+        numbers.public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        .decode()
+    )
+
+
 def x25519_private() -> str:
     return pem_of(x25519.X25519PrivateKey.generate()).private
 
@@ -909,6 +917,15 @@ BAD_KEYS: dict[str, tuple[Callable[[], Mapping[str, Any]], tuple[str, ...]]] = {
     "public RSA of 1024 bits": (
         lambda: {**RS, "public_key": pem_of(key_of("RSA1024")).public},
         ("2048 bits or more",),
+    ),
+    "RSA with an exponent of 3": (
+        lambda: {**RS, "private_key": pem_of(rsa.generate_private_key(3, 2048)).private},
+        ("exponent", "65537"),
+    ),
+    "RSA of a faulty generator": (
+        # A modulus with the fingerprint of ROCA, though no product of two primes.
+        lambda: {**RS, "public_key": public_pem(rsa.RSAPublicNumbers(65537, 65537**128))},
+        ("faulty generator", "make a new one"),
     ),
     "PS256 with 1024 bits": (
         lambda: {"alg": "PS256", "private_key": pem("RSA1024")},

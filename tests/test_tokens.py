@@ -627,6 +627,18 @@ def test_the_cache_is_bounded(make_jam: MakeJam) -> None:
     assert jam.verifier.cache_info() == (0, 20, 3, 3)
 
 
+def test_a_long_token_is_verified_each_time_so_that_memory_follows_from_the_count(
+    jam: Jam, signatures: list[str]
+) -> None:
+    short, long = jam.gen_jwt_token({"x": "x" * 2500}), jam.gen_jwt_token({"x": "x" * 4000})
+    for token in (short, long) * 3:
+        assert jam.verify_jwt_token(token)
+    assert (len(short) < 4096 < len(long), signatures.count(short), signatures.count(long)) == (
+        True, 1, 3,
+    )  # fmt: skip
+    assert jam.verifier.cache_info().currsize == 1
+
+
 def test_with_size_zero_every_token_is_verified(make_jam: MakeJam, signatures: list[str]) -> None:
     jam = make_jam(jwt={"cache_size": 0})
     token = jam.gen_jwt_token({})
@@ -1061,8 +1073,11 @@ def test_a_child_process_mints_although_a_thread_was_minting_when_it_was_forked(
         warnings.simplefilter("ignore")  # 3.12 and later warn of a fork beside threads
         child = os.fork()
     if child == 0:
-        signal.alarm(2)
-        jam.gen_jwt_token({"sub": "ann"})
-        os._exit(0)
+        signal.alarm(2)  # ends a child that waits for ever
+        try:
+            jam.gen_jwt_token({"sub": "ann"})
+            os._exit(0)
+        finally:
+            os._exit(1)
     minter.join()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -5,6 +5,7 @@ Run it with ``flask --app examples/factory run --debug`` and open ``/``; the API
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from .extensions import jwt, session
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
+    logging.basicConfig(level=logging.INFO)  # the audit log is of that level
     app = Flask(__name__)
     app.config.update(config or {})
     jwt.init_app(app)

@@ -110,8 +110,13 @@ class Store(Protocol):
         """All that is known of one token, in one round trip."""
         ...
 
-    def mark(self, kind: Kind, name: str, at: float, until: float) -> None:
-        """Revoke. Of two marks of one name the later ``at`` and the later ``until`` stand."""
+    def mark(
+        self, kind: Kind, name: str, at: float, until: float, now: float | None = None
+    ) -> None:
+        """Revoke. Of two marks of one name the later ``at`` and the later ``until`` stand.
+
+        ``now`` is given where ``at`` lies ahead of it: a cut-off, after the clock was set back.
+        """
         ...
 
     def allow(self, jti: str, now: float, until: float) -> None:

@@ -45,16 +45,17 @@ class MemoryStore:
         at, until = self._marks.get((kind, name or ""), (None, 0.0))
         return at if until > now else None
 
-    def mark(self, kind: Kind, name: str, at: float, until: float) -> None:
+    def mark(
+        self, kind: Kind, name: str, at: float, until: float, now: float | None = None
+    ) -> None:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
             self._mark(kind, name, at, until)
+            self._sweep(at if now is None else now)
 
     def _mark(self, kind: Kind, name: str, at: float, until: float) -> None:
         old_at, old_until = self._marks.get((kind, name), (at, until))
         self._marks[kind, name] = (max(at, old_at), max(until, old_until))
-        if kind is not Kind.SUBJECT:  # a cut-off may lie ahead of the clock
-            self._sweep(at)
 
     def allow(self, jti: str, now: float, until: float) -> None:
         """See :class:`~flask_jam.stores.Store`."""
@@ -119,6 +120,7 @@ class MemoryStore:
     def _end_family(self, family_id: str, now: float, mark_until: float) -> None:
         self._families.pop(family_id, None)
         self._mark(Kind.FAMILY, family_id, now, mark_until)
+        self._sweep(now)
 
     # --- sessions ---
 

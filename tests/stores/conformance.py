@@ -365,10 +365,11 @@ class StoreConformance:
 
     def test_fifty_parallel_turns_give_one_successor(self, store: Store, now: float) -> None:
         store.start_family("f", a_family(now))
-        found = at_once(50, lambda _: self.turn(store, 1, now))
-        assert sorted(outcome.value for outcome, _ in found) == ["new"] + ["same"] * 49
-        assert {family.generation for _, family in found if family} == {2}
-        assert store.read_family("f", now).generation == 2  # type: ignore[union-attr]
+        for generation in range(1, 11):
+            found = at_once(50, lambda _, old=generation: self.turn(store, old, now))
+            assert sorted(outcome.value for outcome, _ in found) == ["new"] + ["same"] * 49
+            assert {family.generation for _, family in found if family} == {generation + 1}
+        assert store.read_family("f", now).generation == 11  # type: ignore[union-attr]
 
     def test_parallel_reuse_alarms_once(self, store: Store, now: float) -> None:
         store.start_family("f", a_family(now, generation=9))

@@ -22,13 +22,15 @@ def kept(store: MemoryStore) -> int:
     return sum(len(table) for table in tables)
 
 
-@pytest.mark.parametrize("what", ["mark", "allow", "family", "session"])
+@pytest.mark.parametrize("what", ["mark", "cut-off", "allow", "family", "session"])
 def test_what_has_ended_is_swept_out_while_new_things_come_in(what: str) -> None:
     store, most = MemoryStore(), 0
     for step in range(6000):
         now = 1000.0 + step
         if what == "mark":
             store.mark(Kind.TOKEN, f"t{step}", now, now + 10)
+        elif what == "cut-off":
+            store.mark(Kind.SUBJECT, f"t{step}", now, now + 10)
         elif what == "allow":
             store.allow(f"t{step}", now, now + 10)
         elif what == "family":
@@ -61,7 +63,7 @@ def test_a_cut_off_that_lies_ahead_sweeps_nothing_that_is_alive() -> None:
     for step in range(5000):
         store.mark(Kind.TOKEN, f"t{step}", now, now + 50)
     for step in range(5000):
-        store.mark(Kind.SUBJECT, f"s{step}", now + 60, now + 1000)
+        store.mark(Kind.SUBJECT, f"s{step}", now + 60, now + 1000, now)
     assert {store.marks(f"t{step}", None, None, now).revoked for step in range(5000)} == {True}
 
 
