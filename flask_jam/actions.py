@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from blinker import NamedSignal
 from flask import request
 
 from . import signals
@@ -20,12 +21,13 @@ from .outcome import Accepted, Credential, Rejected
 from .refresh import Reload
 from .refusal import Asked, refuse
 from .resolver import AppState, current_memo
+from .tokens import copied
 
 #: A refresh request is small; a larger body is not read.
 _MAX_BODY = 16384
 
 
-# --- tokens ---------------------------------------------------------------------------
+# --- tokens ----------------------------------------------------------------------------
 
 
 def jwt_login(state: AppState, subject: str, claims: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,21 +45,21 @@ def jwt_refresh(state: AppState, reload: Reload | None) -> dict[str, Any]:
     return _handed_out(state, pair, signals.refreshed)
 
 
-def _handed_out(state: AppState, pair: dict[str, Any], signal: Any) -> dict[str, Any]:
-    payload = state.jam.verifier.established(pair["access_token"]).fresh()
-    no_store_later()
-    subject = payload["sub"]
-    signals.emit(signal, state.app, scheme="jwt", subject=subject, payload=payload)
+def _handed_out(state: AppState, pair: dict[str, Any], signal: NamedSignal) -> dict[str, Any]:
+    facts = state.jam.verifier.established(pair["access_token"])
+    credential = Credential("jwt", "body", pair["access_token"])
+    accepted = Accepted("jwt", "body", facts.sub, facts.fresh(), facts.born)
+    _arrived(state, credential, accepted, signal)
     return pair
 
 
 def jwt_logout(state: AppState) -> None:
-    """End the token of this request, expired or not, and its family; ``logged_out``."""
-    found = state.scheme("jwt").find(request.environ)
-    if not isinstance(found, Credential):
-        return
-    with _durably(state, "jwt", found):
-        subject = state.jam.end_login(found.value)
+    """End the tokens of this request, expired or not, and their families; ``logged_out``."""
+    subject: str | None = None
+    for found in _presented(state, "jwt"):
+        with _durably(state, "jwt", found):
+            ended = state.jam.end_login(found.value)
+        subject = subject if ended is None else ended
     no_store_later()
     if subject is not None:
         _left(state, "jwt", subject)
@@ -74,8 +76,8 @@ def _refresh_token(state: AppState) -> str:
 
 
 def _body_values() -> list[Any] | None:
-    length = request.content_length or 0
-    if length > _MAX_BODY:
+    # A body that does not say its length is not read either: it has none.
+    if (request.content_length or 0) > _MAX_BODY or "Transfer-Encoding" in request.headers:
         return None
     if not request.is_json:
         return list(request.form.getlist("refresh_token"))
@@ -86,28 +88,29 @@ def _body_values() -> list[Any] | None:
     return [body["refresh_token"]] if "refresh_token" in body else []
 
 
-# --- sessions -------------------------------------------------------------------------
+# --- sessions ----------------------------------------------------------------------------
 
 
 def session_login(
     state: AppState, session_key: str, data: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """A new session; the one that the request came with, if any, is ended; ``logged_in``."""
-    old = state.scheme("session").find(request.environ)
+    """A new session; what the request came with, if anything, is ended; ``logged_in``."""
+    old = _candidates(state, "session")
     agent = request.user_agent.string or None
     with _durably(state, "session"):
         new_id = state.jam.create_session(
             session_key, data or {}, user_agent=agent, ip=request.remote_addr
         )
-        if isinstance(old, Credential):
+        for found in old:
             # Fixation: whoever planted that id must not share the login (ASVS 7.2.4).
-            state.jam.delete_session(old.value)
+            state.jam.delete_session(found.value)
     return _in_session(state, new_id, signals.logged_in)
 
 
 def session_refresh(state: AppState) -> dict[str, Any]:
     """A new id for the session of the request; ``refreshed``."""
-    found = state.scheme("session").find(request.environ)
+    memo, environ = current_memo()
+    found = memo.find("session", environ)
     if isinstance(found, Rejected):
         _refuse(state, found)
     with _durably(state, "session", found):
@@ -115,37 +118,29 @@ def session_refresh(state: AppState) -> dict[str, Any]:
     return _in_session(state, new_id, signals.refreshed)
 
 
-def _in_session(state: AppState, session_id: str, signal: Any) -> dict[str, Any]:
+def _in_session(state: AppState, session_id: str, signal: NamedSignal) -> dict[str, Any]:
     scheme, settings = state.scheme("session"), state.jam.settings
     life = settings.session.absolute
-    accepted = _accepted(state, session_id)
+    source = "header" if scheme.cookie_name is None else "cookie"
+    credential = Credential("session", source, session_id)
+    with _durably(state, "session", credential):
+        accepted = scheme.authenticate(credential)
     if scheme.cookie_name is not None:
         set_later(state.app, settings, scheme.cookie_name, session_id, life)
-    no_store_later()
-    current_memo()[0].admit(accepted)
-    signals.emit(
-        signal, state.app, scheme="session", subject=accepted.subject, payload=accepted.payload
-    )
+    _arrived(state, credential, accepted, signal)
     answer = {"expires_in": int(min(settings.session.idle, life))}
     # Where a cookie carries it, no script needs to see it (ASVS 3.3.4).
     return answer if scheme.header_name is None else {"session_id": session_id, **answer}
 
 
-def _accepted(state: AppState, session_id: str) -> Accepted:
-    scheme = state.scheme("session")
-    with _durably(state, "session"):
-        source = "header" if scheme.cookie_name is None else "cookie"
-        return scheme.authenticate(Credential("session", source, session_id))
-
-
 def session_logout(state: AppState) -> None:
-    """End the session of this request and clear its cookie; ``logged_out``."""
+    """End every session that this request carries and clear the cookie; ``logged_out``."""
     scheme = state.scheme("session")
-    found = scheme.find(request.environ)
     subject: str | None = None
-    if isinstance(found, Credential):
+    for found in _presented(state, "session"):
         with _durably(state, "session", found):
-            subject = _ended(state, found.value)
+            owner = state.jam.end_session(found.value)
+        subject = subject if owner is None else owner
     if scheme.cookie_name is not None:
         clear_later(state.app, state.jam.settings, scheme.cookie_name)
     no_store_later()
@@ -153,20 +148,48 @@ def session_logout(state: AppState) -> None:
         _left(state, "session", subject)
 
 
-def _ended(state: AppState, session_id: str) -> str | None:
-    try:
-        subject = state.jam.sessions.lookup(session_id).session_key
-    except SessionError:
-        return None
-    return subject if state.jam.delete_session(session_id) else None
+# --- both ----------------------------------------------------------------------------------
 
 
-# --- both -----------------------------------------------------------------------------
+def _presented(state: AppState, name: str) -> list[Credential]:
+    """Every credential of a scheme that is in the request, the bad and the doubled too.
+
+    A logout that passed over one would leave it alive. A header that carries none is refused.
+    """
+    candidates = _candidates(state, name)
+    memo, environ = current_memo()
+    found = memo.resolve(name, environ)
+    if not candidates and isinstance(found, Rejected) and found.reason is Reason.MALFORMED:
+        _refuse(state, found)
+    return candidates
+
+
+def _candidates(state: AppState, name: str) -> list[Credential]:
+    memo, environ = current_memo()
+    own = memo.presented.get(name)
+    found = state.scheme(name).candidates(environ)
+    return found if own is None else [own, *found]
+
+
+def _arrived(
+    state: AppState, credential: Credential, accepted: Accepted, signal: NamedSignal
+) -> None:
+    """From here on this request is the new login's: a guard or a logout in it means that one."""
+    memo = current_memo()[0]
+    memo.presented[credential.scheme] = credential
+    memo.outcomes[credential.scheme] = accepted
+    memo.admit(accepted)
+    no_store_later()
+    signals.emit(
+        signal, state.app, scheme=credential.scheme, subject=accepted.subject,
+        payload=copied(accepted.payload),
+    )  # fmt: skip
 
 
 def _left(state: AppState, scheme: str, subject: str) -> None:
     memo = current_memo()[0]
-    memo.outcomes.pop(scheme, None)
+    memo.presented.pop(scheme, None)
+    memo.outcomes[scheme] = Rejected(scheme, Reason.MISSING)
     if memo.accepted is not None and memo.accepted.scheme == scheme:
         memo.admit(None)
     signals.emit(signals.logged_out, state.app, scheme=scheme, subject=subject)
@@ -180,7 +203,7 @@ def _durably(state: AppState, scheme: str, found: Credential | None = None) -> I
     except StoreUnavailable as error:
         _refuse(state, _rejected(scheme, found, error.reason))
     except (TokenError, SessionError) as error:
-        if found is None:
+        if found is None and error.reason is not Reason.REVOKED:
             raise
         _refuse(state, _rejected(scheme, found, error.reason))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
-from collections.abc import Iterable
+import linecache
+from collections.abc import Iterator
 from typing import Any
 
 from .errors import ConfigError
-from .guards import COVERED, name_of
+from .guards import COVERED, chain_of, name_of
 from .resolver import MARK, AppState
 
 
@@ -18,7 +20,7 @@ def check_views(state: AppState) -> None:
         guard whose scheme the app has no extension for.
     """
     routed = state.app.view_functions.values()
-    inside = {id(inner) for view in routed for inner in _wrapped_by(view)}
+    inside = {id(inner) for view in routed for inner in list(chain_of(view))[1:]}
     for view in routed:
         if _is_idle(view) and id(view) not in inside:
             raise ConfigError(
@@ -32,14 +34,36 @@ def check_views(state: AppState) -> None:
 
 
 def _is_idle(view: Any) -> bool:
+    """Whether this view was given to a guard whose product took its name, and is routed itself.
+
+    A function that is open on one route and guarded on another was guarded by a plain call; only
+    a decorator, or ``view = guard(view)``, takes the name away.
+    """
     cls = getattr(view, "view_class", None)
-    lost = cls is not None and hasattr(cls, COVERED) and not hasattr(view, MARK)
-    return lost or COVERED in getattr(view, "__dict__", {})
+    if cls is not None:
+        return hasattr(cls, COVERED) and not hasattr(view, MARK)
+    places = getattr(view, "__dict__", {}).get(COVERED, ())
+    return any(_takes_the_name(file, line) for file, line in places)
 
 
-def _wrapped_by(view: Any) -> Iterable[Any]:
-    while (view := getattr(view, "__wrapped__", None)) is not None:
-        yield view
+def _takes_the_name(file: str, line: int) -> bool:
+    try:
+        tree = ast.parse("".join(linecache.getlines(file)))
+    except (SyntaxError, ValueError):
+        return False
+    return any(first <= line <= last for first, last in _renaming_lines(tree))
+
+
+def _renaming_lines(tree: ast.AST) -> Iterator[tuple[int, int]]:
+    """Lines of decorators, down to their ``def``, and of ``name = something(name)``."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.decorator_list:
+            yield min(d.lineno for d in node.decorator_list), node.lineno
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            given = {arg.id for arg in node.value.args if isinstance(arg, ast.Name)}
+            taken = {name.id for name in node.targets if isinstance(name, ast.Name)}
+            if given & taken:
+                yield node.lineno, node.end_lineno or node.lineno
 
 
 def _place(view: Any) -> str:

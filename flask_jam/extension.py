@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from typing import Any
-from weakref import ref
+from weakref import finalize, ref
 
 from flask import Flask, current_app, request
 
@@ -196,7 +196,9 @@ def _new_state(app: Flask, jam: Jam) -> AppState:
     # Where no request got as far as the hook, g.payload is None all the same.
     globals_class: Any = type("_Globals", (app.app_ctx_globals_class,), {"payload": None})
     app.app_ctx_globals_class = globals_class
-    jam.subscribe(_forwarder(app, jam))
+    forward = _forwarder(app, jam)
+    jam.subscribe(forward)
+    finalize(app, jam.unsubscribe, forward).atexit = False
     _warn_of_shared_secret(app, jam)
     return state
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import inspect
 import logging
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import wraps
 from types import FrameType
@@ -22,7 +22,7 @@ from flask.views import View
 from .errors import ConfigError, Reason, shown
 from .outcome import Accepted, Credential, Rejected
 from .refusal import Asked, refuse
-from .resolver import MARK, PUBLIC, AppState, Memo, current_memo
+from .resolver import MARK, PUBLIC, Memo, current_memo
 from .settings import name_set, nearest
 
 _log = logging.getLogger(__name__)
@@ -32,8 +32,7 @@ R = TypeVar("R")
 V = TypeVar("V", bound=View)
 
 Check = Callable[[dict[str, Any]], bool]
-#: On a view that was guarded by ``@``: its name is the guarded one's now, so if the view itself is
-#: routed, the route stands below the guard and the guard is idle.
+#: On a view that was guarded: from where. See :mod:`flask_jam.audit`.
 COVERED = "__flask_jam_covered__"
 
 
@@ -137,8 +136,7 @@ class Guard:
         :raises ConfigError: for an argument of the wrong kind.
         """
         if view is None:
-            _known(conditions)
-            return self._configured(**conditions)
+            return self._configured(conditions)
         if conditions or not callable(view):
             raise ConfigError("a guard takes a view, or conditions by name: "
                               '@jwt_required or @jwt_required(roles={"admin"})')  # fmt: skip
@@ -146,32 +144,23 @@ class Guard:
             raise ConfigError(f"{name_of(view)} is public and guarded: remove one of the two")
         if isinstance(view, type):
             return self._around_class(view)
-        if _is_decorating(view, inspect.currentframe()):
-            setattr(view, COVERED, self)
+        for covered in chain_of(view):
+            if hasattr(covered, "__dict__"):
+                setattr(covered, COVERED, _callers(inspect.currentframe()))
         return self._around(view)
 
-    def _configured(
-        self,
-        optional: bool = False,
-        scopes: Iterable[str] = (),
-        roles: Iterable[str] = (),
-        max_age: float | timedelta | None = None,
-        check: Check | None = None,
-    ) -> Guard:
+    def _configured(self, conditions: dict[str, Any]) -> Guard:
+        """Another guard: what is said here replaces, what is not said stays."""
         if len(self.rules) != 1:
             raise ConfigError("set conditions on each guard before joining them with |")
-        if not isinstance(optional, bool):
-            raise ConfigError("optional: write True or False")
-        return Guard(
-            replace(
-                self.rules[0],
-                optional=optional,
-                scopes=name_set(scopes, "scopes"),
-                roles=name_set(roles, "roles"),
-                max_age=_checked_age(max_age),
-                check=_checked_check(check),
-            )
-        )
+        for name in conditions:
+            if name not in _CHECKED:
+                raise ConfigError(f"{name} is no condition of a guard{nearest(name, _CHECKED)}")
+        checked = {name: _CHECKED[name](value) for name, value in conditions.items()}
+        return Guard(replace(self.rules[0], **checked))
+
+    def __bool__(self) -> bool:
+        raise ConfigError("a guard is neither true nor false: join guards with |, or stack them")
 
     # --- at request time ---
 
@@ -194,9 +183,11 @@ class Guard:
                 if reason is None:
                     admitted = outcome
                 else:
-                    refused = refused or (rule, _unmet(memo.state, environ, outcome, reason))
+                    refused = refused or (rule, _unmet(memo, environ, outcome, reason))
         if admitted is None:
             self._without_anybody(memo, refused)
+            # Optional, and nobody: whoever an outer guard let in stays.
+            admitted = memo.accepted
         memo.admit(admitted)
 
     def _without_anybody(self, memo: Memo, refused: tuple[Rule, Rejected] | None) -> None:
@@ -249,19 +240,27 @@ class Guard:
         return cls
 
 
-def _unmet(
-    state: AppState, environ: dict[str, Any], accepted: Accepted, reason: Reason
-) -> Rejected:
-    found = state.scheme(accepted.scheme).find(environ)
+def _unmet(memo: Memo, environ: dict[str, Any], accepted: Accepted, reason: Reason) -> Rejected:
+    found = memo.find(accepted.scheme, environ)
     fingerprint = found.fingerprint() if isinstance(found, Credential) else None
     return Rejected(accepted.scheme, reason, accepted.source, fingerprint)
 
 
-def _known(conditions: Iterable[str]) -> None:
-    names = [field.name for field in fields(Rule) if field.name != "scheme"]
-    for name in conditions:
-        if name not in names:
-            raise ConfigError(f"{name} is no condition of a guard{nearest(name, names)}")
+def _names(what: str) -> Callable[[Any], tuple[str, ...]]:
+    def check(names: Any) -> tuple[str, ...]:
+        found = name_set(names, what)
+        if not found and names != ():
+            # An empty set that comes from somewhere would open the view to everybody.
+            raise ConfigError(f"{what}: the set is empty; leave {what} out to ask for none")
+        return found
+
+    return check
+
+
+def _checked_flag(optional: Any) -> bool:
+    if not isinstance(optional, bool):
+        raise ConfigError("optional: write True or False")
+    return optional
 
 
 def _checked_age(max_age: object) -> float | None:
@@ -279,6 +278,15 @@ def _checked_check(check: Any) -> Check | None:
     if check is not None and (not callable(check) or inspect.iscoroutinefunction(check)):
         raise ConfigError("check: write a plain function of the payload that returns True")
     return check  # type: ignore[no-any-return]
+
+
+_CHECKED: dict[str, Callable[[Any], Any]] = {
+    "optional": _checked_flag,
+    "scopes": _names("scopes"),
+    "roles": _names("roles"),
+    "max_age": _checked_age,
+    "check": _checked_check,
+}
 
 
 def _described(rule: Rule) -> str:
@@ -337,12 +345,18 @@ def name_of(view: Any) -> str:
     return getattr(view, "__qualname__", type(view).__name__)
 
 
-def _is_decorating(view: Any, frame: FrameType | None) -> bool:
-    """Whether a guard is called by ``@``: from a line between first decorator and body."""
-    caller = frame.f_back if frame is not None else None
-    code = getattr(inspect.unwrap(view), "__code__", None)
-    if caller is None or code is None or caller.f_code.co_filename != code.co_filename:
-        return False
-    first = code.co_firstlineno
-    body = min((line for *_, line in code.co_lines() if line and line > first), default=first + 1)
-    return bool(first <= caller.f_lineno < body and hasattr(view, "__dict__"))
+def chain_of(view: Any) -> Iterator[Any]:
+    """A view and what ``functools.wraps`` says that it wraps, the outermost first."""
+    while view is not None:
+        yield view
+        view = getattr(view, "__wrapped__", None)
+
+
+def _callers(frame: FrameType | None) -> tuple[tuple[str, int], ...]:
+    """The places that are calling, nearest first: one of them may be a line of decorators."""
+    found: list[tuple[str, int]] = []
+    while frame is not None and len(found) < 20:
+        if frame.f_code.co_filename != __file__:
+            found.append((frame.f_code.co_filename, frame.f_lineno))
+        frame = frame.f_back
+    return tuple(found)

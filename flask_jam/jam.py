@@ -131,8 +131,15 @@ class Jam:
     def end_login(self, token: str) -> str | None:
         """Log out: an access token, expired or not, and the whole family that it belongs to.
 
+        A refresh token ends its family.
+
         :returns: the subject; ``None`` for what is no token of ours.
         """
+        family_id = self._family_of(token)
+        if family_id is not None:
+            family = self.store.read_family(family_id, self.clock())
+            self._end_family(family_id)
+            return family.subject if family is not None else None
         facts = self._tokens.of_ours(token)
         if facts is None:
             return None
@@ -189,10 +196,14 @@ class Jam:
 
     def delete_session(self, session_id: str) -> int:
         """End a session; how many there were: 1 or 0."""
+        return int(self.end_session(session_id) is not None)
+
+    def end_session(self, session_id: str) -> str | None:
+        """Log out: end a session; whose it was, or ``None`` when there was none."""
         owner = self.sessions.delete(session_id)
         if owner is not None:
             self._tell("revoked", kind="session", subject=owner)
-        return int(owner is not None)
+        return owner
 
     def clear_sessions(self, session_key: str) -> int:
         """End every session of ``session_key``; how many there were."""
@@ -210,6 +221,10 @@ class Jam:
     def subscribe(self, observer: Observer) -> None:
         """Have ``revoked`` and ``reuse_detected`` reported, after they are durable."""
         self._observers.append(observer)
+
+    def unsubscribe(self, observer: Observer) -> None:
+        """Report to it no more."""
+        self._observers.remove(observer)
 
     def _tell(self, event: str, **what: Any) -> None:
         for observer in self._observers:

@@ -75,8 +75,9 @@ class Families:
         """
         family_id, generation = self.parsed(refresh_token)
         # The stamp of the next token is taken first: what is revoked from here on includes it.
-        now = self._stamps.mint()
-        claims = self._reloaded(family_id, generation, now, reload)
+        stamp = self._stamps.mint()
+        claims = self._reloaded(family_id, generation, stamp, reload)
+        now = self._stamps.clock()
         turned, family = self._store.turn_family(
             family_id, generation, now=now, grace=self._settings.refresh_grace,
             idle=self._settings.refresh_idle, claims=claims, mark_until=self._mark_until(now),
@@ -85,7 +86,7 @@ class Families:
             raise TokenError(_REFUSED[turned], "the refresh token is not valid")
         if turned is Turned.REUSED:
             raise ReuseError(family_id, family.subject)
-        return self._pair(family_id, family, now)
+        return self._pair(family_id, family, stamp)
 
     def _reloaded(
         self, family_id: str, generation: int, now: float, reload: Reload | None

@@ -16,7 +16,7 @@ from flask import Flask, current_app, g, request
 
 from .errors import ConfigError, Reason
 from .jam import Jam
-from .outcome import Accepted, Outcome
+from .outcome import Accepted, Credential, Outcome, Rejected
 from .schemes import Scheme, authenticated
 from .stores.memory import MemoryStore
 
@@ -50,22 +50,28 @@ class Memo:
     It hangs in the environ and must not point back: a cycle would cost a garbage collection.
     """
 
-    __slots__ = ("accepted", "outcomes", "outer", "state")
+    __slots__ = ("accepted", "outcomes", "outer", "presented", "state")
 
     def __init__(self, state: AppState) -> None:
         self.state = state
         #: In a tuple: the payload of the request that this one is made from within, if any.
         self.outer: tuple[Any] | None = None
         self.outcomes: dict[str, Outcome] = {}
+        #: Credentials that this request itself has made, by scheme: they replace what it sent.
+        self.presented: dict[str, Credential] = {}
         self.accepted: Accepted | None = None
 
     def resolve(self, name: str, environ: dict[str, Any]) -> Outcome:
         """The outcome of a scheme: asked now, or remembered."""
         outcome = self.outcomes.get(name)
         if outcome is None:
-            scheme = self.state.scheme(name)
-            outcome = self.outcomes[name] = authenticated(scheme, scheme.find(environ))
+            found = self.find(name, environ)
+            outcome = self.outcomes[name] = authenticated(self.state.scheme(name), found)
         return outcome
+
+    def find(self, name: str, environ: dict[str, Any]) -> Credential | Rejected:
+        """The credential of a scheme: what this request has made, else what it sent."""
+        return self.presented.get(name) or self.state.scheme(name).find(environ)
 
     def admit(self, accepted: Accepted | None) -> None:
         """Let the view see who it is."""
@@ -113,10 +119,11 @@ class AppState:
     def teardown_request(self, _error: BaseException | None) -> None:
         """Give ``g`` back to the request that this one was made from within."""
         memo, globals_ = _request._get_current_object().environ.get(_MEMO), _g._get_current_object()
-        outer = memo.outer if memo is not None and memo.state is self else None
-        setattr(globals_, _ACTIVE, outer is not None)
-        if outer is not None:
-            globals_.payload = outer[0]
+        if memo is None or memo.state is not self:
+            return
+        setattr(globals_, _ACTIVE, memo.outer is not None)
+        if memo.outer is not None:
+            globals_.payload = memo.outer[0]
 
     def _check(self) -> None:
         # Until a check passes, every request fails: better than serving what is not guarded.

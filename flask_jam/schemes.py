@@ -9,7 +9,8 @@ from .cookies import check_cookie_name, values_of
 from .errors import ConfigError, Reason, SessionError, StoreUnavailable, TokenError
 from .jam import Jam
 from .outcome import Accepted, Credential, Outcome, Rejected
-from .sessions import copied_data
+from .sessions import copied_data, is_session_id
+from .tokens import LARGEST_DATE
 
 _TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 9110 11.2
 _BEARER = re.compile(r"(?:^|,)[ \t]*bearer", re.IGNORECASE)
@@ -29,6 +30,10 @@ class Scheme(Protocol):
 
     def find(self, environ: dict[str, Any]) -> Credential | Rejected:
         """The credential of the request, or why there is none."""
+        ...
+
+    def candidates(self, environ: dict[str, Any]) -> list[Credential]:
+        """Everything in the request that might be a credential, in every source."""
         ...
 
     def authenticate(self, credential: Credential) -> Accepted:
@@ -61,6 +66,20 @@ class _Scheme:
         if self.cookie_name is not None:
             return self._in_cookie(environ, self.cookie_name)
         return self._missing
+
+    def candidates(self, environ: dict[str, Any]) -> list[Credential]:
+        """See :class:`Scheme`: for ending them, where passing one over would leave it alive."""
+        header = environ.get(self._header_key or "", "")
+        values = [("header", part) for part in re.split(r"[ ,\t]+", header[:_LONGEST_HEADER])]
+        if self.cookie_name is not None:
+            values += [("cookie", value) for value in values_of(environ, self.cookie_name)]
+        return [
+            Credential(self.name, source, value) for source, value in values if self.might_be(value)
+        ]
+
+    def might_be(self, value: str) -> bool:
+        """Whether a value has the shape of a credential of this scheme."""
+        raise NotImplementedError
 
     def _in_header(self, header: str) -> Credential | Rejected | None:
         scheme, _, value = header.partition(" ")
@@ -97,6 +116,10 @@ class JWTScheme(_Scheme):
 
     name = "jwt"
 
+    def might_be(self, value: str) -> bool:
+        """Two dots: an access token, or a refresh token that was sent in its place."""
+        return value.count(".") == 2
+
     def authenticate(self, credential: Credential) -> Accepted:
         """See :class:`Scheme`."""
         facts = self.jam.verifier.verify(credential.value)
@@ -110,6 +133,10 @@ class SessionScheme(_Scheme):
     """An id of a server-side session."""
 
     name = "session"
+
+    def might_be(self, value: str) -> bool:
+        """The shape of an id."""
+        return is_session_id(value)
 
     def authenticate(self, credential: Credential) -> Accepted:
         """See :class:`Scheme`."""
@@ -156,5 +183,6 @@ def _environ_key(header_name: str | None) -> str | None:
 
 
 def _date(value: object) -> float | None:
-    is_date = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return value if is_date else None  # type: ignore[return-value]
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return value if abs(value) < LARGEST_DATE else None

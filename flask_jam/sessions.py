@@ -63,7 +63,8 @@ class Sessions:
             ip=ip,
         )
         session_id = secrets.token_urlsafe(32)
-        self._store.create_session(_hashed(session_id), session)
+        if not self._store.create_session(_hashed(session_id), session):
+            raise SessionError(Reason.REVOKED, "the owner was revoked during this login")
         return session_id
 
     def lookup(self, session_id: object) -> Session:

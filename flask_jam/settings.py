@@ -75,7 +75,7 @@ def _number(value: Any) -> float:
         raise ValueError("write a number")
     try:
         return float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError("write a number") from None
 
 

@@ -6,8 +6,13 @@ once unless it is connected with ``weak=False``.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 from blinker import NamedSignal, Namespace
@@ -41,9 +46,28 @@ def emit(signal: NamedSignal, app: Flask, /, **what: Any) -> None:
         return
     for receiver in signal.receivers_for(app):
         try:
-            if inspect.iscoroutinefunction(receiver):
-                receiver = app.ensure_sync(receiver)  # noqa: PLW2901
-            receiver(app, **what)
+            _deliver(receiver, app, what)
         except Exception as error:
             name = getattr(receiver, "__qualname__", type(receiver).__name__)
             _log.error("receiver %s of %s raised %s", name, signal.name, shown(error))
+
+
+def _deliver(receiver: Callable[..., Any], app: Flask, what: dict[str, Any]) -> None:
+    if not inspect.iscoroutinefunction(receiver):
+        receiver(app, **what)
+        return
+    call = partial(copy_context().run, app.ensure_sync(receiver), app, **what)
+    if _in_event_loop():
+        # The guard of an async view runs inside its loop, which cannot wait for another.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(call).result()
+    else:
+        call()
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

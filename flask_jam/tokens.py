@@ -27,7 +27,7 @@ Clock = Callable[[], float]
 _INSTANT = 0.001
 _TYPES = frozenset({"jwt", "at+jwt"})
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_LARGEST_DATE = 2**53
+LARGEST_DATE = 2**53
 #: A longer token is verified each time, so that the size of the cache follows from its count.
 _LARGEST_KEPT = 4096
 
@@ -276,8 +276,11 @@ def facts_of(claims: dict[str, Any], settings: JWTSettings, keyring: KeyRing) ->
     if iat is not None and exp - iat > settings.longest:
         raise TokenError(Reason.INVALID, "exp - iat is longer than jwt.max_lifetime")
     jti, sub = _name(claims, "jti"), _name(claims, "sub")
-    if jti is None and settings.list != "off":
-        raise TokenError(Reason.INVALID, "jti is missing, so it could not be revoked")
+    if settings.list != "off" and (jti is None or iat is None):
+        raise TokenError(Reason.INVALID, "jti or iat is missing, so it could not be revoked")
+    if claims.get("type") == "refresh":
+        # Of a library that tells its two kinds apart by this claim, under a key that we share.
+        raise TokenError(Reason.WRONG_TYPE, "type is refresh: that is no access token")
     family = _name(claims, "fam")
     _check_issuer(claims, settings.issuer)
     _check_audience(claims, settings.audience)
@@ -322,7 +325,7 @@ def _date(claims: Mapping[str, Any], name: str) -> float | None:
     value = claims[name]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TokenError(Reason.INVALID, f"{name} must be a number of seconds")
-    if not -_LARGEST_DATE < value < _LARGEST_DATE:
+    if not -LARGEST_DATE < value < LARGEST_DATE:
         raise TokenError(Reason.INVALID, f"{name} is no date")
     return value
 

@@ -298,6 +298,200 @@ def test_samesite_and_domain_are_settings(make_jam: Callable[..., Jam]) -> None:
     assert "Domain=example.org" in cookie
 
 
+# --- several in one request, several credentials in one request ---------------------------
+
+
+@pytest.fixture
+def site(jam: Jam) -> tuple[Flask, SessionExtension]:
+    app = Flask("site")
+    session = SessionExtension(jam, app, header_name="X-Session")
+    JWTExtension(jam, app, cookie_name="token")
+    app.add_url_rule("/", "home", session_required(lambda: g.payload))
+    return app, session
+
+
+def test_a_logout_in_the_request_of_the_login_ends_that_session(site: Any, jam: Jam) -> None:
+    app, session = site
+    app.add_url_rule("/x", "x", lambda: (session.login("alice"), session.logout(), "bye")[2])
+    answer = app.test_client().get("/x")
+    assert jam.list_sessions("alice") == []
+    assert answer.headers.getlist("Set-Cookie")[-1].startswith("sessionId=;")
+
+
+def test_a_logout_after_a_refresh_ends_the_new_session(site: Any, jam: Jam) -> None:
+    app, session = site
+    app.add_url_rule("/x", "x", lambda: (session.refresh(), session.logout(), "bye")[2])
+    client = app.test_client()
+    client.set_cookie("sessionId", jam.create_session("alice", {}))
+    assert client.get("/x").text == "bye"
+    assert jam.list_sessions("alice") == []
+
+
+def test_a_second_login_and_a_refresh_in_one_request_mean_the_first(site: Any, jam: Jam) -> None:
+    app, session = site
+    steps = (lambda: session.login("alice"), lambda: session.login("alice"), session.refresh)
+    app.add_url_rule("/x", "x", lambda: [step() for step in steps][-1])
+    client = app.test_client()
+    assert client.get("/x").status_code == 200
+    assert len(jam.list_sessions("alice")) == 1
+    assert client.get("/").status_code == 200
+
+
+def test_a_guard_after_a_login_means_the_new_session(site: Any, jam: Jam) -> None:
+    app, session = site
+
+    def switch() -> Any:
+        session.login("bob", {"roles": ["reader"]})
+        session_required.enforce()
+        subject = current_auth().subject  # type: ignore[union-attr]
+        session_required(roles={"admin"}).enforce()
+        return subject
+
+    app.add_url_rule("/x", "x", switch)
+    client = app.test_client()
+    client.set_cookie("sessionId", jam.create_session("alice", {"roles": ["admin"]}))
+    assert client.get("/x").status_code == 403
+    assert [jam.list_sessions(name) == [] for name in ("alice", "bob")] == [True, False]
+
+
+def test_a_guard_after_a_token_login_means_the_new_token(jam: Jam) -> None:
+    app = Flask("tokens")
+    jwt = JWTExtension(jam, app)
+
+    def switch() -> Any:
+        jwt.login("bob")
+        jwt_required.enforce()
+        subject = current_auth().subject  # type: ignore[union-attr]
+        jwt.logout()
+        return {"subject": subject, "after": current_auth()}
+
+    app.add_url_rule("/x", "x", switch)
+    sent = bearer(jam.issue_tokens("alice")["access_token"])
+    assert app.test_client().get("/x", headers=sent).json == {"subject": "bob", "after": None}
+
+
+@pytest.mark.parametrize(
+    "cookie", ["sessionId={0}; sessionId=x", "sessionId=x; sessionId={0}", "sessionId={0}"]
+)
+def test_a_session_logout_ends_every_session_that_the_request_carries(
+    site: Any, jam: Jam, cookie: str
+) -> None:
+    app, session = site
+    app.add_url_rule("/x", "x", lambda: (session.logout(), "bye")[1])
+    one, two = jam.create_session("alice", {}), jam.create_session("alice", {})
+    sent = {"Cookie": cookie.format(one), "X-Session": f"Bearer {two}"}
+    assert app.test_client(use_cookies=False).get("/x", headers=sent).text == "bye"
+    assert jam.list_sessions("alice") == []
+
+
+def test_a_login_ends_a_planted_session_in_any_source(site: Any, jam: Jam) -> None:
+    app, session = site
+    app.add_url_rule("/x", "x", lambda: session.login("alice"))
+    one, two = jam.create_session("mallory", {}), jam.create_session("mallory", {})
+    sent = {"Cookie": f"sessionId={one}", "X-Session": f"Bearer {two}"}
+    assert app.test_client(use_cookies=False).get("/x", headers=sent).status_code == 200
+    assert jam.list_sessions("mallory") == []
+
+
+@pytest.mark.parametrize(
+    ("header", "cookie"),
+    [("Bearer {0} x", ""), ("", "token={0}; token=x"), ("Bearer {0},Bearer {0}", ""),
+     ("Bearer {0}", "token=x")],
+)  # fmt: skip
+def test_a_token_logout_ends_every_token_that_the_request_carries(
+    site: Any, jam: Jam, header: str, cookie: str
+) -> None:
+    app, _ = site
+    jwt = app.extensions["flask_jam"].owners["jwt"]
+    app.add_url_rule("/x", "x", lambda: (jwt.logout(), "bye")[1])
+    token = jam.issue_tokens("alice")["access_token"]
+    sent = {"Authorization": header.format(token), "Cookie": cookie.format(token)}
+    answer = app.test_client(use_cookies=False).get("/x", headers=sent)
+    assert answer.text == "bye"
+    with pytest.raises(TokenError):
+        jam.verify_jwt_token(token)
+
+
+def test_a_logout_with_the_refresh_token_ends_its_family(client: FlaskClient) -> None:
+    pair = client.post("/login/alice").json
+    assert client.post("/logout", headers=bearer(pair["refresh_token"])).status_code == 204
+    assert refresh(client, pair["refresh_token"]).status_code == 401
+    assert client.get("/jwt", headers=bearer(pair["access_token"])).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/logout", "/session-logout"])
+def test_a_logout_that_carries_only_rubbish_is_refused(jam: Jam, path: str) -> None:
+    client = build_app(jam, cookie_name="token").test_client(use_cookies=False)
+    sent = {"Authorization": "Bearer a b", "Cookie": "sessionId=x; sessionId=y"}
+    assert client.post(path, headers=sent).status_code == 400
+
+
+class Racing(MemoryStore):
+    """Somebody revokes alice right after a session of hers was stored."""
+
+    jam: Jam
+
+    def create_session(self, key: str, session: Any) -> bool:
+        created = super().create_session(key, session)
+        self.jam.revoke_subject("alice")
+        return created
+
+    def rework_session(self, *args: Any) -> bool:
+        reworked = super().rework_session(*args)
+        self.jam.revoke_subject("alice")
+        return reworked
+
+
+@pytest.mark.parametrize("verb", ["login", "refresh"])
+def test_a_revocation_that_overtakes_a_login_is_a_401(
+    make_jam: Callable[..., Jam], verb: str
+) -> None:
+    store = Racing()
+    jam = store.jam = make_jam(store=store)
+    client = build_app(jam).test_client()
+    if verb == "refresh":
+        session = MemoryStore.create_session
+        Racing.create_session, kept = session, Racing.create_session  # type: ignore[method-assign]
+        client.set_cookie("sessionId", jam.create_session("alice", {}))
+        Racing.create_session = kept  # type: ignore[method-assign]
+        answer = client.post("/session-refresh")
+    else:
+        answer = client.post("/session-login/alice")
+    assert answer.status_code == 401
+    assert jam.list_sessions("alice") == []
+
+
+def test_a_login_that_was_stamped_before_the_revocation_is_a_401(
+    jam: Jam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, create = jam.store, jam.store.create_session
+
+    def overtaken(key: str, session: Any) -> bool:
+        jam.revoke_subject("alice")
+        return create(key, session)
+
+    monkeypatch.setattr(store, "create_session", overtaken)
+    assert build_app(jam).test_client().post("/session-login/alice").status_code == 401
+    assert jam.list_sessions("alice") == []
+
+
+def test_a_chunked_body_is_not_read(client: FlaskClient) -> None:
+    class Endless:
+        def read(self, *_: Any) -> bytes:
+            raise AssertionError("the body was read")
+
+        readline = read
+
+    answer = client.post(
+        "/refresh",
+        headers={"Transfer-Encoding": "chunked", "Content-Type": "application/json"},
+        environ_overrides={
+            "wsgi.input": Endless(), "wsgi.input_terminated": True, "CONTENT_LENGTH": "",
+        },
+    )  # fmt: skip
+    assert answer.status_code == 400
+
+
 # --- the store fails --------------------------------------------------------------------------
 
 

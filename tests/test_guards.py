@@ -128,6 +128,11 @@ def test_stacked_guards_ask_for_all(app: Flask, jam: Jam) -> None:
     assert client.get("/", headers=bearer("a.b.c")).status_code == 401
 
 
+def test_an_inner_optional_guard_leaves_whom_the_outer_one_let_in(app: Flask, jam: Jam) -> None:
+    app.add_url_rule("/", "view", jwt_required(session_required(optional=True)(who)))
+    assert app.test_client().get("/", headers=bearer(token_of(jam))).text == "jwt:alice"
+
+
 # --- conditions ----------------------------------------------------------------------------
 
 
@@ -189,7 +194,9 @@ def test_max_age_of_a_session_survives_rework(app: Flask, jam: Jam, clock: Clock
     assert client.get("/").status_code == 401
 
 
-@pytest.mark.parametrize("auth_time", [None, "1800000000", True, [], 1_800_000_500, -1, {}])
+@pytest.mark.parametrize(
+    "auth_time", [None, "1800000000", True, [], 1_800_000_500, -1, {}, 10**400]
+)
 def test_an_auth_time_that_is_no_past_time_is_stale(send: Send, jam: Jam, auth_time: Any) -> None:
     token = jam.gen_jwt_token({"sub": "alice", "auth_time": auth_time})
     assert send(jwt_required(max_age=300), token)[0] == 401
@@ -442,6 +449,28 @@ def test_a_class_that_is_no_view_is_an_error() -> None:
         jwt_required(type("Plain", (), {}))
 
 
+def test_configuring_a_configured_guard_keeps_what_it_does_not_replace(
+    send: Send, jam: Jam
+) -> None:
+    admin = jwt_required(roles={"admin"})
+    assert repr(admin(max_age=300)) == "jwt_required(roles={'admin'}, max_age=300)"
+    assert repr(admin()) == repr(admin)
+    assert repr(admin(roles={"editor"})) == "jwt_required(roles={'editor'})"
+    assert send(admin(max_age=300), token_of(jam))[0] == 403
+
+
+@pytest.mark.parametrize("empty", [set(), [], frozenset(), {}])
+@pytest.mark.parametrize("what", ["roles", "scopes"])
+def test_an_empty_set_that_would_open_the_view_is_an_error(what: str, empty: Any) -> None:
+    with pytest.raises(ConfigError, match="the set is empty"):
+        jwt_required(**{what: empty})
+
+
+def test_guards_cannot_be_joined_by_and_which_would_drop_one() -> None:
+    with pytest.raises(ConfigError, match="join guards with"):
+        _ = jwt_required and session_required
+
+
 def test_joined_guards_take_no_conditions() -> None:
     with pytest.raises(ConfigError, match="before joining"):
         (jwt_required | session_required)(roles={"admin"})
@@ -549,6 +578,17 @@ def test_a_guard_above_the_route_is_an_error_that_names_the_view(app: Flask, wro
     app.testing = False
     app.logger.disabled = True
     assert app.test_client().get("/").status_code == 500
+
+
+def test_a_function_that_is_open_on_one_app_and_guarded_on_another_is_no_mistake(
+    app: Flask, jam: Jam
+) -> None:
+    other = Flask("other")
+    JWTExtension(jam, other)
+    other.add_url_rule("/", "view", jwt_required(who))
+    app.add_url_rule("/", "view", who)
+    assert app.test_client().get("/").text == "nobody"
+    assert other.test_client().get("/").status_code == 401
 
 
 def test_one_function_behind_two_routes_is_no_mistake(app: Flask, jam: Jam) -> None:

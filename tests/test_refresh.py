@@ -580,12 +580,31 @@ def test_what_happens_to_the_reloaded_claims_afterwards_changes_nothing(jam: Jam
     assert claims_of(jam, turned(jam, pair))["groups"] == ["readers"]
 
 
-def test_within_the_grace_the_claims_of_the_turn_stand(jam: Jam) -> None:
+def test_within_the_grace_the_claims_are_what_reload_says_now(jam: Jam) -> None:
     first = jam.issue_tokens("ann")
     second = turned(jam, first, reload_claims=lambda *_: {"level": 1})
     again = turned(jam, first, reload_claims=lambda *_: {"level": 2})
     assert again["refresh_token"] == second["refresh_token"]
-    assert claims_of(jam, again)["level"] == 1
+    assert claims_of(jam, again)["level"] == 2
+    assert claims_of(jam, turned(jam, again))["level"] == 2
+
+
+def test_no_grace_is_none_at_all(make_jam: MakeJam) -> None:
+    jam = make_jam(jwt={"refresh_grace": 0})
+    first = jam.issue_tokens("ann")
+    turned(jam, first)
+    assert refused(jam, first["refresh_token"]) is Reason.REUSED
+
+
+def test_a_slow_reload_does_not_lengthen_the_grace(jam: Jam, clock: Clock) -> None:
+    first = jam.issue_tokens("ann")
+    turned(jam, first)
+
+    def slow(_subject: str, claims: dict[str, Any]) -> dict[str, Any]:
+        clock.tick(120)
+        return claims
+
+    assert refused(jam, first["refresh_token"], reload_claims=slow) is Reason.REUSED
 
 
 @pytest.mark.parametrize("reload", ["refuses", "raises", "agrees"])

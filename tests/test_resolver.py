@@ -243,6 +243,22 @@ def test_an_app_called_with_anothers_environ_has_its_own_memo(jam: Jam) -> None:
     assert outer.test_client().get("/open", headers=sent).json == {"same": True}
 
 
+def test_a_context_without_a_request_of_its_own_does_not_disturb_the_view(
+    app: Flask, jam: Jam
+) -> None:
+    @app.get("/outer")
+    @jwt_required
+    def outer() -> Any:
+        with current_app.test_request_context("/"):
+            pass
+        bob = bearer(jam.issue_tokens("bob")["access_token"])
+        current_app.test_client().get("/jwt", headers=bob)
+        return {"payload": g.payload["sub"]}
+
+    sent = bearer(jam.issue_tokens("alice")["access_token"])
+    assert app.test_client().get("/outer", headers=sent).json == {"payload": "alice"}
+
+
 def test_public_means_public_with_any_credential(client: Any) -> None:
     assert client.get("/public", headers=bearer("a.b.c")).status_code == 200
     assert public.__doc__

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, request
 from flask.testing import FlaskClient
 
-from flask_jam import Jam, JWTExtension, SessionExtension, signals
+from flask_jam import Jam, JWTExtension, SessionExtension, jwt_required, signals
 
 from .conftest import Clock, bearer, build_app
 
@@ -147,6 +148,30 @@ def test_an_async_receiver_is_awaited(client: FlaskClient) -> None:
     with signals.logged_in.connected_to(receiver):
         client.post("/login/alice")
     assert heard == ["alice"]
+
+
+def test_an_async_receiver_is_awaited_from_an_async_view_too(app: Flask, jam: Jam) -> None:
+    heard: list[str] = []
+
+    async def receiver(_app: Flask, reason: str, **_extra: Any) -> None:
+        heard.append(f"{reason} at {request.path}")
+
+    @app.get("/async")
+    @jwt_required
+    async def view() -> str:
+        return "in"
+
+    with signals.rejected.connected_to(receiver):
+        app.test_client().get("/async")
+    assert heard == ["missing at /async"]
+
+
+def test_a_jam_that_outlives_its_apps_does_not_keep_them(jam: Jam) -> None:
+    before = len(jam._observers)
+    for _ in range(5):
+        build_app(jam)
+    gc.collect()
+    assert len(jam._observers) == before
 
 
 def test_a_muted_signal_stays_mute(client: FlaskClient, event_log: Any) -> None:

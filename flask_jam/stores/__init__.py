@@ -68,7 +68,8 @@ class Family:
         if generation > self.generation:
             return Turned.GONE
         before = generation == self.generation - 1
-        return Turned.SAME if before and now - self.turned_at <= grace else Turned.REUSED
+        in_grace = grace > 0 and -1 <= now - self.turned_at <= grace
+        return Turned.SAME if before and in_grace else Turned.REUSED
 
     def alive(self, now: float) -> bool:
         """Whether neither its idle nor its absolute end has come."""
@@ -139,8 +140,8 @@ class Store(Protocol):
     ) -> tuple[Turned, Family | None]:  # fmt: skip
         """Present a generation.
 
-        The current one turns the family, and stores ``claims`` if there are any. The one just
-        before, up to ``grace`` seconds after the turn, gets what the turn made. An older one ends
+        The current one turns the family. The one just before, up to ``grace`` seconds after the
+        turn, gets what the turn made. Both store ``claims`` if there are any. An older one ends
         the family and marks it until ``mark_until``. Of an ended family nothing is alarming.
         """
         ...
@@ -151,8 +152,8 @@ class Store(Protocol):
 
     # --- sessions, by the hash of their id ---
 
-    def create_session(self, key: str, session: Session) -> None:
-        """Keep a new session."""
+    def create_session(self, key: str, session: Session) -> bool:
+        """Keep a new session; ``False`` when its owner was revoked since it was stamped."""
         ...
 
     def read_session(self, key: str, now: float) -> Session | None:

@@ -95,13 +95,10 @@ class MemoryStore:
             if family is None:
                 return self._why_no_family(family_id, now), None
             answer = family.answer(generation, now, grace)
-            if answer is Turned.NEW:
-                family = replace(family, generation=generation + 1, turned_at=now,
-                                 idle_until=now + idle,
-                                 claims=family.claims if claims is None else claims)  # fmt: skip
-                self._families[family_id] = family
-            elif answer is Turned.REUSED:
+            if answer is Turned.REUSED:
                 self._end_family(family_id, now, mark_until)
+            elif answer is not Turned.GONE:
+                family = self._families[family_id] = _turned(family, answer, now, idle, claims)
             return answer, None if answer is Turned.GONE else family
 
     def _why_no_family(self, family_id: str, now: float) -> Turned:
@@ -124,11 +121,16 @@ class MemoryStore:
 
     # --- sessions ---
 
-    def create_session(self, key: str, session: Session) -> None:
+    def create_session(self, key: str, session: Session) -> bool:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
+            now = session.created_at
+            cut_off = self._marked(Kind.SUBJECT, session.session_key, now)
+            if cut_off is not None and now <= cut_off:
+                return False
             self._put(key, session)
-            self._sweep(session.last_seen_at)
+            self._sweep(now)
+            return True
 
     def _put(self, key: str, session: Session) -> None:
         self._sessions[key] = session
@@ -224,6 +226,16 @@ class MemoryStore:
 
     def _size(self) -> int:
         return len(self._marks) + len(self._allowed) + len(self._families) + len(self._sessions)
+
+
+def _turned(
+    family: Family, answer: Turned, now: float, idle: float, claims: Mapping[str, Any] | None
+) -> Family:
+    if claims is not None:
+        family = replace(family, claims=claims)
+    if answer is Turned.SAME:
+        return family
+    return replace(family, generation=family.generation + 1, turned_at=now, idle_until=now + idle)
 
 
 def _age(item: tuple[str, Session]) -> float:

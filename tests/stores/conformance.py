@@ -277,9 +277,35 @@ class StoreConformance:
         store.start_family("f", a_family(now))
         _, successor = self.turn(store, 1, now)
         for _ in range(3):
-            again = self.turn(store, 1, now + later, idle=999.0, claims={"roles": ["admin"]})
+            again = self.turn(store, 1, now + later, idle=999.0)
             assert again == (Turned.SAME, successor)
         assert store.read_family("f", now + later) == successor
+
+    def test_within_the_grace_new_claims_are_kept_and_nothing_else(
+        self, store: Store, now: float
+    ) -> None:
+        store.start_family("f", a_family(now))
+        _, successor = self.turn(store, 1, now)
+        again = self.turn(store, 1, now + 5, idle=999.0, claims={"roles": ["admin"]})
+        assert successor is not None
+        assert again == (Turned.SAME, replace(successor, claims={"roles": ["admin"]}))
+        assert store.read_family("f", now + 5) == again[1]
+
+    def test_without_a_grace_the_one_before_ends_the_family_at_once(
+        self, store: Store, now: float
+    ) -> None:
+        store.start_family("f", a_family(now))
+        self.turn(store, 1, now)
+        assert self.turn(store, 1, now, grace=0.0)[0] is Turned.REUSED
+
+    def test_a_session_that_was_stamped_before_its_owner_was_revoked_is_not_kept(
+        self, store: Store, now: float
+    ) -> None:
+        store.mark(Kind.SUBJECT, "ann", now, now + 100)
+        assert not store.create_session("s", a_session(now, session_key="ann"))
+        assert store.read_session("s", now) is None
+        assert store.create_session("s", a_session(now + 0.001, session_key="ann"))
+        assert store.create_session("t", a_session(now, session_key="bob"))
 
     def test_after_the_grace_the_one_before_ends_the_family(self, store: Store, now: float) -> None:
         store.start_family("f", a_family(now))
