@@ -76,8 +76,7 @@ def _refresh_token(state: AppState) -> str:
 
 
 def _body_values() -> list[Any] | None:
-    # A body that does not say its length is not read either: it has none.
-    if (request.content_length or 0) > _MAX_BODY or "Transfer-Encoding" in request.headers:
+    if _is_too_long():
         return None
     if not request.is_json:
         return list(request.form.getlist("refresh_token"))
@@ -86,6 +85,15 @@ def _body_values() -> list[Any] | None:
     except TokenError:
         return None
     return [body["refresh_token"]] if "refresh_token" in body else []
+
+
+def _is_too_long() -> bool:
+    """Whether the body is longer than a refresh needs, or does not say how long it is."""
+    length = request.content_length or 0
+    if not length and request.environ.get("wsgi.input_terminated"):
+        # Some servers say so of every request, also of one without a body: one byte tells.
+        return "Transfer-Encoding" in request.headers or bool(request.stream.read(1))
+    return length > _MAX_BODY
 
 
 # --- sessions ----------------------------------------------------------------------------

@@ -6,8 +6,10 @@ import ast
 import inspect
 import linecache
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
+from .cache import fork_safe_lock
 from .errors import ConfigError
 from .guards import COVERED, chain_of, name_of
 from .resolver import MARK, AppState
@@ -22,7 +24,7 @@ def check_views(state: AppState) -> None:
     routed = state.app.view_functions.values()
     inside = {id(inner) for view in routed for inner in list(chain_of(view))[1:]}
     for view in routed:
-        if _is_idle(view) and id(view) not in inside:
+        if id(view) not in inside and _is_idle(view):
             raise ConfigError(
                 f"the guard on {name_of(view)} ({_place(view)}) stands above the route and "
                 "protects nothing: swap the two lines, so that the route comes first"
@@ -47,11 +49,20 @@ def _is_idle(view: Any) -> bool:
 
 
 def _takes_the_name(file: str, line: int) -> bool:
+    with _parsing:
+        return any(first <= line <= last for first, last in _lines_of(file))
+
+
+# ast.parse of Python 3.11 fails when two threads are in it.
+_parsing = fork_safe_lock()
+
+
+@lru_cache(maxsize=64)
+def _lines_of(file: str) -> tuple[tuple[int, int], ...]:
     try:
-        tree = ast.parse("".join(linecache.getlines(file)))
+        return tuple(_renaming_lines(ast.parse("".join(linecache.getlines(file)))))
     except (SyntaxError, ValueError):
-        return False
-    return any(first <= line <= last for first, last in _renaming_lines(tree))
+        return ()
 
 
 def _renaming_lines(tree: ast.AST) -> Iterator[tuple[int, int]]:

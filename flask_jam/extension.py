@@ -18,7 +18,7 @@ from .audit import check_views
 from .errors import ConfigError
 from .jam import Jam
 from .refresh import Reload
-from .resolver import EXTENSION_KEY, AppState
+from .resolver import EXTENSION_KEY, AppState, with_payload
 from .schemes import JWTScheme, Scheme, SessionScheme, check_sources
 from .settings import load
 
@@ -191,11 +191,8 @@ def _new_state(app: Flask, jam: Jam) -> AppState:
     app.extensions["jam"] = jam
     state.start_checks.append(check_views)
     # The earliest place of a request where a value that is returned cannot answer it.
-    app.url_value_preprocessors[None].insert(0, state.before_request)
-    app.teardown_request(state.teardown_request)
-    # Where no request got as far as the hook, g.payload is None all the same.
-    globals_class: Any = type("_Globals", (app.app_ctx_globals_class,), {"payload": None})
-    app.app_ctx_globals_class = globals_class
+    app.url_value_preprocessors[None].insert(0, state.first_request)
+    app.app_ctx_globals_class = with_payload(app.app_ctx_globals_class)
     forward = _forwarder(app, jam)
     jam.subscribe(forward)
     finalize(app, jam.unsubscribe, forward).atexit = False

@@ -188,7 +188,8 @@ def _bearer(realm: str, answer: Answer, scopes: Iterable[str], max_age: float | 
 
 
 def _wants_html() -> bool:
-    accept = request.accept_mimetypes if request else None
-    if not accept:
+    # To weigh all types costs more than the rest of a refusal, and most clients name none of text.
+    if not request or "text/" not in request.headers.get("Accept", "").lower():
         return False
+    accept = request.accept_mimetypes
     return accept["text/html"] > max(accept[PROBLEM], accept["application/json"])

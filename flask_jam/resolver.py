@@ -1,8 +1,8 @@
-"""Who is asking: resolved at most once per request and scheme, put into ``g.payload``.
+"""Who is asking: resolved at most once per request and scheme, and told by ``g.payload``.
 
-Per request, before any other ``before_request``: ``g.payload`` is ``None`` and nothing is
-remembered. A view that a guard covers is left to its guard. Elsewhere the first scheme for which
-the request carries a credential decides; a bad credential means nobody, not the next scheme.
+``g.payload`` is ``None`` and never unset. A view that a guard covers is left to its guard.
+Elsewhere the first scheme for which the request carries a credential decides, when somebody looks;
+a bad credential means nobody, not the next scheme.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
-from flask import Flask, current_app, g, request
+from flask import Flask, current_app, request
 
+from .cache import fork_safe_lock
 from .errors import ConfigError, Reason
 from .jam import Jam
 from .outcome import Accepted, Credential, Outcome, Rejected
@@ -25,41 +26,37 @@ _log = logging.getLogger(__name__)
 # An attribute of a proxy costs 1 µs, its object 0.2 µs and the attribute nothing: on the guarded
 # route the objects are fetched.
 _app: Any = current_app
-_g: Any = g
 _request: Any = request
 
 EXTENSION_KEY = "flask_jam"
-_MEMO = "flask_jam.memo"
-#: On ``g``: whether a request is being served. An open app context is shared by several.
-_ACTIVE = "_flask_jam_active"
+_MEMO = "_flask_jam_memo"
 #: On a view: the guard that covers it, or :data:`PUBLIC`.
 MARK = "__flask_jam__"
 PUBLIC = "public"
 
 
 class Posture(Enum):
-    """What the hook does for an endpoint."""
+    """What a look at ``g.payload`` does for an endpoint, before any guard."""
 
     LEAVE = "leave"  # static, public, or guarded: nothing is asked here
     RESOLVE = "resolve"  # undecorated: g.payload says who it is
 
 
 class Memo:
-    """What one request has found out so far, for one app.
+    """What one request has found out so far. It hangs on the request object and ends with it."""
 
-    It hangs in the environ and must not point back: a cycle would cost a garbage collection.
-    """
-
-    __slots__ = ("accepted", "outcomes", "outer", "presented", "state")
+    __slots__ = ("accepted", "assigned", "outcomes", "presented", "settled", "state")
 
     def __init__(self, state: AppState) -> None:
         self.state = state
-        #: In a tuple: the payload of the request that this one is made from within, if any.
-        self.outer: tuple[Any] | None = None
         self.outcomes: dict[str, Outcome] = {}
         #: Credentials that this request itself has made, by scheme: they replace what it sent.
         self.presented: dict[str, Credential] = {}
         self.accepted: Accepted | None = None
+        #: Whether ``accepted`` is decided: by a guard, or by the first look at ``g.payload``.
+        self.settled = False
+        #: In a tuple: what the app itself wrote to ``g.payload``, if it did.
+        self.assigned: tuple[Any] | None = None
 
     def resolve(self, name: str, environ: dict[str, Any]) -> Outcome:
         """The outcome of a scheme: asked now, or remembered."""
@@ -76,11 +73,11 @@ class Memo:
     def admit(self, accepted: Accepted | None) -> None:
         """Let the view see who it is."""
         self.accepted = accepted
-        _g._get_current_object().payload = None if accepted is None else accepted.payload
+        self.settled, self.assigned = True, None
 
 
 class AppState:
-    """What belongs to one app: its Jam, its schemes, and the hook."""
+    """What belongs to one app: its Jam, its schemes, and what is checked at its start."""
 
     def __init__(self, app: Flask, jam: Jam) -> None:
         self.app = app
@@ -90,6 +87,7 @@ class AppState:
         #: Run once, at the first request, when all routes are known; each may raise ConfigError.
         self.start_checks: list[Callable[[AppState], None]] = []
         self._checked = False
+        self._checking = fork_safe_lock()
         self._postures: dict[str, Posture] = {}
 
     def add(self, owner: object, scheme: Scheme) -> None:
@@ -101,34 +99,22 @@ class AppState:
             name = each.header_name
             each.shares_header = name is not None and headers.count(name.lower()) > 1
 
-    def before_request(self, endpoint: str | None, _view_args: object) -> None:
-        """The hook. It returns nothing: a hook that does would answer the request."""
-        environ, globals_ = _request._get_current_object().environ, _g._get_current_object()
-        memo = environ[_MEMO] = Memo(self)
-        if getattr(globals_, _ACTIVE, False):
-            memo.outer = (globals_.payload,)
-        setattr(globals_, _ACTIVE, True)
-        globals_.payload = None
-        if not self._checked:
-            self._check()
-        if endpoint is not None and self._posture(endpoint) is Posture.RESOLVE:
-            accepted = self._somebody(memo, environ)
-            if accepted is not None:
-                memo.admit(accepted)
+    def first_request(self, _endpoint: str | None, _view_args: object) -> None:
+        """Check all views, then get out of the way.
 
-    def teardown_request(self, _error: BaseException | None) -> None:
-        """Give ``g`` back to the request that this one was made from within."""
-        memo, globals_ = _request._get_current_object().environ.get(_MEMO), _g._get_current_object()
-        if memo is None or memo.state is not self:
-            return
-        setattr(globals_, _ACTIVE, memo.outer is not None)
-        if memo.outer is not None:
-            globals_.payload = memo.outer[0]
+        Until the checks pass, every request fails: better than serving what is not guarded.
+        """
+        with self._checking:
+            if not self._checked:
+                for check in self.start_checks:
+                    check(self)
+                self._warn_of_processes()
+            self._checked = True
+        hooks = self.app.url_value_preprocessors
+        # Another list, because Flask is going through this one.
+        hooks[None] = [hook for hook in hooks[None] if hook != self.first_request]
 
-    def _check(self) -> None:
-        # Until a check passes, every request fails: better than serving what is not guarded.
-        for check in self.start_checks:
-            check(self)
+    def _warn_of_processes(self) -> None:
         environ = _request._get_current_object().environ
         if environ.get("wsgi.multiprocess") and isinstance(self.jam.store, MemoryStore):
             _log.warning(
@@ -136,7 +122,16 @@ class AppState:
                 "others know of sessions, refresh tokens and revocations is unknown here. Run one "
                 "process with threads"
             )
-        self._checked = True
+
+    def settle(self, memo: Memo) -> Accepted | None:
+        """Who it is; where no guard has said so, and none will, the first scheme decides."""
+        if not memo.settled:
+            memo.settled = True
+            request = _request._get_current_object()
+            endpoint = request.endpoint
+            if endpoint is not None and self._posture(endpoint) is Posture.RESOLVE:
+                memo.accepted = self._somebody(memo, request.environ)
+        return memo.accepted
 
     def _posture(self, endpoint: str) -> Posture:
         posture = self._postures.get(endpoint)
@@ -174,16 +169,18 @@ class AppState:
 def current_memo() -> tuple[Memo, dict[str, Any]]:
     """The memo of this request, and its environ.
 
-    It is a new one where the hook did not run, or ran for another app.
-
     :raises ConfigError: if no extension was initialised on the app.
     """
-    environ = _request._get_current_object().environ
+    request = _request._get_current_object()
     app = _app._get_current_object()
-    memo: Memo | None = environ.get(_MEMO)
-    if memo is None or memo.state.app is not app:
-        memo = environ[_MEMO] = Memo(_state_of(app))
-    return memo, environ
+    memo: Memo | None = request.__dict__.get(_MEMO)
+    if memo is None:
+        memo = request.__dict__[_MEMO] = Memo(_state_of(app))
+    elif memo.state.app is not app:
+        # Within the context of another app, who asks this one is nobody there.
+        memo = Memo(_state_of(app))
+        memo.settled = True
+    return memo, request.environ
 
 
 def _state_of(app: Flask) -> AppState:
@@ -200,4 +197,35 @@ def current_auth() -> Accepted | None:
     """Who was let in to this view, or ``None``: also outside of a request."""
     if not request or EXTENSION_KEY not in current_app.extensions:
         return None
-    return current_memo()[0].accepted
+    memo = current_memo()[0]
+    return memo.state.settle(memo)
+
+
+def with_payload(base: type[Any]) -> Any:
+    """The class of ``g`` with a ``payload`` that is asked for when it is read.
+
+    So whoever does not read it pays nothing, and an app context that several requests share, one
+    after another or one within another, tells each of them its own.
+    """
+
+    class Globals(base):  # type: ignore[misc]
+        @property
+        def payload(self) -> Any:
+            if not _request:
+                return None
+            memo = current_memo()[0]
+            accepted = memo.state.settle(memo)
+            if memo.assigned is not None:
+                return memo.assigned[0]
+            return None if accepted is None else accepted.payload
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name == "payload" and _request:
+                current_memo()[0].assigned = (value,)
+            else:
+                super().__setattr__(name, value)
+
+        def get(self, name: str, default: Any = None) -> Any:
+            return self.payload if name == "payload" else super().get(name, default)
+
+    return Globals

@@ -59,11 +59,12 @@ class _Scheme:
 
     def find(self, environ: dict[str, Any]) -> Credential | Rejected:
         """An explicit header before an ambient cookie. A bad one is never passed over."""
-        if self._header_key is not None and self._header_key in environ:
-            found = self._in_header(environ[self._header_key])
+        header = environ.get(self._header_key or "")
+        if header is not None:
+            found = self._in_header(header)
             if found is not None:
                 return found
-        if self.cookie_name is not None:
+        if self.cookie_name is not None and "HTTP_COOKIE" in environ:
             return self._in_cookie(environ, self.cookie_name)
         return self._missing
 
@@ -82,10 +83,9 @@ class _Scheme:
         raise NotImplementedError
 
     def _in_header(self, header: str) -> Credential | Rejected | None:
-        scheme, _, value = header.partition(" ")
-        if scheme.lower() != "bearer":
+        if header[:7].lower() != "bearer ":
             return self._without_scheme(header.strip(" \t"))
-        value = value.strip(" \t")
+        value = header[7:].strip(" \t")
         if len(value) > _LONGEST_HEADER:
             return Rejected(self.name, Reason.TOO_LARGE, "header")
         if self.shares_header:
@@ -123,10 +123,8 @@ class JWTScheme(_Scheme):
     def authenticate(self, credential: Credential) -> Accepted:
         """See :class:`Scheme`."""
         facts = self.jam.verifier.verify(credential.value)
-        payload = facts.fresh()
-        return Accepted(
-            "jwt", credential.source, facts.sub, payload, _date(payload.get("auth_time"))
-        )
+        auth_time = _date(facts.flat.get("auth_time"))
+        return Accepted("jwt", credential.source, facts.sub, facts.fresh(), auth_time)
 
 
 class SessionScheme(_Scheme):
@@ -185,4 +183,4 @@ def _environ_key(header_name: str | None) -> str | None:
 def _date(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return value if abs(value) < LARGEST_DATE else None
+    return value if -LARGEST_DATE < value < LARGEST_DATE else None

@@ -19,7 +19,7 @@ from .errors import ConfigError, Reason, TokenError
 from .jws import sign_jws, strict_dumps, strict_object, verify_jws
 from .keys import KeyRing
 from .settings import JWTSettings
-from .stores import Kind, Store
+from .stores import NOTHING_KNOWN, Kind, Store
 
 Clock = Callable[[], float]
 
@@ -156,6 +156,8 @@ class Verifier:
 
     def _check_revocation(self, facts: Facts, now: float) -> None:
         marks = self._store.marks(facts.jti, facts.family, facts.sub, now)
+        if marks is NOTHING_KNOWN and self._settings.list == "deny":
+            return
         if marks.revoked or (self._settings.list == "allow" and not marks.allowed):
             raise TokenError(Reason.REVOKED)
         if marks.not_before is not None and facts.born <= marks.not_before:

@@ -38,6 +38,10 @@ class Marks(NamedTuple):
     allowed: bool = False
 
 
+#: So it is for almost every token.
+NOTHING_KNOWN = Marks()
+
+
 class Turned(str, Enum):
     """What became of a presented refresh token."""
 

@@ -13,9 +13,7 @@ from typing import Any
 from ..cache import fork_safe_lock
 from ..errors import Reason, SessionError
 from ..jws import strict_dumps
-from . import Family, Kind, Marks, Session, Turned
-
-_NOTHING_KNOWN = Marks()
+from . import NOTHING_KNOWN, Family, Kind, Marks, Session, Turned
 
 
 class MemoryStore:
@@ -23,7 +21,10 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._lock = fork_safe_lock()
-        self._marks: dict[tuple[Kind, str], tuple[float, float]] = {}
+        # Revocation marks, a table each: the hash of an Enum would be a Python call per look-up.
+        self._tokens: dict[str, tuple[float, float]] = {}
+        self._logins: dict[str, tuple[float, float]] = {}
+        self._subjects: dict[str, tuple[float, float]] = {}
         self._allowed: dict[str, float] = {}
         self._families: dict[str, Family] = {}
         self._sessions: dict[str, Session] = {}
@@ -34,15 +35,25 @@ class MemoryStore:
 
     def marks(self, jti: str | None, family: str | None, subject: str | None, now: float) -> Marks:
         """See :class:`~flask_jam.stores.Store`. Single reads of a dict need no lock."""
-        if not self._marks and not self._allowed:
-            return _NOTHING_KNOWN
+        if (
+            jti not in self._tokens
+            and family not in self._logins
+            and subject not in self._subjects
+            and jti not in self._allowed
+        ):
+            return NOTHING_KNOWN
         token, login = self._marked(Kind.TOKEN, jti, now), self._marked(Kind.FAMILY, family, now)
         not_before = self._marked(Kind.SUBJECT, subject, now)
         allowed = jti is not None and self._allowed.get(jti, now) > now
         return Marks(token is not None or login is not None, not_before, allowed)
 
+    def _table(self, kind: Kind) -> dict[str, tuple[float, float]]:
+        if kind is Kind.TOKEN:
+            return self._tokens
+        return self._logins if kind is Kind.FAMILY else self._subjects
+
     def _marked(self, kind: Kind, name: str | None, now: float) -> float | None:
-        at, until = self._marks.get((kind, name or ""), (None, 0.0))
+        at, until = self._table(kind).get(name or "", (None, 0.0))
         return at if until > now else None
 
     def mark(
@@ -54,8 +65,8 @@ class MemoryStore:
             self._sweep(at if now is None else now)
 
     def _mark(self, kind: Kind, name: str, at: float, until: float) -> None:
-        old_at, old_until = self._marks.get((kind, name), (at, until))
-        self._marks[kind, name] = (max(at, old_at), max(until, old_until))
+        old_at, old_until = self._table(kind).get(name, (at, until))
+        self._table(kind)[name] = (max(at, old_at), max(until, old_until))
 
     def allow(self, jti: str, now: float, until: float) -> None:
         """See :class:`~flask_jam.stores.Store`."""
@@ -217,7 +228,9 @@ class MemoryStore:
         """Remove what has ended, each time that the store has doubled since the last sweep."""
         if self._size() < self._sweep_at:
             return
-        self._marks = {name: mark for name, mark in self._marks.items() if mark[1] > now}
+        for marks in (self._tokens, self._logins, self._subjects):
+            for name in [name for name, mark in marks.items() if mark[1] <= now]:
+                del marks[name]
         self._allowed = {jti: until for jti, until in self._allowed.items() if until > now}
         self._families = {name: f for name, f in self._families.items() if f.alive(now)}
         for key in [key for key, s in self._sessions.items() if now >= s.expires_at]:
@@ -225,7 +238,8 @@ class MemoryStore:
         self._sweep_at = max(1024, 2 * self._size())
 
     def _size(self) -> int:
-        return len(self._marks) + len(self._allowed) + len(self._families) + len(self._sessions)
+        marks = len(self._tokens) + len(self._logins) + len(self._subjects)
+        return marks + len(self._allowed) + len(self._families) + len(self._sessions)
 
 
 def _turned(

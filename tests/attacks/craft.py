@@ -165,18 +165,19 @@ def header_is_good(header: dict[str, Any], kid: str) -> bool:
 
 
 def claims_are_good(said: dict[str, Any], now: float, longest: float = 86400) -> bool:
-    """Whether a token without leeway, issuer and audience is to be accepted."""
+    """Whether a token is to be accepted where it can be revoked, without leeway, iss and aud."""
     dates = {name: said[name] for name in ("exp", "nbf", "iat") if name in said}
     names = [said[name] for name in ("sub", "jti", "iss", "fam") if name in said]
-    if not is_strict_json(said) or "aud" in said or "jti" not in said or "exp" not in said:
+    if not is_strict_json(said) or "aud" in said or not {"jti", "exp", "iat"} <= set(said):
+        return False
+    if said.get("type") == "refresh":
         return False
     if not all(is_date(date) for date in dates.values()) or not all(map(is_name, names)):
         return False
-    born = dates.get("iat", now)
     return (
         now < dates["exp"]
-        and dates["exp"] - born <= longest
-        and born <= now + 0.001
+        and dates["exp"] - dates["iat"] <= longest
+        and dates["iat"] <= now + 0.001
         and dates.get("nbf", now) <= now
     )
 
@@ -283,7 +284,7 @@ def parsed(raw: bytes) -> RawResponse:
 
 
 def asked(
-    app: Flask, path: str, method: str = "GET", body: bytes = b"", **environ: str
+    app: Flask, path: str, method: str = "GET", body: bytes = b"", **environ: Any
 ) -> RawResponse:
     """One WSGI call, by nobody's client: fast, and whatever is in the environ stays as it is."""
     started: list[Any] = []
@@ -295,6 +296,7 @@ def asked(
         "wsgi.errors": sys.stderr, "wsgi.multithread": True, "wsgi.multiprocess": False,
         "wsgi.run_once": False, **environ,
     }  # fmt: skip
+    full = {name: value for name, value in full.items() if value is not ABSENT}
     parts = app(full, lambda *what: started.append(what) or (lambda data: None))  # type: ignore[func-returns-value]
     try:
         data = b"".join(parts)

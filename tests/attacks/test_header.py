@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import re
 import socket
 import subprocess
 import time
@@ -63,6 +64,13 @@ def their_jwk(theirs: Signer) -> dict[str, Any]:
 
 def their_chain(theirs: Signer) -> list[str]:
     return [base64.b64encode(forge.certificate(theirs)).decode()]
+
+
+def only_reasons(caplog: pytest.LogCaptureFixture) -> bool:
+    """Whether the log says a reason and a fingerprint of each refusal, and nothing more."""
+    said = [record.getMessage() for record in caplog.records]
+    shape = re.compile(r"refused at \w+: \w+ \((?:[0-9a-f]{8}|None)\)")
+    return bool(said) and all(shape.fullmatch(line) for line in said)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +192,7 @@ def test_a_kid_that_names_no_key_of_ours_is_refused(
         check_refusal(target.get("/jwt", f"Bearer {token}"), INVALID)
     assert time.monotonic() - started < 5
     assert watch.opened == []
-    assert caplog.text == ""
+    assert only_reasons(caplog)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +222,7 @@ def test_H09_a_long_kid_is_refused_before_it_is_looked_up(
     target = victim()
     caplog.set_level(logging.DEBUG)
     target.refuses(target.signer.token(kid="A" * size), reason="too_large")
-    assert caplog.text == ""
+    assert only_reasons(caplog)
 
 
 def test_H07_with_several_keys_and_no_kid_none_is_tried(victim: Target) -> None:

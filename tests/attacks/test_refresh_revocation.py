@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from flask import Flask, g
@@ -27,6 +30,7 @@ from .craft import (
     R,
     T,
     Verdict,
+    asked,
     b64,
     claims,
     forged,
@@ -131,7 +135,7 @@ def test_R01_without_a_grace_the_second_use_is_the_alarm(make_jam: MakeJam, cloc
 
 
 def test_R04_fifty_threads_get_one_successor(app: Flask, pair: Pair, event_log: Log) -> None:
-    barrier = threading.Barrier(50)
+    barrier = threading.Barrier(50, timeout=20)
 
     def refresh() -> tuple[Verdict, str]:
         client = app.test_client()
@@ -153,7 +157,7 @@ def test_R04_fifty_threads_get_one_successor(app: Flask, pair: Pair, event_log: 
 def test_R04_threads_that_refresh_and_refresh_never_fork_the_family(app: Flask, pair: Pair) -> None:
     # All present what they got last. Whoever falls behind by one is in the grace; nobody can be
     # further behind, as each waits for the others before the next round.
-    barrier = threading.Barrier(8)
+    barrier = threading.Barrier(8, timeout=20)
     rounds: list[set[str]] = [set() for _ in range(6)]
 
     def refresh() -> None:
@@ -422,6 +426,23 @@ def test_a_body_in_a_wrong_form_is_a_malformed_request(
     assert verdict(client.post("/refresh", content_type="application/json", **body)) == R
 
 
+@pytest.mark.parametrize("length", [ABSENT, "", "0", "x"], ids=["absent", "empty", "zero", "bad"])
+@pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded"])
+def test_R12_a_body_without_a_length_is_not_read_to_its_end(
+    app: Flask, pair: Pair, kind: str, length: Any
+) -> None:
+    # Chunked: the client says no length, and the server hands on whatever comes.
+    said = {"refresh_token": pair["refresh_token"], "pad": "x" * 1_000_000}
+    body = json.dumps(said) if kind == "application/json" else urlencode(said)
+    stream = BytesIO(body.encode())
+    chunked = {"CONTENT_LENGTH": length, "wsgi.input": stream, "wsgi.input_terminated": True}
+
+    response = asked(app, "/refresh", "POST", CONTENT_TYPE=kind, **chunked)
+
+    assert verdict(response) in (R, (413, None))
+    assert stream.tell() < 100_000
+
+
 def test_R12_two_refresh_tokens_in_a_form_are_a_malformed_request(
     client: FlaskClient, pair: Pair
 ) -> None:
@@ -496,7 +517,9 @@ def test_revoking_what_is_not_ours_is_no_error_and_does_nothing(
 
     assert jam.revoke_token(token) is False
     sent = {"HTTP_AUTHORIZATION": f"Bearer {token}"}
-    assert verdict(client.post("/logout", environ_overrides=sent)) == GONE
+    # A header that is no token68 is a malformed request, here as on a guarded route.
+    said = verdict(client.post("/logout", environ_overrides=sent))
+    assert said == (GONE if token.isascii() and token else R)
 
     assert store.calls == []
     assert answer(client, ours) == OK
@@ -597,20 +620,16 @@ def test_R18_a_token_until_the_year_9999_fills_no_list(make_jam: MakeJam) -> Non
     assert "mark" not in store.calls
 
 
-def test_R18_one_that_hides_when_it_was_minted_is_revoked_for_as_long_as_it_could_live(
-    jam: Jam, client: FlaskClient, clock: Clock
+def test_R18_one_that_hides_when_it_was_minted_is_refused_today_and_later(
+    client: FlaskClient, clock: Clock
 ) -> None:
-    # Without iat the life that is left is what counts, so this one becomes short enough tomorrow.
-    revoked, other = (
-        signed(claims(exp=NOW + 2 * 86400, iat=ABSENT, jti=jti)) for jti in ("revoked", "other")
-    )
-    assert on_every_route(client, bearer(revoked)) == {T}
-    jam.revoke_token(revoked)
+    # Without iat the life that is left would count, so this one would be short enough tomorrow.
+    hiding = signed(claims(exp=NOW + 2 * 86400, iat=ABSENT))
+    assert on_every_route(client, bearer(hiding)) == {T}
 
     clock.tick(86400 + 1)
 
-    assert answer(client, other) == OK
-    assert on_every_route(client, bearer(revoked)) == {T}
+    assert on_every_route(client, bearer(hiding)) == {T}
 
 
 # --- a store that does not answer -----------------------------------------------------
@@ -716,7 +735,7 @@ def test_R19_a_logout_that_could_not_be_kept_is_no_logout(
     assert verdict(present(client, pair["refresh_token"])) == T
 
 
-@pytest.mark.parametrize("verbs", [(), ("read_session",), ("delete_session",)])
+@pytest.mark.parametrize("verbs", [(), ("delete_session",)])
 def test_R19_a_session_logout_that_could_not_be_kept_is_no_logout(
     shaky: Jam, store: FlakyStore, verbs: tuple[str, ...]
 ) -> None:

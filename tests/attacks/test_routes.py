@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -91,6 +92,41 @@ def test_P02_a_guard_above_the_route_is_found_out_before_anybody_is_served(
     for path in ("/idle", "/fine", "/idle"):
         with pytest.raises(ConfigError, match="swap"):
             client.get(path)
+
+
+@pytest.mark.parametrize("found", ["nothing", "a mistake"])
+def test_P02_those_who_come_first_together_wait_for_one_check(app: Flask, found: str) -> None:
+    # Reading the sources of all views in every thread at once takes seconds, and Python 3.11 is
+    # not able to parse in two threads at a time.
+    barrier = threading.Barrier(16, timeout=20)
+    checks: list[int] = []
+
+    def slow_check(state: Any) -> None:
+        checks.append(threading.get_ident())
+        time.sleep(0.05)
+        if found == "a mistake":
+            raise ConfigError("swap the two lines")
+
+    state = app.extensions["flask_jam"]
+    state.start_checks = [slow_check] if found == "a mistake" else [*state.start_checks, slow_check]
+    app.config["PROPAGATE_EXCEPTIONS"] = True
+
+    def ask() -> Any:
+        client = app.test_client()
+        barrier.wait()
+        try:
+            return answer(client, "/jwt", GOOD)
+        except ConfigError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = [run.result() for run in [pool.submit(ask) for _ in range(16)]]
+
+    if found == "nothing":
+        assert answers == [OK] * 16
+        assert len(checks) == 1
+    else:
+        assert answers == ["swap the two lines"] * 16
 
 
 def test_P03_every_method_of_a_class_is_guarded_also_one_that_comes_later(bare: Flask) -> None:

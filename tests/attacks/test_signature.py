@@ -1258,7 +1258,7 @@ def test_a_point_off_the_curve_is_refused(dx: int | None, dy: int | None) -> Non
     # The same hands write a point that is on it.
     pem = forge.ec_pem(numbers.x, numbers.y)
     assert Jam({"jwt": {"alg": "ES256", "public_key": pem}}).verify_jwt_token(
-        signer("ES256").token(claims(iat=DROP, exp=int(time.time()) + 60))
+        signer("ES256").token(claims(iat=int(time.time()), exp=int(time.time()) + 60))
     )
 
 

@@ -1,0 +1,707 @@
+"""What a guarded route costs, beside the libraries that do the same work.
+
+    python tests/benchmarks/route_cost.py [--rounds N] [--json] [--profile]
+
+It is no test: on a shared machine a time proves nothing, and a ratio of two times of one run says
+a lot. So all cases take turns in one process, in a new order each round, each between two batches
+of a bare Flask route that it is measured by. A request is a direct WSGI call: what a server, a
+socket and a client would add is the same for all. Garbage collection stays on.
+
+The peers come from the extra ``bench``; one that is not installed is said to be missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import gc
+import importlib.util
+import json
+import os
+import platform
+import pstats
+import random
+import secrets
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jwt as pyjwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from flask import Flask, g
+from werkzeug.test import EnvironBuilder
+
+from flask_jam import Jam, JWTExtension, SessionExtension, jwt_required, session_required
+
+SECRET = "b3nchmark-only-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNO"
+LIFE = 86400
+#: Requests in one timed batch, and so the number of tokens that "not seen before" takes.
+BATCH = 100
+#: Requests ahead of each batch that are not timed.
+WARM_UP = 20
+#: The bare route of the machine that the budgets in µs were written for.
+REFERENCE_BARE = 43.0
+
+Environ = dict[str, Any]
+
+# This process's own time on the processor: what other processes take in between is not counted.
+# Nothing here waits for anything; a case that asked a server would have to use the wall clock.
+_clock = time.process_time
+
+BARE = "bare route"
+CONTROL = "bare route, a second one"
+WITH_SECRET_KEY = "bare route, SECRET_KEY set"
+OPEN = "no credential, undecorated route"
+REFUSED = "no credential, guarded route: 401"
+SEEN = "token seen before, {}"
+SCOPED = "token seen before, HS256, scopes and roles"
+READ = "token seen before, HS256, g.payload read"
+UNSEEN = "token not seen before, {}"
+SESSION = "session in memory"
+YARDSTICK = "PyJWT decode alone, {}"
+FJE = "Flask-JWT-Extended, {}"
+AUTHLIB = "Authlib, HS256"
+JAMLIB = "jamlib, HS256"
+LOGIN = "Flask-Login, signed cookie"
+
+LIBRARIES = ("Flask", "Werkzeug", "PyJWT", "cryptography", "cachetools", "Flask-JWT-Extended",
+             "Authlib", "joserfc", "jamlib", "Flask-Login")  # fmt: skip
+
+
+# --- what is timed --------------------------------------------------------------------
+
+
+@dataclass
+class Case:
+    """Requests to one route of one app, and what must come back."""
+
+    app: Flask
+    #: Sent in turn.
+    requests: list[Environ]
+    status: int = 200
+    body: bytes = b"ok"
+    #: Requests that must not get in: if they did, we would be timing a guard that guards nothing.
+    turned_away: list[Environ] = field(default_factory=list)
+    #: Run ahead of each batch, outside of the timing.
+    before: Callable[[], object] = lambda: None
+
+    def check(self) -> None:
+        """Every request gets its answer, and nobody else gets in."""
+        self.before()
+        for environ in self.requests:
+            status, body = answer(self.app, environ)
+            assert status == self.status, f"{self.app.name}: {status} instead of {self.status}"
+            assert self.body in body, f"{self.app.name}: an answer without {self.body!r}"
+        for environ in self.turned_away:
+            status, _ = answer(self.app, environ)
+            assert status in (401, 422), f"{self.app.name}: let in a stranger, {status}"
+
+    def time(self, count: int) -> float:
+        """Seconds of that many requests."""
+        self.before()
+        app, sent = self.app, self.requests
+        pending = [dict(sent[n % len(sent)]) for n in range(count)]
+        started = _clock()
+        while pending:
+            # An environ is dropped after its request, as a server does.
+            chunks: Any = app(pending.pop(), _start_response)
+            for _ in chunks:
+                pass
+            chunks.close()
+        return _clock() - started
+
+
+@dataclass
+class Calls:
+    """A plain function, with what a request would have handed to it."""
+
+    function: Callable[[str], Any]
+    arguments: list[str]
+
+    def check(self) -> None:
+        """It returns the claims."""
+        for argument in self.arguments:
+            assert self.function(argument)["sub"]
+
+    def time(self, count: int) -> float:
+        """Seconds of that many calls."""
+        function, arguments = self.function, self.arguments[:count]
+        started = _clock()
+        for argument in arguments:
+            function(argument)
+        return _clock() - started
+
+
+def _start_response(*_args: Any) -> Any:
+    return None
+
+
+def answer(app: Flask, environ: Environ) -> tuple[int, bytes]:
+    """Status and body of one request."""
+    said: list[str] = []
+    chunks: Any = app(dict(environ), lambda status, *_: said.append(status))
+    body = b"".join(chunks)
+    chunks.close()
+    return int(said[0].split()[0]), body
+
+
+def request(path: str, *, bearer: str | None = None, cookie: str | None = None) -> Environ:
+    """The environ of a GET."""
+    headers = {"Accept": "*/*", "User-Agent": "route_cost"}
+    if bearer is not None:
+        headers["Authorization"] = f"Bearer {bearer}"
+    if cookie is not None:
+        headers["Cookie"] = cookie
+    return EnvironBuilder(path=path, headers=headers).get_environ()
+
+
+def forged(credential: str) -> str:
+    """The same credential with another signature, or another random part."""
+    head, dot, tail = credential.rpartition(".")
+    return head + dot + ("A" if tail[0] != "A" else "B") + tail[1:]
+
+
+def guarded(app: Flask, path: str, token: str) -> Case:
+    """A route that takes a bearer token."""
+    strangers = [request(path), request(path, bearer=forged(token))]
+    return Case(app, [request(path, bearer=token)], turned_away=strangers)
+
+
+def plain_view() -> str:
+    """What every route does."""
+    return "ok"
+
+
+# --- flask_jam ------------------------------------------------------------------------
+
+
+@cache
+def _private_key(alg: str) -> Any:
+    if alg.startswith("ES"):
+        return ec.generate_private_key(ec.SECP256R1())
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@cache
+def private_pem(alg: str) -> str:
+    """A key of this run."""
+    return _private_key(alg).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ).decode()  # fmt: skip
+
+
+@cache
+def public_pem(alg: str) -> str:
+    """Its public half."""
+    return _private_key(alg).public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    ).decode()  # fmt: skip
+
+
+def our_jam(alg: str = "HS256") -> Jam:
+    """A Jam with revocation on and marks of others in its store, so that the store is asked."""
+    key = {"secret_key": SECRET} if alg == "HS256" else {"private_key": private_pem(alg)}
+    jam = Jam({"jwt": {"alg": alg, "expire": LIFE, **key}})
+    for number in range(100):
+        jam.revoke_token(jam.make_payload(sub=f"user-{number}"))
+        jam.revoke_subject(f"former-user-{number}")
+    return jam
+
+
+def our_app(jam: Jam) -> Flask:
+    """Both schemes on one app, as the documentation has it."""
+    app = Flask("flask_jam_app")
+    JWTExtension(jam, app)
+    SessionExtension(jam, app)
+    app.add_url_rule("/open", "open", plain_view)
+    app.add_url_rule("/jwt", "jwt", jwt_required(_view()))
+    strict = jwt_required(scopes={"read"}, roles={"admin", "editor"})
+    app.add_url_rule("/strict", "strict", strict(_view()))
+    app.add_url_rule("/read", "read", jwt_required(lambda: g.payload["sub"]))
+    app.add_url_rule("/session", "session", session_required(_view()))
+    return app
+
+
+def _view() -> Callable[[], str]:
+    # One function each: a guard marks the view that it is put on.
+    return lambda: "ok"
+
+
+def our_token(jam: Jam) -> str:
+    """As a login gives it."""
+    return jam.issue_tokens("alice", scopes={"read", "write"}, roles={"admin"})["access_token"]
+
+
+def seen(alg: str, path: str = "/jwt") -> Case:
+    """A token that the verifier knows."""
+    jam = our_jam(alg)
+    return guarded(our_app(jam), path, our_token(jam))
+
+
+def read() -> Case:
+    """The same, and the view looks at who it is: one more proxy."""
+    case = seen("HS256", "/read")
+    case.body = b"alice"
+    return case
+
+
+def unseen(alg: str) -> Case:
+    """Many tokens, and a verifier that has forgotten them."""
+    jam = our_jam(alg)
+    case = guarded(our_app(jam), "/jwt", our_token(jam))
+    case.requests = [request("/jwt", bearer=our_token(jam)) for _ in range(BATCH)]
+    case.before = jam.verifier.cache_clear
+    return case
+
+
+def undecorated() -> Case:
+    """Nobody is there and nobody is asked for."""
+    return Case(our_app(our_jam()), [request("/open")])
+
+
+def refused() -> Case:
+    """Nobody is there and somebody is asked for: signal, refusal, problem details."""
+    return Case(our_app(our_jam()), [request("/jwt")], 401, b"missing_credential")
+
+
+def session() -> Case:
+    """A session by its cookie."""
+    jam = our_jam()
+    session_id = jam.create_session("alice", {"user": 1, "roles": ["admin"]})
+    strangers = [None, f"sessionId={forged(session_id)}"]
+    return Case(
+        our_app(jam),
+        [request("/session", cookie=f"sessionId={session_id}")],
+        turned_away=[request("/session", cookie=cookie) for cookie in strangers],
+    )
+
+
+def pyjwt_decode(alg: str) -> Calls:
+    """The least that verifying such a token costs: PyJWT with a key that is parsed already."""
+    jam = our_jam(alg)
+    key = SECRET if alg == "HS256" else _private_key(alg).public_key()
+    tokens = [our_token(jam) for _ in range(BATCH)]
+    return Calls(lambda token: pyjwt.decode(token, key, algorithms=[alg]), tokens)
+
+
+def bare(secret_key: str | None = None) -> Case:
+    """Flask alone."""
+    app = Flask("bare_app")
+    app.secret_key = secret_key
+    app.add_url_rule("/", "bare", plain_view)
+    return Case(app, [request("/")])
+
+
+# --- peers: none of them asks for revocation ------------------------------------------
+
+#: What every token says, besides its times and its own id.
+CLAIMS = {"scope": "read write", "roles": ["admin"]}
+
+
+def flask_jwt_extended(alg: str) -> Case:
+    """No block list."""
+    from flask_jwt_extended import JWTManager, create_access_token
+    from flask_jwt_extended import jwt_required as their_guard
+
+    app = Flask("flask_jwt_extended_app")
+    app.config.update(JWT_ALGORITHM=alg, JWT_ACCESS_TOKEN_EXPIRES=LIFE)
+    if alg == "HS256":
+        app.config["JWT_SECRET_KEY"] = SECRET
+    else:
+        app.config["JWT_PRIVATE_KEY"] = private_pem(alg)
+        app.config["JWT_PUBLIC_KEY"] = public_pem(alg)
+    JWTManager(app)
+    app.add_url_rule("/", "guarded", their_guard()(_view()))
+    with app.app_context():
+        token = create_access_token("alice", additional_claims=CLAIMS)
+    return guarded(app, "/", token)
+
+
+def authlib() -> Case:
+    """RFC 9068, which also asks for ``iss``, ``aud`` and ``client_id``. The key set is kept."""
+    from authlib.integrations.flask_oauth2 import ResourceProtector
+    from authlib.oauth2.rfc9068 import JWTBearerTokenValidator
+    from joserfc.jwk import KeySet, OctKey
+
+    issuer, api = "https://login.example.org", "https://api.example.org"
+    keys = KeySet([OctKey.import_key(SECRET)])
+
+    class Validator(JWTBearerTokenValidator):
+        def get_jwks(self) -> KeySet:
+            return keys
+
+    protect = ResourceProtector()
+    protect.register_token_validator(Validator(issuer, api))
+    app = Flask("authlib_app")
+    app.add_url_rule("/", "guarded", protect()(_view()))
+    now = int(time.time())  # it takes an iat with a fraction for one of the future
+    claims = {"sub": "alice", "iat": now, "exp": now + LIFE, "jti": secrets.token_urlsafe(32),
+              **CLAIMS, "iss": issuer, "aud": api, "client_id": "web"}  # fmt: skip
+    token = pyjwt.encode(claims, SECRET, "HS256", headers={"typ": "at+jwt"})
+    return guarded(app, "/", token)
+
+
+def jamlib() -> Case:
+    """No deny list. Its hook verifies, its decorator looks at the result."""
+    from jam import Jam as TheirJam
+    from jam.ext.flask import JamAuth
+
+    app = Flask("jamlib_app")
+    theirs = TheirJam({"jose": {"jwt": {"alg": "HS256", "secret_key": SECRET}}})
+    auth = JamAuth(app, jam=theirs, via="jwt")
+    app.add_url_rule("/", "guarded", auth.login_required(_view()))
+    # It wants a mapping with an id, which becomes sub, and adds iat and jti.
+    return guarded(app, "/", theirs.issue({"id": "alice", **CLAIMS}, via="jwt", exp=LIFE))
+
+
+def flask_login() -> Case:
+    """Flask's signed cookie; users are in a dict. It cannot do without a SECRET_KEY."""
+    from flask_login import LoginManager, UserMixin, login_required, login_user
+
+    class User(UserMixin):
+        id = "alice"
+
+    app, users = Flask("flask_login_app"), {"alice": User()}
+    app.secret_key = SECRET
+    LoginManager(app).user_loader(users.get)
+    app.add_url_rule("/login", "login", lambda: str(login_user(users["alice"])))
+    app.add_url_rule("/", "guarded", login_required(_view()))
+
+    headers: dict[str, str] = {}
+    b"".join(app(request("/login"), lambda _status, pairs, *_: headers.update(pairs)))
+    name, _, value = headers["Set-Cookie"].partition(";")[0].partition("=")
+    strangers = [None, f"{name}={forged(value)}"]
+    return Case(
+        app,
+        [request("/", cookie=f"{name}={value}")],
+        turned_away=[request("/", cookie=cookie) for cookie in strangers],
+    )
+
+
+class Entry(NamedTuple):
+    """How to make a case, and which module of the extra ``bench`` it needs."""
+
+    make: Callable[[], Case | Calls]
+    needs: str | None = None
+
+
+CASES: dict[str, Entry] = {
+    BARE: Entry(bare),
+    CONTROL: Entry(bare),
+    WITH_SECRET_KEY: Entry(lambda: bare(SECRET)),
+    OPEN: Entry(undecorated),
+    SEEN.format("HS256"): Entry(lambda: seen("HS256")),
+    SEEN.format("RS256"): Entry(lambda: seen("RS256")),
+    SEEN.format("ES256"): Entry(lambda: seen("ES256")),
+    SCOPED: Entry(lambda: seen("HS256", "/strict")),
+    READ: Entry(read),
+    SESSION: Entry(session),
+    UNSEEN.format("HS256"): Entry(lambda: unseen("HS256")),
+    UNSEEN.format("RS256"): Entry(lambda: unseen("RS256")),
+    REFUSED: Entry(refused),
+    YARDSTICK.format("HS256"): Entry(lambda: pyjwt_decode("HS256")),
+    YARDSTICK.format("RS256"): Entry(lambda: pyjwt_decode("RS256")),
+    FJE.format("HS256"): Entry(lambda: flask_jwt_extended("HS256"), "flask_jwt_extended"),
+    FJE.format("RS256"): Entry(lambda: flask_jwt_extended("RS256"), "flask_jwt_extended"),
+    AUTHLIB: Entry(authlib, "authlib"),
+    JAMLIB: Entry(jamlib, "jam.ext.flask"),
+    LOGIN: Entry(flask_login, "flask_login"),
+}
+OURS = [OPEN, *(SEEN.format(alg) for alg in ("HS256", "RS256", "ES256")), SCOPED, READ, SESSION,
+        UNSEEN.format("HS256"), UNSEEN.format("RS256"), REFUSED]  # fmt: skip
+#: With the short name for the head of a column.
+PEERS = {FJE.format("HS256"): "FJE HS256", FJE.format("RS256"): "FJE RS256", AUTHLIB: "Authlib",
+         JAMLIB: "jamlib", LOGIN: "Flask-Login"}  # fmt: skip
+
+
+def installed(module: str | None) -> bool:
+    """Whether a module of the extra is there."""
+    try:
+        return module is None or importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+# --- the run --------------------------------------------------------------------------
+
+
+class Sample(NamedTuple):
+    """One batch, and the batches of the bare route right before and right after it, in µs."""
+
+    before: float
+    taken: float
+    after: float
+
+    @property
+    def bare(self) -> float:
+        """What the bare route cost at that moment."""
+        return (self.before + self.after) / 2
+
+    @property
+    def steady(self) -> bool:
+        """Whether the machine kept its speed meanwhile."""
+        return max(self.before, self.after) <= 1.1 * min(self.before, self.after)
+
+
+def measure(rounds: int) -> dict[str, list[Sample]]:
+    """Samples of each case that can be made here, one a round."""
+    cases = {name: entry.make() for name, entry in CASES.items() if installed(entry.needs)}
+    for case in cases.values():
+        case.check()
+        _batch(case)  # warm
+    ruler = cases.pop(BARE)
+    samples: dict[str, list[Sample]] = {name: [] for name in cases}
+    order, shuffle = list(cases), random.Random(20).shuffle
+    for _ in range(rounds):
+        shuffle(order)
+        before = _batch(ruler)
+        for name in order:
+            taken, after = _batch(cases[name]), _batch(ruler)
+            samples[name].append(Sample(before, taken, after))
+            before = after
+    return samples
+
+
+def _batch(case: Case | Calls) -> float:
+    # Nobody pays for the garbage, nor for the processor's caches, of whoever came before.
+    case.time(WARM_UP)
+    gc.collect(1)
+    return case.time(BATCH) / BATCH * 1e6
+
+
+class Verdict(NamedTuple):
+    """One row of the budget, in µs. ``allowed`` is ``None`` where this run cannot tell."""
+
+    work: str
+    budget: str
+    measured: float
+    allowed: float | None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the figure is within the budget."""
+        return None if self.allowed is None else self.measured <= self.allowed
+
+
+class Report:
+    """The figures of one run.
+
+    A machine that others use changes its speed from one second to the next, for all cases alike.
+    So a case is held against the bare route of its own moment: the median of these ratios is the
+    figure, and µs are that ratio on the median bare route of the run.
+    """
+
+    def __init__(self, samples: dict[str, list[Sample]], load: float) -> None:
+        self.load = load
+        self.rounds = len(next(iter(samples.values())))
+        self.bare = statistics.median(s.bare for taken in samples.values() for s in taken)
+        self.ratios = {name: _ratios(taken) for name, taken in samples.items()}
+        self.ratio = {name: statistics.median(ratios) for name, ratios in self.ratios.items()}
+
+    def over(self, name: str) -> float | None:
+        """µs over the bare route; of a plain function, all of them. ``None``: not installed."""
+        if name not in self.ratio:
+            return None
+        below = 0 if name.startswith(YARDSTICK.format("")) else 1
+        return (self.ratio[name] - below) * self.bare
+
+    def verdicts(self) -> Iterator[Verdict]:
+        """The budget, row by row. A budget in µs grows and shrinks with the bare route."""
+
+        def verdict(work: str, budget: str, allowed: float | None) -> Verdict:
+            return Verdict(work, budget, self.over(work) or 0.0, allowed)
+
+        scale = self.bare / REFERENCE_BARE
+        peer, older = self.over(FJE.format("HS256")), self.over(JAMLIB)
+        for alg in ("HS256", "RS256", "ES256"):
+            work = SEEN.format(alg)
+            yield verdict(work, "1/12 of Flask-JWT-Extended, HS256", peer and peer / 12)
+            yield verdict(work, "1/4 of jamlib", older and older / 4)
+        yield verdict(SEEN.format("HS256"), "the aim: 8 µs, scaled", 8 * scale)
+        decode = self.over(YARDSTICK.format("HS256")) or 0.0
+        yield verdict(UNSEEN.format("HS256"), "PyJWT's decode + 12 µs, scaled", decode + 12 * scale)
+        yield verdict(OPEN, "3 µs, scaled", 3 * scale)
+
+    def as_json(self) -> str:
+        """Everything, for a program."""
+        cases = {
+            name: {
+                "times_bare": self.ratio[name],
+                "middle_half": _middle_half(self.ratios[name]),
+                "over_bare_us": self.over(name),
+                "steady_samples": len(self.ratios[name]),
+            }
+            for name in self.ratio
+        }
+        found = {
+            "machine": machine(),
+            "libraries": libraries(),
+            "load": self.load,
+            "rounds": self.rounds,
+            "requests_per_batch": BATCH,
+            "bare_us": self.bare,
+            "cases": cases,
+            "not_installed": [name for name in self._names() if name not in cases],
+            "budget": [{**verdict._asdict(), "met": verdict.met} for verdict in self.verdicts()],
+        }
+        return json.dumps(found, indent=2)
+
+    def as_text(self) -> str:
+        """Three tables, for a person."""
+        return "\n".join(
+            [*self._head(), "", *self._cases(), "", *self._peers(), "", *self._budget()]
+        )
+
+    def _names(self) -> list[str]:
+        return [name for name in CASES if name != BARE]
+
+    def _head(self) -> Iterator[str]:
+        yield ", ".join(f"{key} {value}" for key, value in machine().items())
+        yield ", ".join(f"{name} {number}" for name, number in libraries().items())
+        yield (
+            f"{self.rounds} rounds of {BATCH} requests, load {self.load:.2f} at the start; "
+            f"bare route {self.bare:.1f} µs"
+        )
+
+    def _cases(self) -> Iterator[str]:
+        yield f"{'case':45}{'x bare':>8}{'middle half':>15}{'over bare, µs':>15}"
+        for name in self._names():
+            if name in self.ratio:
+                low, high = _middle_half(self.ratios[name])
+                yield (
+                    f"{name:45}{self.ratio[name]:8.2f}{low:9.2f}-{high:5.2f}{self.over(name):15.1f}"
+                )
+            else:
+                yield f"{name:45}   not installed"
+
+    def _peers(self) -> Iterator[str]:
+        yield f"{'what a peer adds / what we add':45}" + "".join(f"{p:>12}" for p in PEERS.values())
+        for name in OURS:
+            ours = self.over(name) or 0.0
+            cells = (_quotient(self.over(peer), ours) for peer in PEERS)
+            yield f"{name:45}" + "".join(f"{cell:>12}" for cell in cells)
+
+    def _budget(self) -> Iterator[str]:
+        yield f"{'budget, µs over bare':81}{'allowed':>8}{'here':>8}"
+        for verdict in self.verdicts():
+            allowed = "?" if verdict.allowed is None else f"{verdict.allowed:.1f}"
+            said = {True: "met", False: "NOT MET", None: "peer not installed"}[verdict.met]
+            yield (
+                f"{verdict.work:45}{verdict.budget:36}{allowed:>8}{verdict.measured:8.1f}  {said}"
+            )
+
+
+def _ratios(samples: list[Sample]) -> list[float]:
+    steady = [sample for sample in samples if sample.steady]
+    return [sample.taken / sample.bare for sample in steady or samples]
+
+
+def _middle_half(values: list[float]) -> tuple[float, float]:
+    if len(values) < 2:
+        return values[0], values[0]
+    low, _, high = statistics.quantiles(values, n=4)
+    return low, high
+
+
+def _quotient(theirs: float | None, ours: float) -> str:
+    # Below half a microsecond there is nothing but noise to divide by.
+    return "-" if theirs is None or ours < 0.5 else f"{theirs / ours:.1f}"
+
+
+def profile() -> Iterator[str]:
+    """What the guarded route adds, file by file. :mod:`cProfile` makes every call dearer."""
+    bare = _profiled(BARE)
+    yield f"{BARE}: {sum(calls for calls, _ in bare.values()):.0f} Python calls a request"
+    for name in (OPEN, SEEN.format("HS256"), UNSEEN.format("HS256")):
+        found = _profiled(name)
+        added = {file: _minus(cost, bare.get(file, (0.0, 0.0))) for file, cost in found.items()}
+        added = {file: cost for file, cost in added.items() if round(cost[0])}
+        total = sum(seconds for _, seconds in added.values())
+        yield ""
+        yield f"{name}: {sum(calls for calls, _ in added.values()):+.0f} Python calls"
+        for file, (calls, seconds) in sorted(added.items(), key=lambda each: -each[1][1]):
+            share = 100 * seconds / total
+            if share >= 2:
+                yield f"{share:6.0f} % of their time{calls:6.0f} calls  {file}"
+
+
+def _minus(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    return one[0] - other[0], one[1] - other[1]
+
+
+def _profiled(name: str) -> dict[str, tuple[float, float]]:
+    """Python calls and seconds of a request by file; a built-in counts for who called it."""
+    case = CASES[name].make()
+    assert isinstance(case, Case)
+    case.check()
+    case.time(BATCH)
+    profiler = cProfile.Profile(builtins=False)
+    # Whole batches, each as if it were the first; garbage is left for later.
+    gc.disable()
+    for _ in range(20):
+        case.before()
+        sent = [dict(case.requests[n % len(case.requests)]) for n in range(BATCH)]
+        profiler.enable()
+        for environ in sent:
+            b"".join(case.app(environ, _start_response))
+        profiler.disable()
+    gc.enable()
+    costs: dict[str, tuple[float, float]] = {}
+    stats: Any = pstats.Stats(profiler)
+    for (path, _, _), (_, calls, seconds, _, _) in stats.stats.items():
+        place = Path(path)
+        file = f"{place.parent.name}/{place.name}" if place.suffix else "made by the interpreter"
+        had = costs.get(file, (0.0, 0.0))
+        costs[file] = (had[0] + calls / BATCH / 20, had[1] + seconds)
+    costs.pop(f"benchmarks/{Path(__file__).name}", None)
+    return costs
+
+
+def machine() -> dict[str, str]:
+    """What it ran on."""
+    cpu = Path("/proc/cpuinfo")
+    lines = cpu.read_text(encoding="utf-8").splitlines() if cpu.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "CPU": f"{os.cpu_count()} x {models[0] if models else platform.machine()}",
+        "system": f"{platform.system()} {platform.machine()}",
+        platform.python_implementation(): platform.python_version(),
+    }
+
+
+def libraries() -> dict[str, str]:
+    """Which versions it ran with."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="What a guarded route costs.")
+    parser.add_argument("--rounds", type=int, default=60, help="batches of each case (60)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--profile", action="store_true", help="say where the time goes instead")
+    options = parser.parse_args()
+    if options.profile:
+        print("\n".join(profile()))
+        return
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    report = Report(measure(max(1, options.rounds)), load)
+    print(report.as_json() if options.json else report.as_text())
+
+
+if __name__ == "__main__":
+    main()
