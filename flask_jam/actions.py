@@ -174,7 +174,7 @@ def _presented(state: AppState, name: str) -> list[Credential]:
 
 def _candidates(state: AppState, name: str) -> list[Credential]:
     memo, environ = current_memo()
-    own = memo.presented.get(name)
+    own = (memo.presented or {}).get(name)
     found = state.scheme(name).candidates(environ)
     return found if own is None else [own, *found]
 
@@ -184,7 +184,7 @@ def _arrived(
 ) -> None:
     """From here on this request is the new login's: a guard or a logout in it means that one."""
     memo = current_memo()[0]
-    memo.presented[credential.scheme] = credential
+    memo.present(credential)
     memo.outcomes[credential.scheme] = accepted
     memo.admit(accepted)
     no_store_later()
@@ -196,7 +196,7 @@ def _arrived(
 
 def _left(state: AppState, scheme: str, subject: str) -> None:
     memo = current_memo()[0]
-    memo.presented.pop(scheme, None)
+    memo.presented = {k: v for k, v in (memo.presented or {}).items() if k != scheme}
     memo.outcomes[scheme] = Rejected(scheme, Reason.MISSING)
     if memo.accepted is not None and memo.accepted.scheme == scheme:
         memo.admit(None)

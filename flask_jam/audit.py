@@ -7,6 +7,7 @@ import inspect
 import linecache
 from collections.abc import Iterator
 from functools import lru_cache
+from types import CodeType
 from typing import Any
 
 from .cache import fork_safe_lock
@@ -45,12 +46,24 @@ def _is_idle(view: Any) -> bool:
     if cls is not None:
         return hasattr(cls, COVERED) and not hasattr(view, MARK)
     places = getattr(view, "__dict__", {}).get(COVERED, ())
-    return any(_takes_the_name(file, line) for file, line in places)
+    return any(_takes_the_name(view, file, line) for file, line in places)
 
 
-def _takes_the_name(file: str, line: int) -> bool:
+def _takes_the_name(view: Any, file: str, line: int) -> bool:
     with _parsing:
-        return any(first <= line <= last for first, last in _lines_of(file))
+        lines = _lines_of(file)
+    if lines is None:
+        # No source to read, as in a shell: the function knows where its decorators begin.
+        code: CodeType | None = getattr(inspect.unwrap(view), "__code__", None)
+        if code is None or code.co_filename != file:
+            return False
+        return code.co_firstlineno <= line < _body_of(code)
+    return any(first <= line <= last for first, last in lines)
+
+
+def _body_of(code: CodeType) -> int:
+    first = code.co_firstlineno
+    return min((line for *_, line in code.co_lines() if line and line > first), default=first + 1)
 
 
 # ast.parse of Python 3.11 fails when two threads are in it.
@@ -58,11 +71,12 @@ _parsing = fork_safe_lock()
 
 
 @lru_cache(maxsize=64)
-def _lines_of(file: str) -> tuple[tuple[int, int], ...]:
+def _lines_of(file: str) -> tuple[tuple[int, int], ...] | None:
+    source = "".join(linecache.getlines(file))
     try:
-        return tuple(_renaming_lines(ast.parse("".join(linecache.getlines(file)))))
+        return tuple(_renaming_lines(ast.parse(source))) if source else None
     except (SyntaxError, ValueError):
-        return ()
+        return None
 
 
 def _renaming_lines(tree: ast.AST) -> Iterator[tuple[int, int]]:

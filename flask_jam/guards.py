@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import wraps
+from functools import cached_property, wraps
 from types import FrameType
 from typing import Any, NoReturn, ParamSpec, TypeVar, overload
 
@@ -46,6 +46,11 @@ class Rule:
     roles: tuple[str, ...] = ()
     max_age: float | None = None
     check: Check | None = None
+
+    @cached_property
+    def asks(self) -> bool:
+        """Whether being authenticated is not enough."""
+        return bool(self.scopes or self.roles or self.check) or self.max_age is not None
 
     def unmet(self, accepted: Accepted, clock: Callable[[], float]) -> Reason | None:
         """The first condition that does not hold, or ``None``."""
@@ -179,7 +184,7 @@ class Guard:
                     # A bad credential is never passed over for another scheme.
                     self._refuse(memo, rule, outcome)
             elif admitted is None:
-                reason = rule.unmet(outcome, memo.state.jam.clock)
+                reason = rule.unmet(outcome, memo.state.jam.clock) if rule.asks else None
                 if reason is None:
                     admitted = outcome
                 else:

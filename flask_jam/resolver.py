@@ -50,8 +50,8 @@ class Memo:
     def __init__(self, state: AppState) -> None:
         self.state = state
         self.outcomes: dict[str, Outcome] = {}
-        #: Credentials that this request itself has made, by scheme: they replace what it sent.
-        self.presented: dict[str, Credential] = {}
+        #: Credentials that this request itself has made, by scheme.
+        self.presented: dict[str, Credential] | None = None
         self.accepted: Accepted | None = None
         #: Whether ``accepted`` is decided: by a guard, or by the first look at ``g.payload``.
         self.settled = False
@@ -62,13 +62,22 @@ class Memo:
         """The outcome of a scheme: asked now, or remembered."""
         outcome = self.outcomes.get(name)
         if outcome is None:
-            found = self.find(name, environ)
-            outcome = self.outcomes[name] = authenticated(self.state.scheme(name), found)
+            scheme = self.state.schemes.get(name) or self.state.scheme(name)
+            # What this request has made replaces what it sent.
+            own = self.presented.get(name) if self.presented else None
+            found = own or scheme.find(environ)
+            outcome = self.outcomes[name] = authenticated(scheme, found)
         return outcome
 
     def find(self, name: str, environ: dict[str, Any]) -> Credential | Rejected:
         """The credential of a scheme: what this request has made, else what it sent."""
-        return self.presented.get(name) or self.state.scheme(name).find(environ)
+        own = self.presented.get(name) if self.presented else None
+        return own or self.state.scheme(name).find(environ)
+
+    def present(self, credential: Credential) -> None:
+        """Have this credential, which the request itself has made."""
+        self.presented = {**(self.presented or {}), credential.scheme: credential}
+        self.outcomes.pop(credential.scheme, None)
 
     def admit(self, accepted: Accepted | None) -> None:
         """Let the view see who it is."""

@@ -19,7 +19,7 @@ from .errors import ConfigError, Reason, TokenError
 from .jws import sign_jws, strict_dumps, strict_object, verify_jws
 from .keys import KeyRing
 from .settings import JWTSettings
-from .stores import NOTHING_KNOWN, Kind, Store
+from .stores import NOTHING_KNOWN, Kind, Marks, Store
 
 Clock = Callable[[], float]
 
@@ -46,6 +46,9 @@ class Facts(NamedTuple):
     family: str | None
     #: What a cut-off is compared with: the login of a refresh family, else ``iat``.
     born: float
+    #: Good from here up to here: exp, nbf and iat in one, leeway included.
+    starts: float
+    ends: float
 
     def __repr__(self) -> str:
         return f"Facts(exp={self.exp!r}, …)"
@@ -122,7 +125,13 @@ class Verifier:
         :raises TokenError: with the reason.
         :raises StoreUnavailable: if revocation could not be asked.
         """
-        key, facts, ticket = self._lookup(token)
+        # The size comes first: nobody hashes megabytes for a stranger.
+        if not isinstance(token, str):
+            raise TokenError(Reason.INVALID)
+        if len(token) > self._settings.max_token_bytes:
+            raise TokenError(Reason.TOO_LARGE)
+        key = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        facts, ticket = self._cache.get(key)
         if facts is not None and facts.keyring is self._keyring:
             self._check_now(facts)
             return facts
@@ -131,15 +140,6 @@ class Verifier:
         if len(token) <= _LARGEST_KEPT:
             self._cache.put(key, facts, ticket)
         return facts
-
-    def _lookup(self, token: str) -> tuple[bytes, Facts | None, int]:
-        # The size comes first: nobody hashes megabytes for a stranger.
-        if not isinstance(token, str):
-            raise TokenError(Reason.INVALID)
-        if len(token) > self._settings.max_token_bytes:
-            raise TokenError(Reason.TOO_LARGE)
-        key = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
-        return key, *self._cache.get(key)
 
     def established(self, token: str) -> Facts:
         """Gate, signature and claims, without time, revocation and cache."""
@@ -150,14 +150,14 @@ class Verifier:
 
     def _check_now(self, facts: Facts) -> None:
         now = self._clock()
-        check_time(facts, now, self._settings)
+        if not facts.starts <= now < facts.ends:
+            check_time(facts, now, self._settings)
         if self._settings.list != "off":
-            self._check_revocation(facts, now)
+            marks = self._store.marks(facts.jti, facts.family, facts.sub, now)
+            if marks is not NOTHING_KNOWN or self._settings.list == "allow":
+                self._check_marks(facts, marks)
 
-    def _check_revocation(self, facts: Facts, now: float) -> None:
-        marks = self._store.marks(facts.jti, facts.family, facts.sub, now)
-        if marks is NOTHING_KNOWN and self._settings.list == "deny":
-            return
+    def _check_marks(self, facts: Facts, marks: Marks) -> None:
         if marks.revoked or (self._settings.list == "allow" and not marks.allowed):
             raise TokenError(Reason.REVOKED)
         if marks.not_before is not None and facts.born <= marks.not_before:
@@ -288,7 +288,18 @@ def facts_of(claims: dict[str, Any], settings: JWTSettings, keyring: KeyRing) ->
     _check_audience(claims, settings.audience)
     flat = {sys.intern(name): value for name, value in claims.items()}
     nested = tuple((k, v) for k, v in flat.items() if isinstance(v, (dict, list)))
-    return Facts(flat, nested, keyring, exp, nbf, iat, jti, sub, family, _born(claims, iat))
+    born = _born(claims, iat)
+    starts, ends = _window(exp, nbf, iat, settings)
+    return Facts(flat, nested, keyring, exp, nbf, iat, jti, sub, family, born, starts, ends)
+
+
+def _window(
+    exp: float, nbf: float | None, iat: float | None, settings: JWTSettings
+) -> tuple[float, float]:
+    """The time in which :func:`check_time` has nothing to say, so that a hit need not ask it."""
+    leeway = settings.leeway
+    born = exp - settings.longest if iat is None else iat - leeway - _INSTANT
+    return (born if nbf is None else max(born, nbf - leeway)), exp + leeway
 
 
 def _born(claims: Mapping[str, Any], iat: float | None) -> float:
