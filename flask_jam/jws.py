@@ -12,6 +12,8 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import jwt as pyjwt
@@ -50,7 +52,7 @@ def verify_jws(
     payload, signature = _decode(match[2]), _decode(match[3])
     if not key.verify(token[: match.end(2)].encode("ascii"), signature):
         raise TokenError(Reason.INVALID)
-    return header, payload
+    return dict(header), payload
 
 
 def sign_jws(payload: bytes, key: Key) -> str:
@@ -59,14 +61,16 @@ def sign_jws(payload: bytes, key: Key) -> str:
     return pyjwt.PyJWS().encode(payload, key.private, algorithm=key.alg, headers=headers)
 
 
-def _header(segment: str) -> dict[str, Any]:
+# Tokens of one key have one header. A refusal raises, so none is kept.
+@lru_cache(maxsize=32)
+def _header(segment: str) -> Mapping[str, Any]:
     raw = _decode(segment)
     if len(raw) > MAX_HEADER_BYTES:
         raise TokenError(Reason.TOO_LARGE)
     header = strict_object(raw)
     if not _REFUSED_MEMBERS.isdisjoint(header):
         raise TokenError(Reason.INVALID)
-    return header
+    return MappingProxyType(header)
 
 
 def _decode(segment: str) -> bytes:
