@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from blinker import NamedSignal
 from flask import request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from . import signals
 from .cookies import clear_later, no_store_later, set_later
@@ -78,11 +79,12 @@ def _refresh_token(state: AppState) -> str:
 def _body_values() -> list[Any] | None:
     if _is_too_long():
         return None
-    if not request.is_json:
-        return list(request.form.getlist("refresh_token"))
     try:
+        if not request.is_json:
+            return list(request.form.getlist("refresh_token"))
         body = strict_object(request.get_data())
-    except TokenError:
+    except (TokenError, RequestEntityTooLarge):
+        # The latter is what Werkzeug calls some forms that it cannot decode.
         return None
     return [body["refresh_token"]] if "refresh_token" in body else []
 
