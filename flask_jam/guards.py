@@ -95,7 +95,8 @@ def _passes(check: Check, payload: dict[str, Any]) -> bool:
 class Guard:
     """Lets a view run when one of its rules is met.
 
-    Put it directly on the view, below ``@app.route``. It takes functions, ``async`` functions and
+    Put it directly below ``@app.route`` and above all other decorators: a cache between the two
+    would hand one person's page to everybody. It takes functions, ``async`` functions and
     :class:`flask.views.View` classes.
     """
 
@@ -149,9 +150,12 @@ class Guard:
             raise ConfigError(f"{name_of(view)} is public and guarded: remove one of the two")
         if isinstance(view, type):
             return self._around_class(view)
+        places = _callers(inspect.currentframe())
         for covered in chain_of(view):
+            # A method keeps nothing of its own: its function does, and is what a decorator sees.
+            covered = getattr(covered, "__func__", covered)  # noqa: PLW2901
             if hasattr(covered, "__dict__"):
-                setattr(covered, COVERED, _callers(inspect.currentframe()))
+                setattr(covered, COVERED, places)
         return self._around(view)
 
     def _configured(self, conditions: dict[str, Any]) -> Guard:
@@ -191,8 +195,8 @@ class Guard:
                     refused = refused or (rule, _unmet(memo, environ, outcome, reason))
         if admitted is None:
             self._without_anybody(memo, refused)
-            # Optional, and nobody: whoever an outer guard let in stays.
-            admitted = memo.accepted
+            # Optional, and nobody: whom an outer guard or a login let in stays.
+            admitted = memo.accepted if memo.admitted else None
         memo.admit(admitted)
 
     def _without_anybody(self, memo: Memo, refused: tuple[Rule, Rejected] | None) -> None:
@@ -241,7 +245,7 @@ class Guard:
             return self(make(klass, name, *args, **kwargs))
 
         setattr(cls, "as_view", classmethod(as_view))  # noqa: B010 - pyright knows its old type
-        setattr(cls, COVERED, self)
+        setattr(cls, COVERED, ())
         return cls
 
 

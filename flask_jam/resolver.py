@@ -45,7 +45,7 @@ class Posture(Enum):
 class Memo:
     """What one request has found out so far. It hangs on the request object and ends with it."""
 
-    __slots__ = ("accepted", "assigned", "outcomes", "presented", "settled", "state")
+    __slots__ = ("accepted", "admitted", "assigned", "outcomes", "presented", "settled", "state")
 
     def __init__(self, state: AppState) -> None:
         self.state = state
@@ -55,6 +55,8 @@ class Memo:
         self.accepted: Accepted | None = None
         #: Whether ``accepted`` is decided: by a guard, or by the first look at ``g.payload``.
         self.settled = False
+        #: Whether a guard or a login of this request said so.
+        self.admitted = False
         #: In a tuple: what the app itself wrote to ``g.payload``, if it did.
         self.assigned: tuple[Any] | None = None
 
@@ -82,7 +84,7 @@ class Memo:
     def admit(self, accepted: Accepted | None) -> None:
         """Let the view see who it is."""
         self.accepted = accepted
-        self.settled, self.assigned = True, None
+        self.settled, self.admitted, self.assigned = True, True, None
 
 
 class AppState:

@@ -385,6 +385,39 @@ def test_enforce_guards_where_no_decorator_can(app: Flask, jam: Jam) -> None:
     assert client.get("/all/", headers=bearer(token_of(jam))).text == "jwt:alice"
 
 
+class Desk:
+    def look(self) -> str:
+        return who()
+
+    def __call__(self) -> str:
+        return who()
+
+
+@pytest.mark.parametrize("view", [Desk().look, Desk(), functools.partial(who)])
+def test_methods_and_other_callables_are_guarded(app: Flask, jam: Jam, view: Any) -> None:
+    app.add_url_rule("/", "view", jwt_required(view))
+    client = app.test_client()
+    assert client.get("/").status_code == 401
+    assert client.get("/", headers=bearer(token_of(jam))).text == "jwt:alice"
+
+
+@pytest.mark.parametrize("read_early", [True, False])
+def test_an_optional_guard_in_a_view_lets_in_nobody_it_did_not_ask_for(
+    app: Flask, jam: Jam, read_early: bool
+) -> None:
+    if read_early:
+        app.before_request(lambda: (g.payload, None)[1])
+
+    @app.get("/")
+    def view() -> str:
+        jwt_required(optional=True).enforce()
+        return who()
+
+    client = app.test_client()
+    client.set_cookie("sessionId", jam.create_session("bob", {"n": 1}))
+    assert client.get("/").text == "nobody"
+
+
 def test_one_guard_serves_many_views_and_apps(jam: Jam) -> None:
     guard = jwt_required(roles={"admin"})
     token = token_of(jam, roles={"admin"})
