@@ -19,13 +19,13 @@ from typing import Any
 from .errors import ConfigError, Reason, TokenError
 from .jws import strict_object
 from .settings import JWTSettings, name_set
-from .stores import Family, Store, Turned
+from .stores import Family, Store, Turned, place_of
 from .tokens import Stamps, Tokens, check_name, copied, json_of
 
 #: Called with the subject and its claims at each refresh: the new claims, or ``None`` to refuse.
 Reload = Callable[[str, dict[str, Any]], Mapping[str, Any] | None]
 
-_SHAPE = re.compile(r"([A-Za-z0-9_-]{43})\.([1-9][0-9]{0,8})\.[A-Za-z0-9_-]{43}")
+_SHAPE = re.compile(r"([A-Za-z0-9_-]{45})\.([1-9][0-9]{0,8})\.[A-Za-z0-9_-]{43}")
 #: What a pair says by itself; callers say the rest.
 _RESERVED = frozenset(
     {"sub", "jti", "iat", "exp", "nbf", "iss", "aud", "fam", "auth_time", "scope"}
@@ -55,9 +55,10 @@ class Families:
         """
         said = claims_said(scopes, roles, claims)
         now = self._stamps.mint()
-        family_id = secrets.token_urlsafe(32)
+        subject = check_name(subject, "the subject")
+        family_id = place_of(subject) + secrets.token_urlsafe(32)
         family = Family(
-            subject=check_name(subject, "the subject"),
+            subject=subject,
             claims=_kept({"auth_time": now, **said}),
             started_at=now,
             ends_at=now + self._settings.refresh_absolute,

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 from .errors import Reason, SessionError, TokenError
 from .jws import strict_object
 from .settings import SessionSettings
-from .stores import Session, Store
+from .stores import Session, Store, place_of
 from .tokens import Stamps, copied, json_of
 
-_SHAPE = re.compile(r"[A-Za-z0-9_-]{43}")
+_SHAPE = re.compile(r"[A-Za-z0-9_-]{45}")
 _MAX_KEY = 1024
 
 
@@ -62,7 +62,7 @@ class Sessions:
             user_agent=user_agent[:256] if user_agent else None,
             ip=ip,
         )
-        session_id = secrets.token_urlsafe(32)
+        session_id = place_of(session.session_key) + secrets.token_urlsafe(32)
         if not self._store.create_session(_hashed(session_id), session):
             raise SessionError(Reason.REVOKED, "the owner was revoked during this login")
         return session_id
@@ -102,8 +102,9 @@ class Sessions:
 
         :raises SessionError: if it is gone.
         """
-        new_id, now = secrets.token_urlsafe(32), self._stamps.clock()
-        if not self._store.rework_session(_hashed(_shaped(session_id)), _hashed(new_id), now):
+        old_key, now = _hashed(_shaped(session_id)), self._stamps.clock()
+        new_id = session_id[:2] + secrets.token_urlsafe(32)
+        if not self._store.rework_session(old_key, _hashed(new_id), now):
             raise SessionError
         return new_id
 
@@ -115,11 +116,13 @@ class Sessions:
 
     def clear(self, session_key: str) -> int:
         """End every session of an owner; how many there were."""
-        return self._store.clear_sessions(checked_owner(session_key), self._stamps.clock())
+        place = place_of(checked_owner(session_key))
+        return self._store.clear_sessions(place, session_key, self._stamps.clock())
 
     def listed(self, session_key: str) -> list[SessionInfo]:
         """The living sessions of an owner, the oldest first."""
-        found = self._store.list_sessions(checked_owner(session_key), self._stamps.clock())
+        place = place_of(checked_owner(session_key))
+        found = self._store.list_sessions(place, session_key, self._stamps.clock())
         return [
             SessionInfo(_handle(key), session.created_at, session.last_seen_at,
                         session.expires_at, session.user_agent, session.ip)
@@ -173,7 +176,8 @@ def checked_owner(session_key: object) -> str:
 
 
 def _hashed(session_id: str) -> str:
-    return hashlib.sha256(b"flask_jam session\0" + session_id.encode("ascii")).hexdigest()
+    digest = hashlib.sha256(b"flask_jam session\0" + session_id.encode("ascii")).hexdigest()
+    return session_id[:2] + digest
 
 
 def _handle(key: str) -> str:

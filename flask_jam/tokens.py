@@ -19,7 +19,7 @@ from .errors import ConfigError, Reason, TokenError
 from .jws import sign_jws, strict_dumps, strict_object, verify_jws
 from .keys import KeyRing
 from .settings import JWTSettings
-from .stores import NOTHING_KNOWN, Kind, Marks, Store
+from .stores import NOTHING_KNOWN, Kind, Marks, Store, place_of
 
 Clock = Callable[[], float]
 
@@ -44,6 +44,8 @@ class Facts(NamedTuple):
     jti: str | None
     sub: str | None
     family: str | None
+    #: Where the store keeps what it knows of it.
+    place: str
     #: What a cut-off is compared with: the login of a refresh family, else ``iat``.
     born: float
     #: Good from here up to here: exp, nbf and iat in one, leeway included.
@@ -153,7 +155,7 @@ class Verifier:
         if not facts.starts <= now < facts.ends:
             check_time(facts, now, self._settings)
         if self._settings.list != "off":
-            marks = self._store.marks(facts.jti, facts.family, facts.sub, now)
+            marks = self._store.marks(facts.place, facts.jti, facts.family, facts.sub, now)
             if marks is not NOTHING_KNOWN or self._settings.list == "allow":
                 self._check_marks(facts, marks)
 
@@ -200,9 +202,8 @@ class Tokens:
         """
         token, claims = self._signed(payload)
         if self._settings.list == "allow":
-            self._store.allow(
-                claims.jti or "", self._stamps.clock(), claims.exp + self._settings.leeway
-            )
+            until = claims.exp + self._settings.leeway
+            self._store.allow(claims.place, claims.jti or "", self._stamps.clock(), until)
         return token
 
     def _signed(self, payload: Mapping[str, Any]) -> tuple[str, Facts]:
@@ -241,7 +242,8 @@ class Tokens:
         facts = self.of_ours(token_or_claims)
         if facts is not None:
             until = facts.exp + self._settings.leeway
-            self._store.mark(Kind.TOKEN, facts.jti or "", self._stamps.clock(), until)
+            now = self._stamps.clock()
+            self._store.mark(facts.place, Kind.TOKEN, facts.jti or "", now, until)
         return facts
 
     def of_ours(self, token_or_claims: str | Mapping[str, Any]) -> Facts | None:
@@ -260,8 +262,8 @@ class Tokens:
 
     def revoke_before(self, subject: str, longest: float) -> None:
         """Every token and family of a subject that exists now and lives ``longest`` at most."""
-        cut = self._stamps.cut()
-        self._store.mark(Kind.SUBJECT, subject, cut, cut + longest, self._stamps.clock())
+        cut, now = self._stamps.cut(), self._stamps.clock()
+        self._store.mark(place_of(subject), Kind.SUBJECT, subject, cut, cut + longest, now=now)
 
 
 # --- claims ---------------------------------------------------------------------------
@@ -283,14 +285,16 @@ def facts_of(claims: dict[str, Any], settings: JWTSettings, keyring: KeyRing) ->
     if claims.get("type") == "refresh":
         # Of a library that tells its two kinds apart by this claim, under a key that we share.
         raise TokenError(Reason.WRONG_TYPE, "type is refresh: that is no access token")
-    family = _name(claims, "fam")
+    place, family = place_of(sub or jti or ""), _name(claims, "fam")
+    if family is not None and not family.startswith(place):
+        raise TokenError(Reason.INVALID, "fam is written by issue_tokens, for its subject")
     _check_issuer(claims, settings.issuer)
     _check_audience(claims, settings.audience)
     flat = {sys.intern(name): value for name, value in claims.items()}
     nested = tuple((k, v) for k, v in flat.items() if isinstance(v, (dict, list)))
     born = _born(claims, iat)
     starts, ends = _window(exp, nbf, iat, settings)
-    return Facts(flat, nested, keyring, exp, nbf, iat, jti, sub, family, born, starts, ends)
+    return Facts(flat, nested, keyring, exp, nbf, iat, jti, sub, family, place, born, starts, ends)
 
 
 def _window(

@@ -14,7 +14,7 @@ import pytest
 
 from flask_jam import ConfigError, Jam, Reason, StoreUnavailable, TokenError
 from flask_jam.refresh import ReuseError
-from flask_jam.stores import Family
+from flask_jam.stores import Family, place_of
 from flask_jam.stores.memory import MemoryStore
 
 from .conftest import SECRET, Clock
@@ -410,9 +410,9 @@ def test_a_refresh_between_a_cut_off_and_its_mark_gives_nothing_usable(
     class Slow(MemoryStore):
         """On the way to the store, the mark is overtaken by a refresh."""
 
-        def mark(self, *args: Any) -> None:
+        def mark(self, *args: Any, **kwargs: Any) -> None:
             late.append(turned(jam, pair))
-            super().mark(*args)
+            super().mark(*args, **kwargs)
 
     jam = make_jam(store=Slow())
     pair = jam.issue_tokens("ann")
@@ -702,11 +702,12 @@ def test_a_refresh_token_of_a_former_secret_is_good_until_the_secret_is_dropped(
     assert turned(dropped, renewed)
 
 
-def test_a_refresh_token_says_nothing_of_its_subject(jam: Jam) -> None:
+def test_a_refresh_token_says_its_place_and_nothing_else_of_its_subject(jam: Jam) -> None:
     token = jam.issue_tokens("ann-with-a-name", tenant="t1")["refresh_token"]
     family, generation, mac = token.split(".")
-    assert (len(family), generation, len(mac)) == (43, "1", 43)
-    assert all(len(base64.urlsafe_b64decode(part + "=")) == 32 for part in (family, mac))
+    assert (len(family), generation, len(mac)) == (45, "1", 43)
+    assert family[:2] == place_of("ann-with-a-name")
+    assert all(len(base64.urlsafe_b64decode(part + "=")) == 32 for part in (family[2:], mac))
 
 
 def test_two_families_have_nothing_in_common(jam: Jam) -> None:

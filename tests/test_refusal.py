@@ -116,7 +116,7 @@ def test_a_missing_role_has_no_challenge(client: FlaskClient, jam: Jam) -> None:
     assert seen(client, "/admin", Authorization=f"Bearer {token}") == (403, None, ACCESS_DENIED)
 
 
-@pytest.mark.parametrize("sent", [None, "A" * 43, "nonsense"])
+@pytest.mark.parametrize("sent", [None, "A" * 45, "nonsense"])
 def test_a_guard_of_session_cookies_challenges_for_a_cookie(
     client: FlaskClient, sent: str | None
 ) -> None:
@@ -156,7 +156,7 @@ def test_a_dead_store_is_a_503_on_guarded_routes_only(make_jam: Callable[..., Ja
     assert refused.json["error"] == "temporarily_unavailable"
     assert client.get("/open", headers=sent).json["payload"] is None
     assert client.get("/public", headers=sent).status_code == 200
-    client.set_cookie("sessionId", "A" * 43)
+    client.set_cookie("sessionId", "A" * 45)
     assert client.get("/session").status_code == 503
 
 

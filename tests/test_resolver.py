@@ -65,7 +65,7 @@ def test_the_shape_of_the_design_runs(shape: tuple[Flask, Jam]) -> None:
 def test_neither_extension_wipes_the_others_payload(shape: tuple[Flask, Jam]) -> None:
     client = shape[0].test_client()
     token = client.get("/login").text
-    client.set_cookie("sessionId", "A" * 43)
+    client.set_cookie("sessionId", "A" * 45)
     assert "jti" in client.get("/get_user", headers=bearer(token)).json
 
 

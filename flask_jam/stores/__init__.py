@@ -9,14 +9,25 @@ Rules for every verb of every store:
 - Nothing revives: a verb that changes something changes only what is still there and alive.
 - ``now`` and every end are seconds since the epoch. What has ended is not there.
 - No store sees a credential: ids arrive hashed, refresh tokens not at all.
+- Whatever belongs to one subject has one *place*, :func:`place_of` it: two letters with which the
+  names of its sessions and families begin. A store on many machines keeps a place together, so
+  that a verb finds in one of them all that it needs.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
+
+
+def place_of(subject: str) -> str:
+    """Where the store keeps what belongs to a subject: one of 4,096 places."""
+    digest = hashlib.sha256(b"flask_jam place\0" + subject.encode("utf-8", "surrogatepass"))
+    return base64.urlsafe_b64encode(digest.digest()[:3])[:2].decode()
 
 
 class Kind(str, Enum):
@@ -111,12 +122,21 @@ class Store(Protocol):
 
     # --- revocation marks, the allow list ---
 
-    def marks(self, jti: str | None, family: str | None, subject: str | None, now: float) -> Marks:
+    def marks(
+        self, place: str, jti: str | None, family: str | None, subject: str | None, now: float
+    ) -> Marks:
         """All that is known of one token, in one round trip."""
         ...
 
-    def mark(
-        self, kind: Kind, name: str, at: float, until: float, now: float | None = None
+    def mark(  # noqa: PLR0913 - a mark is a row of these
+        self,
+        place: str,
+        kind: Kind,
+        name: str,
+        at: float,
+        until: float,
+        *,
+        now: float | None = None,
     ) -> None:
         """Revoke. Of two marks of one name the later ``at`` and the later ``until`` stand.
 
@@ -124,11 +144,11 @@ class Store(Protocol):
         """
         ...
 
-    def allow(self, jti: str, now: float, until: float) -> None:
+    def allow(self, place: str, jti: str, now: float, until: float) -> None:
         """Put a token on the allow list."""
         ...
 
-    # --- refresh families ---
+    # --- refresh families, by an id that begins with the place ---
 
     def start_family(self, family_id: str, family: Family) -> None:
         """Keep a new family."""
@@ -154,7 +174,7 @@ class Store(Protocol):
         """End and mark a family; whether it was alive."""
         ...
 
-    # --- sessions, by the hash of their id ---
+    # --- sessions, by the place and the hash of their id ---
 
     def create_session(self, key: str, session: Session) -> bool:
         """Keep a new session; ``False`` when its owner was revoked since it was stamped."""
@@ -177,17 +197,19 @@ class Store(Protocol):
         ...
 
     def rework_session(self, key: str, new_key: str, now: float) -> bool:
-        """Move a session to a new id; ``False`` when it is gone."""
+        """Move a session to a new id; ``False`` when it is gone. Again: as the first time."""
         ...
 
     def delete_session(self, key: str, now: float) -> str | None:
         """Remove a session; whose it was, or ``None`` when none was alive."""
         ...
 
-    def clear_sessions(self, session_key: str, now: float) -> int:
+    def clear_sessions(self, place: str, session_key: str, now: float) -> int:
         """Remove every session of one owner; how many were alive."""
         ...
 
-    def list_sessions(self, session_key: str, now: float) -> Sequence[tuple[str, Session]]:
+    def list_sessions(
+        self, place: str, session_key: str, now: float
+    ) -> Sequence[tuple[str, Session]]:
         """The living sessions of one owner, the oldest first."""
         ...

@@ -33,7 +33,9 @@ class MemoryStore:
 
     # --- revocation marks, the allow list ---
 
-    def marks(self, jti: str | None, family: str | None, subject: str | None, now: float) -> Marks:
+    def marks(
+        self, place: str, jti: str | None, family: str | None, subject: str | None, now: float
+    ) -> Marks:
         """See :class:`~flask_jam.stores.Store`. Single reads of a dict need no lock."""
         if (
             jti not in self._tokens
@@ -56,8 +58,15 @@ class MemoryStore:
         at, until = self._table(kind).get(name or "", (None, 0.0))
         return at if until > now else None
 
-    def mark(
-        self, kind: Kind, name: str, at: float, until: float, now: float | None = None
+    def mark(  # noqa: PLR0913 - the port's
+        self,
+        place: str,
+        kind: Kind,
+        name: str,
+        at: float,
+        until: float,
+        *,
+        now: float | None = None,
     ) -> None:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
@@ -68,7 +77,7 @@ class MemoryStore:
         old_at, old_until = self._table(kind).get(name, (at, until))
         self._table(kind)[name] = (max(at, old_at), max(until, old_until))
 
-    def allow(self, jti: str, now: float, until: float) -> None:
+    def allow(self, place: str, jti: str, now: float, until: float) -> None:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
             self._allowed[jti] = until
@@ -196,7 +205,7 @@ class MemoryStore:
         with self._lock:
             session = self._living_session(key, now)
             if session is None:
-                return False
+                return self._living_session(new_key, now) is not None
             self._pop(key)
             self._put(new_key, replace(session, last_seen_at=max(now, session.last_seen_at)))
             return True
@@ -207,13 +216,15 @@ class MemoryStore:
             session = self._pop(key)
             return session.session_key if session and now < session.expires_at else None
 
-    def clear_sessions(self, session_key: str, now: float) -> int:
+    def clear_sessions(self, place: str, session_key: str, now: float) -> int:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
             ended = [self._pop(key) for key in list(self._owned.get(session_key, ()))]
             return sum(now < session.expires_at for session in ended if session is not None)
 
-    def list_sessions(self, session_key: str, now: float) -> Sequence[tuple[str, Session]]:
+    def list_sessions(
+        self, place: str, session_key: str, now: float
+    ) -> Sequence[tuple[str, Session]]:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
             for key in list(self._owned.get(session_key, ())):

@@ -26,7 +26,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from flask_jam import Jam, StoreUnavailable
-from flask_jam.stores import Store
+from flask_jam.stores import Store, place_of
 from flask_jam.stores.memory import MemoryStore
 
 from ..conftest import SECRET, Clock, build_app
@@ -170,7 +170,7 @@ def claims_are_good(said: dict[str, Any], now: float, longest: float = 86400) ->
     names = [said[name] for name in ("sub", "jti", "iss", "fam") if name in said]
     if not is_strict_json(said) or "aud" in said or not {"jti", "exp", "iat"} <= set(said):
         return False
-    if said.get("type") == "refresh":
+    if said.get("type") == "refresh" or not family_is_good(said):
         return False
     if not all(is_date(date) for date in dates.values()) or not all(map(is_name, names)):
         return False
@@ -179,6 +179,16 @@ def claims_are_good(said: dict[str, Any], now: float, longest: float = 86400) ->
         and dates["exp"] - dates["iat"] <= longest
         and dates["iat"] <= now + 0.001
         and dates.get("nbf", now) <= now
+    )
+
+
+def family_is_good(said: dict[str, Any]) -> bool:
+    """Whether a refresh family is named that could be of this subject."""
+    owner = said.get("sub", said["jti"])
+    return "fam" not in said or (
+        isinstance(said["fam"], str)
+        and isinstance(owner, str)
+        and said["fam"].startswith(place_of(owner))
     )
 
 

@@ -53,6 +53,15 @@ NAMES = (
 )  # fmt: skip
 
 
+#: Where everything of these tests is kept together.
+PLACE = "ab"
+
+
+def at(name: str) -> str:
+    """An id, or the key of one, in that place."""
+    return PLACE + name
+
+
 def a_family(now: float, **changes: Any) -> Family:
     family = Family(
         subject="ann", claims={"auth_time": now, "roles": ["reader"]}, started_at=now,
@@ -104,93 +113,95 @@ class StoreConformance:
     ) -> tuple[Turned, Family | None]:
         said: dict[str, Any] = {"grace": 10.0, "idle": 100.0, "claims": None,
                                 "mark_until": now + 500.0, **other}  # fmt: skip
-        return store.turn_family(family_id, generation, now=now, **said)
+        return store.turn_family(at(family_id), generation, now=now, **said)
 
     # --- revocation marks ---
 
     def test_an_empty_store_knows_nothing_against_a_token(self, store: Store, now: float) -> None:
-        assert store.marks("t", "f", "s", now) == Marks(False, None, False)
+        assert store.marks(PLACE, "t", "f", "s", now) == Marks(False, None, False)
 
     @pytest.mark.parametrize("name", NAMES)
     def test_a_token_mark_is_about_that_token_only(
         self, store: Store, now: float, name: str
     ) -> None:
-        store.mark(Kind.TOKEN, name, now, now + 10)
-        assert [other for other in NAMES if store.marks(other, None, None, now).revoked] == [name]
-        assert store.marks(None, name, name, now) == Marks()
+        store.mark(PLACE, Kind.TOKEN, name, now, now + 10)
+        found = [n for n in NAMES if store.marks(PLACE, n, None, None, now).revoked]
+        assert found == [name]
+        assert store.marks(PLACE, None, name, name, now) == Marks()
 
     @pytest.mark.parametrize("name", NAMES)
     def test_a_family_mark_is_about_that_family_only(
         self, store: Store, now: float, name: str
     ) -> None:
-        store.mark(Kind.FAMILY, name, now, now + 10)
-        assert [other for other in NAMES if store.marks("t", other, None, now).revoked] == [name]
-        assert store.marks(name, None, name, now) == Marks()
+        store.mark(PLACE, Kind.FAMILY, name, now, now + 10)
+        found = [n for n in NAMES if store.marks(PLACE, "t", n, None, now).revoked]
+        assert found == [name]
+        assert store.marks(PLACE, name, None, name, now) == Marks()
 
     @pytest.mark.parametrize("name", NAMES)
     def test_a_subject_mark_says_up_to_when_and_revokes_nobody_else(
         self, store: Store, now: float, name: str
     ) -> None:
-        store.mark(Kind.SUBJECT, name, now, now + 10)
-        found = {other: store.marks("t", "f", other, now) for other in NAMES}
+        store.mark(PLACE, Kind.SUBJECT, name, now, now + 10)
+        found = {other: store.marks(PLACE, "t", "f", other, now) for other in NAMES}
         assert found.pop(name) == Marks(False, now, False)
         assert set(found.values()) == {Marks()}
-        assert store.marks(name, name, None, now) == Marks()
+        assert store.marks(PLACE, name, name, None, now) == Marks()
 
     def test_no_name_meets_no_mark(self, store: Store, now: float) -> None:
         for kind in Kind:
-            store.mark(kind, "None", now, now + 10)
-        store.allow("None", now, now + 10)
-        assert store.marks(None, None, None, now) == Marks()
+            store.mark(PLACE, kind, "None", now, now + 10)
+        store.allow(PLACE, "None", now, now + 10)
+        assert store.marks(PLACE, None, None, None, now) == Marks()
 
     @pytest.mark.parametrize("fraction", [0.0, 0.001, 0.1234567, 0.9999995])
     def test_a_cut_off_keeps_its_fraction(self, store: Store, now: float, fraction: float) -> None:
         at = now + fraction
-        store.mark(Kind.SUBJECT, "s", at, now + 10)
-        assert store.marks(None, None, "s", now + 1).not_before == at
+        store.mark(PLACE, Kind.SUBJECT, "s", at, now + 10)
+        assert store.marks(PLACE, None, None, "s", now + 1).not_before == at
 
     @pytest.mark.parametrize("kind", Kind)
     def test_a_mark_is_there_until_its_end_and_not_at_it(
         self, store: Store, now: float, kind: Kind
     ) -> None:
-        store.mark(kind, "x", now, now + 10)
-        assert store.marks("x", "x", "x", now + 9.999) != Marks()
-        assert store.marks("x", "x", "x", now + 10) == Marks()
+        store.mark(PLACE, kind, "x", now, now + 10)
+        assert store.marks(PLACE, "x", "x", "x", now + 9.999) != Marks()
+        assert store.marks(PLACE, "x", "x", "x", now + 10) == Marks()
 
     @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
     def test_of_two_cut_offs_the_later_stands(
         self, store: Store, now: float, order: tuple[int, int]
     ) -> None:
         for step in order:
-            store.mark(Kind.SUBJECT, "s", now + step, now + 50)
-        assert store.marks(None, None, "s", now + 2).not_before == now + 1
+            store.mark(PLACE, Kind.SUBJECT, "s", now + step, now + 50)
+        assert store.marks(PLACE, None, None, "s", now + 2).not_before == now + 1
 
     @pytest.mark.parametrize("order", [(10, 20), (20, 10)])
     def test_of_two_ends_the_later_stands(
         self, store: Store, now: float, order: tuple[int, int]
     ) -> None:
         for life in order:
-            store.mark(Kind.TOKEN, "t", now, now + life)
-        assert store.marks("t", None, None, now + 19).revoked
-        assert not store.marks("t", None, None, now + 20).revoked
+            store.mark(PLACE, Kind.TOKEN, "t", now, now + life)
+        assert store.marks(PLACE, "t", None, None, now + 19).revoked
+        assert not store.marks(PLACE, "t", None, None, now + 20).revoked
 
     def test_an_earlier_cut_off_with_a_later_end_keeps_the_later_of_each(
         self, store: Store, now: float
     ) -> None:
-        store.mark(Kind.SUBJECT, "s", now + 5, now + 10)
-        store.mark(Kind.SUBJECT, "s", now, now + 20)
-        assert store.marks(None, None, "s", now + 15).not_before == now + 5
+        store.mark(PLACE, Kind.SUBJECT, "s", now + 5, now + 10)
+        store.mark(PLACE, Kind.SUBJECT, "s", now, now + 20)
+        assert store.marks(PLACE, None, None, "s", now + 15).not_before == now + 5
 
     def test_marking_again_changes_nothing_more(self, store: Store, now: float) -> None:
         for _ in range(2):
             for kind in Kind:
-                store.mark(kind, "x", now, now + 10)
-        assert store.marks("x", "x", "x", now + 9) == Marks(True, now, False)
-        assert store.marks("x", "x", "x", now + 10) == Marks()
+                store.mark(PLACE, kind, "x", now, now + 10)
+        assert store.marks(PLACE, "x", "x", "x", now + 9) == Marks(True, now, False)
+        assert store.marks(PLACE, "x", "x", "x", now + 10) == Marks()
 
     def test_parallel_marks_of_one_subject_leave_the_latest(self, store: Store, now: float) -> None:
-        at_once(16, lambda i: store.mark(Kind.SUBJECT, "s", now + i, now + 100 - i))
-        assert store.marks(None, None, "s", now + 99).not_before == now + 15
+        at_once(16, lambda i: store.mark(PLACE, Kind.SUBJECT, "s", now + i, now + 100 - i))
+        assert store.marks(PLACE, None, None, "s", now + 99).not_before == now + 15
 
     # --- the allow list ---
 
@@ -198,128 +209,128 @@ class StoreConformance:
         self, store: Store, now: float
     ) -> None:
         for _ in range(2):  # again, after a lost reply
-            store.allow("a:b", now, now + 10)
-        assert store.marks("a:b", None, None, now + 9.999) == Marks(allowed=True)
-        assert store.marks("a:b", None, None, now + 10) == Marks()
-        assert store.marks("a", "a:b", "a:b", now) == Marks()
+            store.allow(PLACE, "a:b", now, now + 10)
+        assert store.marks(PLACE, "a:b", None, None, now + 9.999) == Marks(allowed=True)
+        assert store.marks(PLACE, "a:b", None, None, now + 10) == Marks()
+        assert store.marks(PLACE, "a", "a:b", "a:b", now) == Marks()
 
     @pytest.mark.parametrize("marked_first", [True, False])
     def test_allowing_lifts_no_mark(self, store: Store, now: float, marked_first: bool) -> None:
         steps = [
-            lambda: store.mark(Kind.TOKEN, "t", now, now + 9),
-            lambda: store.allow("t", now, now + 9),
+            lambda: store.mark(PLACE, Kind.TOKEN, "t", now, now + 9),
+            lambda: store.allow(PLACE, "t", now, now + 9),
         ]
         for step in steps if marked_first else reversed(steps):
             step()
-        assert store.marks("t", None, None, now) == Marks(revoked=True, allowed=True)
+        assert store.marks(PLACE, "t", None, None, now) == Marks(revoked=True, allowed=True)
 
     # --- refresh families ---
 
     def test_a_family_is_read_as_it_was_started(self, store: Store, now: float) -> None:
         family = a_family(now + 0.1234567, claims={"auth_time": now, **ANY_JSON})
         for _ in range(2):  # again, after a lost reply
-            store.start_family("f", family)
-        assert store.read_family("f", now + 1) == family
+            store.start_family(at("f"), family)
+        assert store.read_family(at("f"), now + 1) == family
 
     def test_an_unknown_family_is_none_and_turning_it_is_no_alarm(
         self, store: Store, now: float
     ) -> None:
-        store.start_family("other", a_family(now))
-        assert store.read_family("f", now) is None
+        store.start_family(at("other"), a_family(now))
+        assert store.read_family(at("f"), now) is None
         assert self.turn(store, 1, now) == (Turned.GONE, None)
-        assert store.marks(None, "f", None, now) == Marks()
+        assert store.marks(PLACE, None, at("f"), None, now) == Marks()
 
     @pytest.mark.parametrize("end", ["ends_at", "idle_until"])
     def test_a_family_is_gone_at_its_end_and_that_is_no_alarm(
         self, store: Store, now: float, end: str
     ) -> None:
-        store.start_family("f", a_family(now, generation=5, **{end: now + 50}))
-        assert store.read_family("f", now + 49.999) is not None
-        assert store.read_family("f", now + 50) is None
+        store.start_family(at("f"), a_family(now, generation=5, **{end: now + 50}))
+        assert store.read_family(at("f"), now + 49.999) is not None
+        assert store.read_family(at("f"), now + 50) is None
         for generation in (1, 4, 5):
             assert self.turn(store, generation, now + 50) == (Turned.GONE, None)
-        assert store.marks(None, "f", None, now + 50) == Marks()
+        assert store.marks(PLACE, None, at("f"), None, now + 50) == Marks()
 
     def test_the_current_generation_turns_the_family(self, store: Store, now: float) -> None:
         family = a_family(now)
-        store.start_family("f", family)
+        store.start_family(at("f"), family)
         turned = self.turn(store, 1, now + 50.25, idle=70.0)
         successor = replace(
             family, generation=2, turned_at=now + 50.25, idle_until=now + 50.25 + 70.0
         )
         assert turned == (Turned.NEW, successor)
-        assert store.read_family("f", now + 51) == successor
+        assert store.read_family(at("f"), now + 51) == successor
 
     def test_a_turn_never_moves_the_absolute_end(self, store: Store, now: float) -> None:
-        store.start_family("f", a_family(now))
+        store.start_family(at("f"), a_family(now))
         for generation in range(1, 20):
             assert self.turn(store, generation, now + 50 * generation)[0] is Turned.NEW
-        assert store.read_family("f", now + 999.9) is not None
+        assert store.read_family(at("f"), now + 999.9) is not None
         assert self.turn(store, 20, now + 1000) == (Turned.GONE, None)
 
     def test_a_turn_keeps_the_claims_unless_it_brings_others(
         self, store: Store, now: float
     ) -> None:
-        store.start_family("f", a_family(now, claims=ANY_JSON))
+        store.start_family(at("f"), a_family(now, claims=ANY_JSON))
         assert self.turn(store, 1, now)[1].claims == ANY_JSON  # type: ignore[union-attr]
         new = {"auth_time": now, "roles": []}
         assert self.turn(store, 2, now, claims=new)[1].claims == new  # type: ignore[union-attr]
-        assert store.read_family("f", now).claims == new  # type: ignore[union-attr]
+        assert store.read_family(at("f"), now).claims == new  # type: ignore[union-attr]
 
     def test_no_claims_at_all_are_claims_too(self, store: Store, now: float) -> None:
-        store.start_family("f", a_family(now))
+        store.start_family(at("f"), a_family(now))
         assert self.turn(store, 1, now, claims={})[1].claims == {}  # type: ignore[union-attr]
 
     @pytest.mark.parametrize("later", [0.0, 5.0, 10.0])
     def test_within_the_grace_the_one_before_gets_the_same_successor(
         self, store: Store, now: float, later: float
     ) -> None:
-        store.start_family("f", a_family(now))
+        store.start_family(at("f"), a_family(now))
         _, successor = self.turn(store, 1, now)
         for _ in range(3):
             again = self.turn(store, 1, now + later, idle=999.0)
             assert again == (Turned.SAME, successor)
-        assert store.read_family("f", now + later) == successor
+        assert store.read_family(at("f"), now + later) == successor
 
     def test_within_the_grace_new_claims_are_kept_and_nothing_else(
         self, store: Store, now: float
     ) -> None:
-        store.start_family("f", a_family(now))
+        store.start_family(at("f"), a_family(now))
         _, successor = self.turn(store, 1, now)
         again = self.turn(store, 1, now + 5, idle=999.0, claims={"roles": ["admin"]})
         assert successor is not None
         assert again == (Turned.SAME, replace(successor, claims={"roles": ["admin"]}))
-        assert store.read_family("f", now + 5) == again[1]
+        assert store.read_family(at("f"), now + 5) == again[1]
 
     def test_without_a_grace_the_one_before_ends_the_family_at_once(
         self, store: Store, now: float
     ) -> None:
-        store.start_family("f", a_family(now))
+        store.start_family(at("f"), a_family(now))
         self.turn(store, 1, now)
         assert self.turn(store, 1, now, grace=0.0)[0] is Turned.REUSED
 
     def test_a_session_that_was_stamped_before_its_owner_was_revoked_is_not_kept(
         self, store: Store, now: float
     ) -> None:
-        store.mark(Kind.SUBJECT, "ann", now, now + 100)
-        assert not store.create_session("s", a_session(now, session_key="ann"))
-        assert store.read_session("s", now) is None
-        assert store.create_session("s", a_session(now + 0.001, session_key="ann"))
-        assert store.create_session("t", a_session(now, session_key="bob"))
+        store.mark(PLACE, Kind.SUBJECT, "ann", now, now + 100)
+        assert not store.create_session(at("s"), a_session(now, session_key="ann"))
+        assert store.read_session(at("s"), now) is None
+        assert store.create_session(at("s"), a_session(now + 0.001, session_key="ann"))
+        assert store.create_session(at("t"), a_session(now, session_key="bob"))
 
     def test_after_the_grace_the_one_before_ends_the_family(self, store: Store, now: float) -> None:
-        store.start_family("f", a_family(now))
+        store.start_family(at("f"), a_family(now))
         self.turn(store, 1, now)
         outcome, family = self.turn(store, 1, now + 10.001, mark_until=now + 60)
         assert (outcome, family and family.subject) == (Turned.REUSED, "ann")
-        assert store.read_family("f", now + 11) is None
-        assert store.marks(None, "f", None, now + 59).revoked
-        assert not store.marks(None, "f", None, now + 60).revoked
+        assert store.read_family(at("f"), now + 11) is None
+        assert store.marks(PLACE, None, at("f"), None, now + 59).revoked
+        assert not store.marks(PLACE, None, at("f"), None, now + 60).revoked
 
     def test_an_older_one_ends_the_family_even_within_the_grace(
         self, store: Store, now: float
     ) -> None:
-        store.start_family("f", a_family(now))
+        store.start_family(at("f"), a_family(now))
         self.turn(store, 1, now)
         self.turn(store, 2, now)
         assert self.turn(store, 1, now)[0] is Turned.REUSED
@@ -327,23 +338,23 @@ class StoreConformance:
             assert self.turn(store, generation, now) == (Turned.REVOKED, None)
 
     def test_the_alarm_is_given_once(self, store: Store, now: float) -> None:
-        store.start_family("f", a_family(now, generation=9))
+        store.start_family(at("f"), a_family(now, generation=9))
         answers = [self.turn(store, 1, now)[0] for _ in range(3)]
         assert answers == [Turned.REUSED, Turned.REVOKED, Turned.REVOKED]
 
     def test_a_generation_that_never_was_changes_nothing(self, store: Store, now: float) -> None:
         family = a_family(now)
-        store.start_family("f", family)
+        store.start_family(at("f"), family)
         assert self.turn(store, 2, now) == (Turned.GONE, None)
-        assert store.read_family("f", now) == family
+        assert store.read_family(at("f"), now) == family
         assert self.turn(store, 1, now)[0] is Turned.NEW
 
     def test_one_family_does_not_touch_another(self, store: Store, now: float) -> None:
         for name in NAMES:
-            store.start_family(name, a_family(now, subject=name))
-        assert store.end_family("a", now, now + 10)
+            store.start_family(at(name), a_family(now, subject=name))
+        assert store.end_family(at("a"), now, now + 10)
         assert self.turn(store, 1, now, family_id="b")[0] is Turned.NEW
-        left = {name: store.read_family(name, now) for name in NAMES}
+        left = {name: store.read_family(at(name), now) for name in NAMES}
         assert left.pop("a") is None
         assert {name: f and (f.subject, f.generation) for name, f in left.items()} == {
             name: (name, 2 if name == "b" else 1) for name in left
@@ -353,143 +364,143 @@ class StoreConformance:
     def test_a_revoked_subject_has_no_family_that_was_started_up_to_then(
         self, store: Store, now: float, after: float
     ) -> None:
-        store.start_family("f", a_family(now))
-        store.mark(Kind.SUBJECT, "ann", now + after, now + 1000)
-        assert store.read_family("f", now + after) is None
+        store.start_family(at("f"), a_family(now))
+        store.mark(PLACE, Kind.SUBJECT, "ann", now + after, now + 1000)
+        assert store.read_family(at("f"), now + after) is None
         assert self.turn(store, 1, now + after) == (Turned.REVOKED, None)
         assert self.turn(store, 1, now + 40) == (Turned.REVOKED, None)
 
     def test_a_family_that_was_started_after_the_cut_off_lives(
         self, store: Store, now: float
     ) -> None:
-        store.mark(Kind.SUBJECT, "ann", now, now + 1000)
-        store.mark(Kind.SUBJECT, "bob", now + 500, now + 1000)
-        store.start_family("f", a_family(now + 0.000001))
-        assert store.read_family("f", now + 1) is not None
+        store.mark(PLACE, Kind.SUBJECT, "ann", now, now + 1000)
+        store.mark(PLACE, Kind.SUBJECT, "bob", now + 500, now + 1000)
+        store.start_family(at("f"), a_family(now + 0.000001))
+        assert store.read_family(at("f"), now + 1) is not None
         assert self.turn(store, 1, now + 1)[0] is Turned.NEW
 
     def test_a_turn_does_not_make_a_family_younger(self, store: Store, now: float) -> None:
-        store.start_family("f", a_family(now))
+        store.start_family(at("f"), a_family(now))
         self.turn(store, 1, now + 20)
-        store.mark(Kind.SUBJECT, "ann", now + 10, now + 1000)
+        store.mark(PLACE, Kind.SUBJECT, "ann", now + 10, now + 1000)
         assert self.turn(store, 2, now + 21) == (Turned.REVOKED, None)
 
     def test_ending_a_family_ends_it_once_and_marks_it(self, store: Store, now: float) -> None:
-        store.start_family("f", a_family(now))
-        assert store.end_family("f", now, now + 60) is True
-        assert store.end_family("f", now + 1, now + 60) is False
-        assert store.read_family("f", now) is None
+        store.start_family(at("f"), a_family(now))
+        assert store.end_family(at("f"), now, now + 60) is True
+        assert store.end_family(at("f"), now + 1, now + 60) is False
+        assert store.read_family(at("f"), now) is None
         assert self.turn(store, 1, now) == (Turned.REVOKED, None)
-        assert store.marks(None, "f", None, now + 59).revoked
-        assert not store.marks(None, "f", None, now + 60).revoked
+        assert store.marks(PLACE, None, at("f"), None, now + 59).revoked
+        assert not store.marks(PLACE, None, at("f"), None, now + 60).revoked
 
     def test_a_family_that_has_ended_is_marked_all_the_same(self, store: Store, now: float) -> None:
         # Its last access token may live on after the refresh token has died of old age.
-        store.start_family("f", a_family(now))
-        assert store.end_family("f", now + 100, now + 160) is False
-        assert store.marks(None, "f", None, now + 159).revoked
+        store.start_family(at("f"), a_family(now))
+        assert store.end_family(at("f"), now + 100, now + 160) is False
+        assert store.marks(PLACE, None, at("f"), None, now + 159).revoked
 
     def test_fifty_parallel_turns_give_one_successor(self, store: Store, now: float) -> None:
-        store.start_family("f", a_family(now))
+        store.start_family(at("f"), a_family(now))
         for generation in range(1, 11):
             found = at_once(50, lambda _, old=generation: self.turn(store, old, now))
             assert sorted(outcome.value for outcome, _ in found) == ["new"] + ["same"] * 49
             assert {family.generation for _, family in found if family} == {generation + 1}
-        assert store.read_family("f", now).generation == 11  # type: ignore[union-attr]
+        assert store.read_family(at("f"), now).generation == 11  # type: ignore[union-attr]
 
     def test_parallel_reuse_alarms_once(self, store: Store, now: float) -> None:
-        store.start_family("f", a_family(now, generation=9))
+        store.start_family(at("f"), a_family(now, generation=9))
         found = at_once(16, lambda _: self.turn(store, 1, now)[0])
         assert sorted(outcome.value for outcome in found) == ["reused"] + ["revoked"] * 15
 
     def test_no_turn_outlives_a_parallel_end(self, store: Store, now: float) -> None:
         for round_ in range(20):
             name = f"f{round_}"
-            store.start_family(name, a_family(now))
+            store.start_family(at(name), a_family(now))
 
             def job(number: int, name: str = name) -> None:
                 if number:
                     self.turn(store, 1, now, family_id=name)
                 else:
-                    store.end_family(name, now, now + 60)
+                    store.end_family(at(name), now, now + 60)
 
             at_once(4, job)
-            assert store.read_family(name, now) is None
+            assert store.read_family(at(name), now) is None
 
     # --- sessions ---
 
     def test_a_session_is_read_as_it_was_created(self, store: Store, now: float) -> None:
         session = a_session(now + 0.1234567, auth_time=now, data=ANY_JSON)
         for _ in range(2):  # again, after a lost reply
-            store.create_session("k", session)
-        assert store.read_session("k", now + 1) == session
-        assert len(store.list_sessions("ann", now)) == 1
+            store.create_session(at("k"), session)
+        assert store.read_session(at("k"), now + 1) == session
+        assert len(store.list_sessions(PLACE, "ann", now)) == 1
 
     def test_what_is_not_known_of_a_client_stays_unknown(self, store: Store, now: float) -> None:
-        store.create_session("k", a_session(now, user_agent=None, ip=None, data={}))
-        assert store.read_session("k", now) == a_session(now, user_agent=None, ip=None, data={})
+        store.create_session(at("k"), a_session(now, user_agent=None, ip=None, data={}))
+        assert store.read_session(at("k"), now) == a_session(now, user_agent=None, ip=None, data={})
 
     def test_an_unknown_session_is_none_for_every_verb(self, store: Store, now: float) -> None:
-        store.create_session("other", a_session(now))
-        assert store.read_session("k", now) is None
-        assert store.update_session("k", {"n": 1}, now, 1000) is False
-        assert store.rework_session("k", "k2", now) is False
-        assert store.delete_session("k", now) is None
-        assert store.clear_sessions("nobody", now) == 0
-        assert store.list_sessions("nobody", now) == []
-        assert [store.read_session(key, now) for key in ("k", "k2")] == [None, None]
-        assert store.read_session("other", now) == a_session(now)
+        store.create_session(at("other"), a_session(now))
+        assert store.read_session(at("k"), now) is None
+        assert store.update_session(at("k"), {"n": 1}, now, 1000) is False
+        assert store.rework_session(at("k"), at("k2"), now) is False
+        assert store.delete_session(at("k"), now) is None
+        assert store.clear_sessions(PLACE, "nobody", now) == 0
+        assert store.list_sessions(PLACE, "nobody", now) == []
+        assert [store.read_session(at(key), now) for key in ("k", "k2")] == [None, None]
+        assert store.read_session(at("other"), now) == a_session(now)
 
     @pytest.mark.parametrize(("idle", "step"), [(100.0, 10.0), (86400.0, 60.0)])
     def test_reading_slides_a_session_but_not_at_every_read(
         self, store: Store, now: float, idle: float, step: float
     ) -> None:
         session = a_session(now, idle=idle, ends_at=now + 1e6)
-        store.create_session("k", session)
-        assert store.read_session("k", now + step - 0.001) == session
+        store.create_session(at("k"), session)
+        assert store.read_session(at("k"), now + step - 0.001) == session
         slid = replace(session, last_seen_at=now + step)
-        assert store.read_session("k", now + step) == slid
-        assert store.read_session("k", now + step + 1) == slid
+        assert store.read_session(at("k"), now + step) == slid
+        assert store.read_session(at("k"), now + step + 1) == slid
 
     def test_a_clock_that_was_set_back_slides_nothing(self, store: Store, now: float) -> None:
-        store.create_session("k", a_session(now))
-        assert store.read_session("k", now - 500) == a_session(now)
+        store.create_session(at("k"), a_session(now))
+        assert store.read_session(at("k"), now - 500) == a_session(now)
 
     def test_a_used_session_lives_to_its_absolute_end(self, store: Store, now: float) -> None:
-        store.create_session("k", a_session(now))
+        store.create_session(at("k"), a_session(now))
         for step in range(50, 1000, 50):
-            session = store.read_session("k", now + step)
+            session = store.read_session(at("k"), now + step)
             assert session is not None
             assert now + step < session.expires_at <= now + 1000
-        ended = store.read_session("k", now + 1000)
+        ended = store.read_session(at("k"), now + 1000)
         assert ended is None or ended.expires_at <= now + 1000
-        assert store.read_session("k", now + 1000) is None
+        assert store.read_session(at("k"), now + 1000) is None
 
     @pytest.mark.parametrize("end", ["idle", "absolute"])
     def test_an_ended_session_is_told_from_an_unknown_one_once(
         self, store: Store, now: float, end: str
     ) -> None:
         session = a_session(now, **{"idle": 50.0} if end == "idle" else {"ends_at": now + 50})
-        store.create_session("k", session)
-        assert store.read_session("k", now + 49.9) is not None
-        store.create_session("k2", session)
-        assert store.read_session("k2", now + 50) == session
-        assert store.read_session("k2", now + 50) is None
+        store.create_session(at("k"), session)
+        assert store.read_session(at("k"), now + 49.9) is not None
+        store.create_session(at("k2"), session)
+        assert store.read_session(at("k2"), now + 50) == session
+        assert store.read_session(at("k2"), now + 50) is None
 
     def test_parallel_reads_of_an_ended_session_tell_it_once(
         self, store: Store, now: float
     ) -> None:
-        store.create_session("k", a_session(now))
-        found = at_once(16, lambda _: store.read_session("k", now + 100))
+        store.create_session(at("k"), a_session(now))
+        found = at_once(16, lambda _: store.read_session(at("k"), now + 100))
         assert len([session for session in found if session is not None]) == 1
 
     def test_nothing_revives_an_ended_session(self, store: Store, now: float) -> None:
-        store.create_session("k", a_session(now))
-        assert store.update_session("k", {"n": 1}, now + 100, 1000) is False
-        assert store.rework_session("k", "k2", now + 100) is False
-        assert store.list_sessions("ann", now + 100) == []
-        assert store.read_session("k2", now + 100) is None
-        ended = store.read_session("k", now + 100)
+        store.create_session(at("k"), a_session(now))
+        assert store.update_session(at("k"), {"n": 1}, now + 100, 1000) is False
+        assert store.rework_session(at("k"), at("k2"), now + 100) is False
+        assert store.list_sessions(PLACE, "ann", now + 100) == []
+        assert store.read_session(at("k2"), now + 100) is None
+        ended = store.read_session(at("k"), now + 100)
         assert ended is None or ended.data == {"n": 0}
 
     @pytest.mark.parametrize("end", ["idle", "absolute"])
@@ -498,92 +509,92 @@ class StoreConformance:
     ) -> None:
         ended = a_session(now, **{"idle": 50.0} if end == "idle" else {"ends_at": now + 50})
         for key in ("k1", "k2"):
-            store.create_session(key, ended)
-        store.create_session("k3", a_session(now))
-        store.create_session("other", replace(ended, session_key="bob"))
-        assert store.delete_session("k1", now + 50) is None
-        assert store.clear_sessions("ann", now + 50) == 1
-        assert store.clear_sessions("bob", now + 50) == 0
-        assert store.read_session("k1", now) is None
-        assert store.list_sessions("ann", now) == []
+            store.create_session(at(key), ended)
+        store.create_session(at("k3"), a_session(now))
+        store.create_session(at("other"), replace(ended, session_key="bob"))
+        assert store.delete_session(at("k1"), now + 50) is None
+        assert store.clear_sessions(PLACE, "ann", now + 50) == 1
+        assert store.clear_sessions(PLACE, "bob", now + 50) == 0
+        assert store.read_session(at("k1"), now) is None
+        assert store.list_sessions(PLACE, "ann", now) == []
 
     def test_an_update_merges_top_level_keys(self, store: Store, now: float) -> None:
-        store.create_session("k", a_session(now, data={"a": {"x": 1}, "b": [1], "c": None}))
+        store.create_session(at("k"), a_session(now, data={"a": {"x": 1}, "b": [1], "c": None}))
         for _ in range(2):  # again, after a lost reply
-            assert store.update_session("k", {"a": {"y": 2}, "d": []}, now, 1000) is True
-        session = store.read_session("k", now)
+            assert store.update_session(at("k"), {"a": {"y": 2}, "d": []}, now, 1000) is True
+        session = store.read_session(at("k"), now)
         merged = {"a": {"y": 2}, "b": [1], "c": None, "d": []}
         assert session == a_session(now, data=merged)
 
     def test_an_update_keeps_json_of_every_kind(self, store: Store, now: float) -> None:
-        store.create_session("k", a_session(now, data={**ANY_JSON, "n": 0}))
-        assert store.update_session("k", {"n": 1}, now, 10_000)
-        assert store.read_session("k", now).data == {**ANY_JSON, "n": 1}  # type: ignore[union-attr]
-        assert store.update_session("k", ANY_JSON, now, 10_000)
-        assert store.read_session("k", now).data == {**ANY_JSON, "n": 1}  # type: ignore[union-attr]
+        store.create_session(at("k"), a_session(now, data={**ANY_JSON, "n": 0}))
+        assert store.update_session(at("k"), {"n": 1}, now, 10_000)
+        assert store.read_session(at("k"), now).data == {**ANY_JSON, "n": 1}  # type: ignore[union-attr]
+        assert store.update_session(at("k"), ANY_JSON, now, 10_000)
+        assert store.read_session(at("k"), now).data == {**ANY_JSON, "n": 1}  # type: ignore[union-attr]
 
     def test_an_update_without_changes_succeeds(self, store: Store, now: float) -> None:
-        store.create_session("k", a_session(now))
-        assert store.update_session("k", {}, now, 1000) is True
-        assert store.read_session("k", now) == a_session(now)
+        store.create_session(at("k"), a_session(now))
+        assert store.update_session(at("k"), {}, now, 1000) is True
+        assert store.read_session(at("k"), now) == a_session(now)
 
     def test_an_update_that_grows_too_large_changes_nothing(self, store: Store, now: float) -> None:
-        store.create_session("k", a_session(now, data={"a": "x" * 50}))
+        store.create_session(at("k"), a_session(now, data={"a": "x" * 50}))
         with pytest.raises(SessionError) as caught:
-            store.update_session("k", {"b": "y" * 50, "a": ""}, now, 60)
+            store.update_session(at("k"), {"b": "y" * 50, "a": ""}, now, 60)
         assert caught.value.reason is Reason.TOO_LARGE
-        assert store.read_session("k", now).data == {"a": "x" * 50}  # type: ignore[union-attr]
+        assert store.read_session(at("k"), now).data == {"a": "x" * 50}  # type: ignore[union-attr]
 
     def test_the_size_is_that_of_the_merged_data_as_compact_utf8_json(
         self, store: Store, now: float
     ) -> None:
-        store.create_session("k", a_session(now, data={"a": "x"}))
+        store.create_session(at("k"), a_session(now, data={"a": "x"}))
         merged = '{"a":"x","b":"é"}'
         size = len(merged.encode())
         with pytest.raises(SessionError):
-            store.update_session("k", {"b": "é"}, now, size - 1)
-        assert store.update_session("k", {"b": "é"}, now, size) is True
+            store.update_session(at("k"), {"b": "é"}, now, size - 1)
+        assert store.update_session(at("k"), {"b": "é"}, now, size) is True
 
     def test_an_update_may_replace_what_is_too_large(self, store: Store, now: float) -> None:
-        store.create_session("k", a_session(now, data={"a": "x" * 500}))
-        assert store.update_session("k", {"a": ""}, now, 100) is True
-        assert store.read_session("k", now).data == {"a": ""}  # type: ignore[union-attr]
+        store.create_session(at("k"), a_session(now, data={"a": "x" * 500}))
+        assert store.update_session(at("k"), {"a": ""}, now, 100) is True
+        assert store.read_session(at("k"), now).data == {"a": ""}  # type: ignore[union-attr]
 
     def test_rework_moves_a_session_as_it_is(self, store: Store, now: float) -> None:
         session = a_session(now, data=ANY_JSON, auth_time=now - 5)
-        store.create_session("k", session)
-        assert store.rework_session("k", "k2", now + 30) is True
-        assert store.read_session("k", now + 30) is None
-        moved = store.read_session("k2", now + 30)
+        store.create_session(at("k"), session)
+        assert store.rework_session(at("k"), at("k2"), now + 30) is True
+        assert store.read_session(at("k"), now + 30) is None
+        moved = store.read_session(at("k2"), now + 30)
         assert moved is not None
         assert replace(moved, last_seen_at=now) == session
         assert moved.last_seen_at in (now, now + 30)
-        assert [key for key, _ in store.list_sessions("ann", now + 30)] == ["k2"]
+        assert [key for key, _ in store.list_sessions(PLACE, "ann", now + 30)] == [at("k2")]
 
     def test_rework_never_moves_the_absolute_end(self, store: Store, now: float) -> None:
-        store.create_session("k0", a_session(now))
+        store.create_session(at("k0"), a_session(now))
         for step in range(19):
-            assert store.rework_session(f"k{step}", f"k{step + 1}", now + 50 * (step + 1))
-        assert store.list_sessions("ann", now + 999.9) != []
-        assert store.list_sessions("ann", now + 1000) == []
+            assert store.rework_session(at(f"k{step}"), at(f"k{step + 1}"), now + 50 * (step + 1))
+        assert store.list_sessions(PLACE, "ann", now + 999.9) != []
+        assert store.list_sessions(PLACE, "ann", now + 1000) == []
 
     @pytest.mark.parametrize("second_key", ["k2", "k3"])
     def test_reworking_again_leaves_one_living_id(
         self, store: Store, now: float, second_key: str
     ) -> None:
-        store.create_session("k", a_session(now))
-        store.rework_session("k", "k2", now)
-        store.rework_session("k", second_key, now)
-        assert [key for key, _ in store.list_sessions("ann", now)] == ["k2"]
-        assert store.read_session("k2", now) == a_session(now)
-        assert store.read_session("k3", now) is None
+        store.create_session(at("k"), a_session(now))
+        store.rework_session(at("k"), at("k2"), now)
+        assert store.rework_session(at("k"), at(second_key), now) is (second_key == "k2")
+        assert [key for key, _ in store.list_sessions(PLACE, "ann", now)] == [at("k2")]
+        assert store.read_session(at("k2"), now) == a_session(now)
+        assert store.read_session(at("k3"), now) is None
 
     def test_deleting_says_whose_it_was_once(self, store: Store, now: float) -> None:
         for name in NAMES:
-            store.create_session(f"k {name}", a_session(now, session_key=name))
-        assert [store.delete_session(f"k {name}", now) for name in NAMES] == list(NAMES)
-        assert [store.delete_session(f"k {name}", now) for name in NAMES] == [None] * len(NAMES)
-        assert [store.list_sessions(name, now) for name in NAMES] == [[]] * len(NAMES)
+            store.create_session(at(f"k {name}"), a_session(now, session_key=name))
+        assert [store.delete_session(at(f"k {name}"), now) for name in NAMES] == list(NAMES)
+        assert [store.delete_session(at(f"k {name}"), now) for name in NAMES] == [None] * len(NAMES)
+        assert [store.list_sessions(PLACE, name, now) for name in NAMES] == [[]] * len(NAMES)
 
     @pytest.mark.parametrize("name", NAMES)
     def test_clearing_takes_the_sessions_of_that_owner_only(
@@ -591,18 +602,18 @@ class StoreConformance:
     ) -> None:
         for owner in NAMES:
             for number in range(2):
-                store.create_session(f"{owner}/{number}", a_session(now, session_key=owner))
-        assert store.clear_sessions(name, now) == 2
-        assert store.clear_sessions(name, now) == 0
-        left = {owner: len(store.list_sessions(owner, now)) for owner in NAMES}
+                store.create_session(at(f"{owner}/{number}"), a_session(now, session_key=owner))
+        assert store.clear_sessions(PLACE, name, now) == 2
+        assert store.clear_sessions(PLACE, name, now) == 0
+        left = {owner: len(store.list_sessions(PLACE, owner, now)) for owner in NAMES}
         assert left == {owner: 0 if owner == name else 2 for owner in NAMES}
-        assert store.read_session(f"{name}/0", now) is None
+        assert store.read_session(at(f"{name}/0"), now) is None
 
     def test_clearing_finds_a_session_under_its_new_id(self, store: Store, now: float) -> None:
-        store.create_session("k", a_session(now))
-        store.rework_session("k", "k2", now)
-        assert store.clear_sessions("ann", now) == 1
-        assert store.read_session("k2", now) is None
+        store.create_session(at("k"), a_session(now))
+        store.rework_session(at("k"), at("k2"), now)
+        assert store.clear_sessions(PLACE, "ann", now) == 1
+        assert store.read_session(at("k2"), now) is None
 
     def test_the_list_holds_the_living_with_the_oldest_first(
         self, store: Store, now: float
@@ -613,20 +624,20 @@ class StoreConformance:
             "second": a_session(now + 2, data=ANY_JSON),
         }
         for key, session in living.items():
-            store.create_session(key, session)
-        store.create_session("ended", a_session(now, idle=5.0))
-        store.create_session("other", a_session(now, session_key="bob"))
-        assert list(store.list_sessions("ann", now + 5)) == [
-            ("first", living["first"]), ("second", living["second"]), ("third", living["third"]),
+            store.create_session(at(key), session)
+        store.create_session(at("ended"), a_session(now, idle=5.0))
+        store.create_session(at("other"), a_session(now, session_key="bob"))
+        assert list(store.list_sessions(PLACE, "ann", now + 5)) == [
+            (at(name), living[name]) for name in ("first", "second", "third")
         ]  # fmt: skip
-        assert list(store.list_sessions("ann", now + 5)) == list(
-            store.list_sessions("ann", now + 5)
+        assert list(store.list_sessions(PLACE, "ann", now + 5)) == list(
+            store.list_sessions(PLACE, "ann", now + 5)
         )
 
     def test_listing_slides_nothing(self, store: Store, now: float) -> None:
-        store.create_session("k", a_session(now))
-        store.list_sessions("ann", now + 90)
-        assert store.list_sessions("ann", now + 100) == []
+        store.create_session(at("k"), a_session(now))
+        store.list_sessions(PLACE, "ann", now + 90)
+        assert store.list_sessions(PLACE, "ann", now + 100) == []
 
     # --- sessions, many at once ---
 
@@ -635,92 +646,92 @@ class StoreConformance:
     ) -> None:
         for round_ in range(10):
             owner = f"owner {round_}"
-            store.create_session(f"k{round_}", a_session(now, session_key=owner))
+            store.create_session(at(f"k{round_}"), a_session(now, session_key=owner))
 
             def job(number: int, round_: int = round_) -> bool:
-                return store.rework_session(f"k{round_}", f"k{round_}/{number}", now)
+                return store.rework_session(at(f"k{round_}"), at(f"k{round_}/{number}"), now)
 
             won = at_once(16, job)
             assert won.count(True) == 1
-            alive = [n for n in range(16) if store.read_session(f"k{round_}/{n}", now)]
+            alive = [n for n in range(16) if store.read_session(at(f"k{round_}/{n}"), now)]
             assert alive == [won.index(True)]
-            assert len(store.list_sessions(owner, now)) == 1
+            assert len(store.list_sessions(PLACE, owner, now)) == 1
 
     def test_parallel_updates_lose_nothing(self, store: Store, now: float) -> None:
-        store.create_session("k", a_session(now, data={}))
+        store.create_session(at("k"), a_session(now, data={}))
 
         def job(number: int) -> None:
             for step in range(10):
-                assert store.update_session("k", {f"{number}.{step}": step}, now, 100_000)
+                assert store.update_session(at("k"), {f"{number}.{step}": step}, now, 100_000)
 
         at_once(16, job)
-        data = store.read_session("k", now).data  # type: ignore[union-attr]
+        data = store.read_session(at("k"), now).data  # type: ignore[union-attr]
         assert data == {f"{n}.{step}": step for n in range(16) for step in range(10)}
 
     def test_a_read_that_slides_loses_no_parallel_update(self, store: Store, now: float) -> None:
-        store.create_session("k", a_session(now, data={}, ends_at=now + 1e6))
+        store.create_session(at("k"), a_session(now, data={}, ends_at=now + 1e6))
 
         def job(number: int) -> None:
             for step in range(40):
                 if number % 2:
-                    assert store.read_session("k", now + 20 * step)
+                    assert store.read_session(at("k"), now + 20 * step)
                 else:
-                    assert store.update_session("k", {f"{number}.{step}": 1}, now, 100_000)
+                    assert store.update_session(at("k"), {f"{number}.{step}": 1}, now, 100_000)
 
         at_once(8, job)
-        data = store.read_session("k", now + 800).data  # type: ignore[union-attr]
+        data = store.read_session(at("k"), now + 800).data  # type: ignore[union-attr]
         assert len(data) == 4 * 40
 
     def test_an_update_that_succeeded_is_in_the_reworked_session(
         self, store: Store, now: float
     ) -> None:
         for round_ in range(20):
-            store.create_session(f"k{round_}", a_session(now, data={}))
+            store.create_session(at(f"k{round_}"), a_session(now, data={}))
 
             def job(number: int, round_: int = round_) -> bool:
                 if number == 0:
-                    return store.rework_session(f"k{round_}", f"k{round_}b", now)
-                return store.update_session(f"k{round_}", {str(number): 1}, now, 1000)
+                    return store.rework_session(at(f"k{round_}"), at(f"k{round_}b"), now)
+                return store.update_session(at(f"k{round_}"), {str(number): 1}, now, 1000)
 
             done = at_once(8, job)
             assert done[0] is True
-            data = store.read_session(f"k{round_}b", now).data  # type: ignore[union-attr]
+            data = store.read_session(at(f"k{round_}b"), now).data  # type: ignore[union-attr]
             assert set(data) == {str(n) for n in range(1, 8) if done[n]}
 
     @pytest.mark.parametrize("end", ["delete", "clear"])
     def test_nothing_outlives_a_parallel_end(self, store: Store, now: float, end: str) -> None:
         for round_ in range(20):
             key, owner = f"k{round_}", f"owner {round_}"
-            store.create_session(key, a_session(now, session_key=owner))
+            store.create_session(at(key), a_session(now, session_key=owner))
 
             def job(number: int, key: str = key, owner: str = owner) -> bool:
                 if number == 0:
                     if end == "clear":
-                        return store.clear_sessions(owner, now) == 1
-                    return store.delete_session(key, now) == owner
+                        return store.clear_sessions(PLACE, owner, now) == 1
+                    return store.delete_session(at(key), now) == owner
                 if number == 1:
-                    return store.rework_session(key, key + "b", now)
+                    return store.rework_session(at(key), at(key + "b"), now)
                 if number == 2:
-                    return store.update_session(key, {"n": 1}, now, 1000)
-                return store.read_session(key, now + 50) is not None
+                    return store.update_session(at(key), {"n": 1}, now, 1000)
+                return store.read_session(at(key), now + 50) is not None
 
             ended, reworked, *_ = at_once(4, job)
             if end == "clear":
                 # Whichever came first, the owner has nothing left.
                 assert ended
-                assert store.list_sessions(owner, now) == []
+                assert store.list_sessions(PLACE, owner, now) == []
             else:
                 # Either the id was ended or it was moved: never both, never neither.
                 assert ended is not reworked
-            assert store.read_session(key, now) is None
+            assert store.read_session(at(key), now) is None
 
     def test_sessions_that_are_created_in_parallel_are_all_there(
         self, store: Store, now: float
     ) -> None:
         def job(number: int) -> None:
             for step in range(5):
-                store.create_session(f"{number}.{step}", a_session(now + step))
+                store.create_session(at(f"{number}.{step}"), a_session(now + step))
 
         at_once(16, job)
-        assert len(store.list_sessions("ann", now + 5)) == 80
-        assert store.clear_sessions("ann", now) == 80
+        assert len(store.list_sessions(PLACE, "ann", now + 5)) == 80
+        assert store.clear_sessions(PLACE, "ann", now) == 80

@@ -28,11 +28,11 @@ def test_what_has_ended_is_swept_out_while_new_things_come_in(what: str) -> None
     for step in range(6000):
         now = 1000.0 + step
         if what == "mark":
-            store.mark(Kind.TOKEN, f"t{step}", now, now + 10)
+            store.mark("ab", Kind.TOKEN, f"t{step}", now, now + 10)
         elif what == "cut-off":
-            store.mark(Kind.SUBJECT, f"t{step}", now, now + 10)
+            store.mark("ab", Kind.SUBJECT, f"t{step}", now, now + 10)
         elif what == "allow":
-            store.allow(f"t{step}", now, now + 10)
+            store.allow("ab", f"t{step}", now, now + 10)
         elif what == "family":
             store.start_family(f"f{step}", a_family(now, ends_at=now + 10))
         else:
@@ -44,15 +44,15 @@ def test_what_has_ended_is_swept_out_while_new_things_come_in(what: str) -> None
 
 def test_sweeping_leaves_what_is_alive() -> None:
     store, last = MemoryStore(), 50_000.0
-    store.mark(Kind.TOKEN, "revoked", 1.0, last + 1)
-    store.allow("allowed", 1.0, last + 1)
+    store.mark("ab", Kind.TOKEN, "revoked", 1.0, last + 1)
+    store.allow("ab", "allowed", 1.0, last + 1)
     store.start_family("family", a_family(1.0, ends_at=last + 1, idle_until=last + 2))
     store.create_session("session", a_session(1.0, idle=last, ends_at=last + 2))
     for step in range(5001):
-        store.mark(Kind.TOKEN, f"t{step}", 10.0 * step, 10.0 * step + 1)
+        store.mark("ab", Kind.TOKEN, f"t{step}", 10.0 * step, 10.0 * step + 1)
     assert kept(store) < 3000, "nothing was swept, so nothing is shown"
-    assert store.marks("revoked", None, None, last) == Marks(revoked=True)
-    assert store.marks("allowed", None, None, last) == Marks(allowed=True)
+    assert store.marks("ab", "revoked", None, None, last) == Marks(revoked=True)
+    assert store.marks("ab", "allowed", None, None, last) == Marks(allowed=True)
     assert store.read_family("family", last) is not None
     assert store.read_session("session", last) is not None
 
@@ -61,18 +61,19 @@ def test_a_cut_off_that_lies_ahead_sweeps_nothing_that_is_alive() -> None:
     # So it does where the clock was set back: a cut-off is no earlier than anything minted.
     store, now = MemoryStore(), 1000.0
     for step in range(5000):
-        store.mark(Kind.TOKEN, f"t{step}", now, now + 50)
+        store.mark("ab", Kind.TOKEN, f"t{step}", now, now + 50)
     for step in range(5000):
-        store.mark(Kind.SUBJECT, f"s{step}", now + 60, now + 1000, now)
-    assert {store.marks(f"t{step}", None, None, now).revoked for step in range(5000)} == {True}
+        store.mark("ab", Kind.SUBJECT, f"s{step}", now + 60, now + 1000, now=now)
+    found = [store.marks("ab", f"t{step}", None, None, now) for step in range(5000)]
+    assert all(marks.revoked for marks in found)
 
 
 @pytest.mark.parametrize("kind", Kind)
 def test_a_mark_of_the_epoch_itself_is_a_mark(kind: Kind) -> None:
     # Where a test's clock starts at zero.
     store = MemoryStore()
-    store.mark(kind, "x", 0.0, 10.0)
-    assert store.marks("x", "x", "x", 1.0) != Marks()
+    store.mark("ab", kind, "x", 0.0, 10.0)
+    assert store.marks("ab", "x", "x", "x", 1.0) != Marks()
 
 
 def test_an_owner_without_sessions_leaves_nothing_behind() -> None:
