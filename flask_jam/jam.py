@@ -22,12 +22,21 @@ _log = logging.getLogger(__name__)
 Observer = Callable[[str, Mapping[str, Any]], None]
 
 
+def _store_for(settings: Settings) -> Store:
+    if settings.redis_url is None:
+        return MemoryStore()
+    from .stores.near import store_for  # noqa: PLC0415 - only who uses Redis imports it
+
+    return store_for(settings)
+
+
 class Jam:
     """Tokens, refresh families and sessions of one application; usable without Flask.
 
     :param config: a mapping ``{"jwt": {...}, "session": {...}}``; a path to ``.toml``, ``.json``
         or ``.yaml``; or ``None``: the environment (``JAM_...``) over ``./pyproject.toml``.
-    :param store: where state is kept; in this process's memory where nothing is said.
+    :param store: where state is kept; on Redis where ``redis_url`` says so, else in this process's
+        memory.
     :param clock: seconds since the epoch.
     :raises ConfigError: with a sentence that says what to write instead.
     """
@@ -43,7 +52,7 @@ class Jam:
         self.clock = clock
         if store is not None and not hasattr(store, "marks"):
             raise ConfigError("store: write a Store object, such as MemoryStore()")
-        self.store: Store = MemoryStore() if store is None else store
+        self.store: Store = _store_for(self.settings) if store is None else store
         keyring, stamps = KeyRing.from_settings(self.settings.jwt), Stamps(clock)
         self.verifier = Verifier(keyring, self.settings.jwt, self.store, clock)
         self._stamps = stamps

@@ -130,8 +130,8 @@ class AppState:
         if environ.get("wsgi.multiprocess") and isinstance(self.jam.store, MemoryStore):
             _log.warning(
                 "there are several worker processes, and the memory store is for one: what the "
-                "others know of sessions, refresh tokens and revocations is unknown here. Run one "
-                "process with threads"
+                "others know of sessions, refresh tokens and revocations is unknown here. Set "
+                "redis_url, or run one process with threads"
             )
 
     def settle(self, memo: Memo) -> Accepted | None:

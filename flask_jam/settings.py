@@ -83,7 +83,7 @@ def _seconds(low: float, high: float) -> Callable[[Any], float]:
     def check(value: Any) -> float:
         number = _number(value)
         if not math.isfinite(number) or not low <= number <= high:
-            raise ValueError(f"write seconds from {low:.0f} to {high:.0f}")
+            raise ValueError(f"write seconds from {low:.15g} to {high:.15g}")
         return number
 
     return check
@@ -132,6 +132,20 @@ def _quotable(value: Any) -> str:
 def _domain(value: Any) -> str:
     if not re.fullmatch(r"\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", _text(value)):
         raise ValueError("write a host name such as example.org")
+    return str(value)
+
+
+def _redis(value: Any) -> Any:
+    # A client of one's own is taken as it is; what it is asked for shows when it is used.
+    if not isinstance(value, str) and hasattr(value, "execute_command"):
+        return value
+    return _text(value)
+
+
+def _prefix(value: Any) -> str:
+    # Braces would choose the machine of a cluster.
+    if not re.fullmatch(r"[A-Za-z0-9_.:/-]{1,64}", _text(value)):
+        raise ValueError("write up to 64 letters, digits and _ . : / -")
     return str(value)
 
 
@@ -214,6 +228,18 @@ class Settings:
 
     jwt: JWTSettings = JWTSettings()
     session: SessionSettings = SessionSettings()
+    redis_url: Any = _key(  # noqa: RUF009
+        None, _redis, "Where state is shared by all processes; unset: this one's memory.",
+        secret=True,
+    )  # fmt: skip
+    redis_prefix: str = _key("jam", _prefix, "The beginning of every key in Redis.")
+    redis_timeout: float = _key(0.25, _seconds(0.01, 30), "So long may one question to Redis take.")
+    near_cache: bool = _key(
+        True, _flag, "Keep what was read from Redis until Redis says it changed."
+    )
+    near_cache_silence: float = _key(
+        1.0, _seconds(0.1, 60), "Redis silent for so long: nothing kept is believed."
+    )
     realm: str = _key("api", _quotable, "Named in WWW-Authenticate (RFC 9110 11.5).")
     cookie_secure: bool | None = _key(
         None, _flag, "Cookies over HTTPS only. Unset: on, and off only in debug and testing."

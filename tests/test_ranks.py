@@ -19,7 +19,7 @@ ORDER = (
     "errors", "outcome",
     "settings", "cache", "keys", "jws",
     "stores",
-    "stores.memory", "stores.redis", "stores.near",
+    "stores.memory", "stores.lua", "stores.client", "stores.redis", "stores.near",
     "tokens", "refresh", "sessions",
     "jam",
     "signals", "cookies", "csrf", "schemes",
@@ -37,14 +37,14 @@ HOMES = {
     "jwt": {"keys", "jws"},
     "cryptography": {"keys", "jws"},
     "cachetools": {"cache", "stores.near"},
-    "redis": {"stores.redis", "stores.near"},
+    "redis": {"stores.client", "stores.redis", "stores.near"},
     "yaml": {"settings"},
     "pickle": set(),
     "marshal": set(),
     "shelve": set(),
 }
 #: Modules that nobody imports before a Redis is configured.
-LATE = {"stores.redis", "stores.near"}
+LATE = {"stores.lua", "stores.client", "stores.redis", "stores.near"}
 
 
 class Import(NamedTuple):

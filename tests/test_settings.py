@@ -69,6 +69,8 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "jwt.issuer": None, "jwt.audience": None, "jwt.leeway": 0, "jwt.list": "deny",
         "jwt.cache_size": 10000, "jwt.max_token_bytes": 8192,
         "session.idle": DAY, "session.absolute": 30 * DAY, "session.max_bytes": 65536,
+        "redis_url": None, "redis_prefix": "jam", "redis_timeout": 0.25, "near_cache": True,
+        "near_cache_silence": 1.0,
         "realm": "api", "cookie_secure": None, "cookie_samesite": "Lax", "cookie_domain": None,
     }  # fmt: skip
 
@@ -124,6 +126,11 @@ GOOD: dict[str, tuple[Any, str, Any]] = {
     "session.idle": (600, "600", 600.0),
     "session.absolute": (6000, "6000", 6000.0),
     "session.max_bytes": (1024, "1024", 1024),
+    "redis_url": ("redis://r:6379/0", "redis://r:6379/0", "redis://r:6379/0"),
+    "redis_prefix": ("shop:v2", "shop:v2", "shop:v2"),
+    "redis_timeout": (0.5, "0.5", 0.5),
+    "near_cache": (False, "off", False),
+    "near_cache_silence": (2, "2", 2.0),
     "realm": ("my api", "my api", "my api"),
     "cookie_secure": (False, "off", False),
     "cookie_samesite": ("Strict", "Strict", "Strict"),
@@ -524,6 +531,11 @@ BAD: dict[str, tuple[tuple[Any, ...], str]] = {
     "session.idle": ((*NO_NUMBER, 0, -1, 1e10), "write"),
     "session.absolute": ((*NO_NUMBER, 0, -1, 1e10), "write"),
     "session.max_bytes": ((*NO_NUMBER, 0, 63, 1e9), "write"),
+    "redis_url": (NO_TEXT, "write a text"),
+    "redis_prefix": ((*NO_TEXT, "a b", "{a}", "a*", "é", "x" * 65), "write"),
+    "redis_timeout": ((*NO_NUMBER, 0, -1, 0.001, 31), "write"),
+    "near_cache": ((5, 2, "maybe", "", MARKER, [], {}, b"1"), "write true or false"),
+    "near_cache_silence": ((*NO_NUMBER, 0, -1, 0.05, 61), "write"),
     "realm": ((*NO_TEXT, 'a"b', "a\\b", "a\nb", "a\r\nSet-Cookie: x=1", "é", "\x7f"), "write"),
     "cookie_secure": ((5, 2, "maybe", "", MARKER, [], {}, b"1"), "write true or false"),
     "cookie_samesite": (

@@ -110,9 +110,14 @@ class Session:
         """When it ends if it is not used again."""
         return min(self.last_seen_at + self.idle, self.ends_at)
 
+    @property
+    def slide_after(self) -> float:
+        """How long after a use the next one is worth writing down, in seconds."""
+        return min(60.0, self.idle / 10)
+
     def seen(self, now: float) -> Session:
         """Itself, used now: coalesced, so that a busy session is not written on each request."""
-        if now - self.last_seen_at < min(60.0, self.idle / 10):
+        if now - self.last_seen_at < self.slide_after:
             return self
         return replace(self, last_seen_at=now)
 

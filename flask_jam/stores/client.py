@@ -1,0 +1,260 @@
+"""The package's own Redis client: URL forms, one deadline per question, no silent retries.
+
+========================================================  ==============================
+``redis://[user:password@]host[:port][/db]``              one server
+``rediss://...``                                          the same over TLS, verified
+``unix:///path[?db=0]``                                   a socket of this machine
+``redis+sentinel://host[:port],host/service[/db]``        the primary that Sentinels name
+``redis+cluster://host[:port],host``                      Redis Cluster
+``rediss+sentinel://``, ``rediss+cluster://``             over TLS
+========================================================  ==============================
+
+Nothing is connected here: a Redis that is down at start is a 503 later, and no reason not to
+start.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+import redis
+import redis.cluster
+import redis.sentinel
+from redis.backoff import NoBackoff
+from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
+
+from ..errors import ConfigError
+
+# Half of redis-py has no types; which half changes with its version.
+_sentinel: Any = redis.sentinel
+_node: Any = redis.cluster.ClusterNode
+
+#: When the question under way must be answered, on the monotonic clock.
+_deadline: ContextVar[float | None] = ContextVar("flask_jam_deadline", default=None)
+
+_TLS_OPTIONS = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
+_SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
+_FORMS = "redis://host:6379/0, rediss://..., unix:///path, redis+sentinel://... or redis+cluster://"
+
+
+@contextmanager
+def answered_within(seconds: float) -> Iterator[None]:
+    """All that is asked in here, connecting included, has ``seconds`` together."""
+    token = _deadline.set(time.monotonic() + seconds)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def _left(usual: float | None) -> float | None:
+    at = _deadline.get()
+    if at is None:
+        return usual
+    left = at - time.monotonic()
+    if left <= 0:
+        raise RedisTimeoutError("the deadline has passed")
+    return left
+
+
+class _Hurried:
+    """A connection that keeps to the deadline, handshake included.
+
+    redis-py's own timeouts are per packet: a slow server with a password and a database number
+    would have three of them.
+    """
+
+    _sock: Any
+    socket_timeout: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # To tell the server about the library costs two round trips on each connection.
+        for name in ("driver_info", "lib_name", "lib_version"):
+            setattr(self, name, None)
+
+    def connect(self) -> Any:
+        if self._sock is None:
+            self.socket_connect_timeout = _left(self.socket_timeout)
+        return super().connect()  # type: ignore[misc]
+
+    def read_response(self, *args: Any, **kwargs: Any) -> Any:
+        left = _left(None)
+        if left is not None and self._sock is not None:
+            self._sock.settimeout(left)
+        return super().read_response(*args, **kwargs)  # type: ignore[misc]
+
+
+class _Plain(_Hurried, Connection):
+    """TCP."""
+
+
+class _Secure(_Hurried, SSLConnection):
+    """TLS."""
+
+
+class _Local(_Hurried, UnixDomainSocketConnection):
+    """A socket of this machine."""
+
+
+class _Found(_Hurried, SentinelManagedConnection):
+    """TCP to whom the Sentinels name."""
+
+
+class _FoundSecure(_Hurried, SentinelManagedSSLConnection):
+    """TLS to whom the Sentinels name."""
+
+
+class _Address(NamedTuple):
+    """What a URL says."""
+
+    tls: bool
+    hosts: list[tuple[str, int]]
+    path: str
+    options: dict[str, Any]
+
+
+def client_factory(url: str, timeout: float) -> Callable[[], Any]:
+    """What makes the client of a URL, when it is first needed.
+
+    :param timeout: seconds for one question.
+    :raises ConfigError: with a sentence; it never repeats the URL, which may hold a password.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        make = _MAKERS[parts.scheme]
+    except (KeyError, ValueError, AttributeError):
+        raise ConfigError(f"redis_url: write {_FORMS}") from None
+    return make(parts, {**_own_options(), "socket_timeout": timeout})
+
+
+def _own_options() -> dict[str, Any]:
+    # RESP2: what the near cache's link reads is the same then for every version of redis-py.
+    return {"protocol": 2, "retry": Retry(NoBackoff(), 0), "socket_keepalive": True}
+
+
+def _one_server(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
+    address = _address(parts, 6379, _TLS_OPTIONS)
+    if len(address.hosts) != 1:
+        raise ConfigError("redis_url: several hosts need redis+sentinel:// or redis+cluster://")
+    host, port = address.hosts[0]
+    said = {**address.options, "host": host, "port": port, "db": _database(address.path)}
+    kind = _Secure if address.tls else _Plain
+    return lambda: redis.Redis(
+        connection_pool=redis.ConnectionPool(connection_class=kind, **own, **said)
+    )
+
+
+def _a_socket(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
+    options = _credentials(parts) | _query(parts, ("db",))
+    if parts.hostname or not parts.path.strip("/"):
+        raise ConfigError("redis_url: write the path of the socket, such as unix:///run/redis.sock")
+    own = {name: value for name, value in own.items() if name != "socket_keepalive"}
+    said = {**options, "path": unquote(parts.path), "db": _database(options.pop("db", ""))}
+    return lambda: redis.Redis(
+        connection_pool=redis.ConnectionPool(connection_class=_Local, **own, **said)
+    )
+
+
+def _by_sentinel(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
+    address = _address(parts, 26379, (*_TLS_OPTIONS, *_SENTINEL_OPTIONS))
+    service, _, database = address.path.strip("/").partition("/")
+    if not service:
+        raise ConfigError("redis_url: write the service name: redis+sentinel://host,host/mymaster")
+    said = address.options
+    asked = {name.removeprefix("sentinel_"): said.pop(name)
+             for name in _SENTINEL_OPTIONS if name in said}  # fmt: skip
+    asked |= {name: value for name, value in said.items() if name in _TLS_OPTIONS}
+    asked |= {"ssl": True, "ssl_check_hostname": True} if address.tls else {}
+    sentinel = _sentinel.Sentinel(address.hosts, sentinel_kwargs={**own, **asked})
+    pool = {**own, **said, "db": _database(database),
+            "connection_class": _FoundSecure if address.tls else _Found}  # fmt: skip
+    return lambda: redis.Redis(
+        connection_pool=_sentinel.SentinelConnectionPool(service, sentinel, **pool)
+    )
+
+
+def _cluster(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
+    address = _address(parts, 6379, _TLS_OPTIONS)
+    if address.path.strip("/"):
+        raise ConfigError("redis_url: a cluster has no database numbers and no path")
+    nodes = [_node(host, port) for host, port in address.hosts]
+    host, port = address.hosts[0]
+    said = {**own, **address.options, "connection_class": _Secure if address.tls else _Plain}
+    if int(redis.__version__.partition(".")[0]) < 6:
+        said["cluster_error_retry_attempts"] = 0
+    # Given a URL, it makes the pools of the nodes with our class of connections.
+    where = f"redis://{host}:{port}"
+    return lambda: redis.RedisCluster(url=where, startup_nodes=list(nodes), **said)
+
+
+_MAKERS: dict[str, Callable[[SplitResult, dict[str, Any]], Callable[[], Any]]] = {
+    "redis": _one_server,
+    "rediss": _one_server,
+    "unix": _a_socket,
+    "redis+sentinel": _by_sentinel,
+    "rediss+sentinel": _by_sentinel,
+    "redis+cluster": _cluster,
+    "rediss+cluster": _cluster,
+}
+
+
+def _address(parts: SplitResult, port: int, options: tuple[str, ...]) -> _Address:
+    tls = parts.scheme.startswith("rediss")
+    allowed = tuple(name for name in options if tls or name not in _TLS_OPTIONS)
+    said = _credentials(parts) | _query(parts, allowed)
+    if tls:
+        said |= {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
+    names = parts.netloc.rpartition("@")[2].split(",")
+    return _Address(tls, [_host(name, port) for name in names], parts.path, said)
+
+
+def _host(name: str, port: int) -> tuple[str, int]:
+    try:
+        found = urlsplit(f"//{name}")
+        host, port = found.hostname or "", found.port or port
+    except ValueError:
+        host = ""
+    if not host:
+        # Whoever means this machine says so: guessing it would hide that a variable is empty.
+        raise ConfigError("redis_url: a host or its port is missing or wrong: write host:6379")
+    return host, port
+
+
+def _credentials(parts: SplitResult) -> dict[str, Any]:
+    before, _, _ = parts.netloc.rpartition("@")
+    username, _, password = before.partition(":")
+    said = {"username": unquote(username), "password": unquote(password)}
+    return {name: value for name, value in said.items() if value}
+
+
+def _query(parts: SplitResult, allowed: tuple[str, ...]) -> dict[str, str]:
+    said = dict(parse_qsl(parts.query, keep_blank_values=True))
+    for name in said:
+        if name not in allowed:
+            others = ", ".join(allowed) or "none"
+            raise ConfigError(f"redis_url: {name[:40]} is no option here; these are: {others}")
+    return said
+
+
+def _database(path: str) -> int:
+    number = path.strip("/")
+    if number and not (number.isascii() and number.isdigit()):
+        raise ConfigError("redis_url: write the number of the database, such as /0")
+    return int(number or 0)
+
+
+def primaries(client: Any) -> Mapping[str, Any]:
+    """The pool of each server that takes writes, by a name."""
+    if not hasattr(client, "get_primaries"):
+        return {"": client.connection_pool}
+    nodes = {node.name: client.get_redis_connection(node) for node in client.get_primaries()}
+    return {name: node.connection_pool for name, node in nodes.items()}

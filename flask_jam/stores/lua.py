@@ -1,0 +1,335 @@
+"""The steps that Redis runs whole. Each may run twice: the second time changes nothing more.
+
+All keys of a step have one ``{tag}``, so that it works on Redis Cluster. Those that are not given
+are named by a value that was read on the way: the index of an owner, the cut-off of a subject.
+Times are texts, which Lua compares and never writes: its numbers have 14 digits. What cannot be
+read is removed and reported as ``corrupt``, never guessed at.
+"""
+
+from __future__ import annotations
+
+# A replica answers from the past: whoever asks one is told so. To delete what is not there changes
+# nothing, and only a primary does it.
+_PRIMARY = """
+local probe = redis.pcall('DEL', KEYS[1] .. ':')
+if type(probe) == 'table' and probe.err and string.find(probe.err, 'READONLY', 1, true) then
+  return probe
+end
+"""
+
+# A mark is the JSON array [version, at, until]. One that cannot be read counts as the strictest:
+# nobody undoes a revocation by damaging it.
+_MARKS = """
+local function parsed(value)
+  if type(value) ~= 'string' then return nil end
+  local at, till = string.match(value, '^%[1,(%-?[%d%.e+-]+),(%-?[%d%.e+-]+)%]$')
+  if tonumber(at or '') and tonumber(till or '') then return at, till end
+end
+local function mark(key, now)
+  local value = redis.pcall('GET', key)
+  if not value then return nil end
+  local at, till = parsed(value)
+  if not at then return math.huge end
+  if tonumber(till) > now then return tonumber(at) end
+end
+local function set_mark(key, at, till, keep)
+  local old_at, old_till = parsed(redis.pcall('GET', key))
+  keep = tonumber(keep)
+  if old_at and tonumber(old_at) > tonumber(at) then at = old_at end
+  if old_till and tonumber(old_till) > tonumber(till) then
+    till, keep = old_till, math.max(keep, redis.call('PTTL', key))
+  end
+  redis.call('SET', key, '[1,' .. at .. ',' .. till .. ']', 'PX', string.format('%d', keep))
+end
+"""
+
+# KEYS: marks. The empty text stands for a value that is no text.
+READ_MARKS = (
+    _PRIMARY
+    + """
+local found = {}
+for i, key in ipairs(KEYS) do
+  local value = redis.pcall('GET', key)
+  found[i] = type(value) == 'table' and '' or value
+end
+return found
+"""
+)
+
+# KEYS: mark. ARGV: at, until, milliseconds to keep it.
+MARK = _MARKS + "set_mark(KEYS[1], ARGV[1], ARGV[2], ARGV[3])"
+
+_WHOLE = """
+local function put(key, first)
+  for i = first, #ARGV, 2 do redis.call('HSET', key, ARGV[i], ARGV[i + 1]) end
+end
+local function whole(key)
+  local all, size = redis.call('HGETALL', key), 0
+  for _, part in ipairs(all) do size = size + #part end
+  if size <= 17825792 then return all end
+end
+local function keep(key, seconds)
+  redis.call('PEXPIRE', key, string.format('%d', math.ceil(seconds * 1000) + 60000))
+end
+local function numbers(got, last)
+  for i = 1, last do
+    got[i] = tonumber(got[i] or '')
+    if not got[i] then return false end
+  end
+  return true
+end
+"""
+
+_FAMILY = (
+    _MARKS
+    + _WHOLE
+    + """
+local function family(key, mark_key, now)
+  local got = redis.pcall('HMGET', key, 'g', 't', 'i', 'e', 'b', 'c', 'k', 'v', 'n', 'dead')
+  if got.err then
+    redis.call('DEL', key)
+    return nil, 'corrupt'
+  end
+  if mark(mark_key, now) then return nil, 'revoked', got end
+  if not got[1] and not got[8] then
+    return nil, redis.call('DEL', key) == 1 and 'corrupt' or 'gone'
+  end
+  if not numbers(got, 5) or not got[6] or not got[7] or got[8] ~= '1' or not whole(key) then
+    redis.call('DEL', key)
+    return nil, 'corrupt'
+  end
+  if got[10] or now >= got[3] or now >= got[4] then return nil, 'gone' end
+  local cut = mark(got[7], now)
+  if cut and got[5] <= cut then return nil, 'revoked' end
+  return got
+end
+"""
+)
+
+# KEYS: what only the caller found unreadable.
+REMOVE = "redis.call('DEL', KEYS[1])"
+
+# KEYS: family. ARGV: milliseconds to keep it, then fields and values.
+START_FAMILY = (
+    _WHOLE
+    + """
+redis.call('DEL', KEYS[1])
+put(KEYS[1], 2)
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+"""
+)
+
+# KEYS: family, its mark. ARGV: now.
+READ_FAMILY = (
+    _PRIMARY
+    + _FAMILY
+    + """
+local got, why = family(KEYS[1], KEYS[2], tonumber(ARGV[1]))
+if not got then return {why} end
+return {'alive', redis.call('HGETALL', KEYS[1])}
+"""
+)
+
+# KEYS: family, its mark. ARGV: generation, now, grace, idle end, claims or '', end of the mark,
+# milliseconds to keep the mark, a name for this attempt.
+# An attempt that is repeated because its reply was lost gets the reply that was lost.
+TURN_FAMILY = (
+    _FAMILY
+    + """
+local presented, now, attempt = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[8]
+local got, why, dead = family(KEYS[1], KEYS[2], now)
+if dead and dead[10] == attempt then return {'reused', redis.call('HGETALL', KEYS[1])} end
+if not got then return {why} end
+local current, age = got[1], now - got[2]
+local grace = tonumber(ARGV[3])
+local again = presented == current - 1 and got[9] == attempt
+if presented == current then
+  redis.call('HSET', KEYS[1], 'g', string.format('%d', current + 1), 't', ARGV[2], 'i', ARGV[4],
+             'n', attempt)
+  keep(KEYS[1], math.min(tonumber(ARGV[4]), got[4]) - now)
+elseif presented > current then
+  return {'gone'}
+elseif not again and (presented < current - 1 or grace <= 0 or age < -1 or age > grace) then
+  set_mark(KEYS[2], ARGV[2], ARGV[6], ARGV[7])
+  redis.call('HSET', KEYS[1], 'dead', attempt, 'c', '{}')
+  return {'reused', redis.call('HGETALL', KEYS[1])}
+end
+if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'c', ARGV[5]) end
+return {(presented == current or again) and 'new' or 'same', redis.call('HGETALL', KEYS[1])}
+"""
+)
+
+# KEYS: family, its mark. ARGV: now, end of the mark, milliseconds to keep the mark.
+END_FAMILY = (
+    _FAMILY
+    + """
+local got = family(KEYS[1], KEYS[2], tonumber(ARGV[1]))
+set_mark(KEYS[2], ARGV[1], ARGV[2], ARGV[3])
+redis.call('DEL', KEYS[1])
+return got and 1 or 0
+"""
+)
+
+# An index has the keys of an owner's sessions, each with the time when it ends if it is not used.
+_SESSION = (
+    _MARKS
+    + _WHOLE
+    + """
+local function session(key, now)
+  local got = redis.pcall('HMGET', key, 's', 'i', 'e', 'o', 'k', 'v')
+  if got.err then
+    redis.call('DEL', key)
+    return nil, 'corrupt'
+  end
+  local owned = got[4] and got[5] and got[6] == '1'
+  if not owned or not numbers(got, 3) or not whole(key) then
+    return nil, redis.call('DEL', key) == 1 and 'corrupt' or 'gone'
+  end
+  if now >= math.min(got[1] + got[2], got[3]) then return got, 'expired' end
+  return got
+end
+local function forget(key, got)
+  redis.call('DEL', key)
+  redis.pcall('ZREM', got[4], key)
+end
+local function list(owner, key, ending)
+  if redis.call('TYPE', owner).ok ~= 'zset' then redis.call('DEL', owner) end
+  redis.call('ZADD', owner, string.format('%.3f', ending), key)
+end
+local function used(key, got, now, text)
+  local written = redis.pcall('HSET', key, 's', text)
+  -- Where memory is full, it lives as long as it did.
+  if type(written) == 'table' and written.err then return end
+  local ending = math.min(now + got[2], got[3])
+  keep(key, ending - now)
+  list(got[4], key, ending)
+end
+"""
+)
+
+# KEYS: session, index of its owner, cut-off of its owner. ARGV: now, its end if it is not used,
+# milliseconds to keep the index, then fields and values.
+CREATE_SESSION = (
+    _SESSION
+    + """
+local now, ending = tonumber(ARGV[1]), tonumber(ARGV[2])
+local cut = mark(KEYS[3], now)
+if cut and now <= cut then return 'revoked' end
+redis.call('DEL', KEYS[1])
+put(KEYS[1], 4)
+keep(KEYS[1], ending - now)
+list(KEYS[2], KEYS[1], ending)
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.3f', now - 60))
+local kept = math.max(tonumber(ARGV[3]), redis.call('PTTL', KEYS[2]))
+redis.call('PEXPIRE', KEYS[2], string.format('%d', kept))
+return 'created'
+"""
+)
+
+# KEYS: session. ARGV: now.
+READ_SESSION = (
+    _PRIMARY
+    + _SESSION
+    + """
+local now = tonumber(ARGV[1])
+local got, why = session(KEYS[1], now)
+if not got then return {why} end
+if why == 'expired' then
+  local all = redis.call('HGETALL', KEYS[1])
+  forget(KEYS[1], got)
+  return {'expired', all}
+end
+if now - got[1] >= math.min(60, got[2] / 10) then used(KEYS[1], got, now, ARGV[1]) end
+return {'alive', redis.call('HGETALL', KEYS[1])}
+"""
+)
+
+# KEYS: session. ARGV: now, most bytes, then fields and values. Fields of data begin with 'd' and
+# hold the key as JSON, so their lengths add up to the length of the whole as JSON.
+UPDATE_SESSION = (
+    _SESSION
+    + """
+local got, why = session(KEYS[1], tonumber(ARGV[1]))
+if why then return why == 'expired' and 'gone' or why end
+local all, size, new = redis.call('HGETALL', KEYS[1]), 1, {}
+for i = 3, #ARGV, 2 do new[ARGV[i]] = ARGV[i + 1] end
+for i = 1, #all, 2 do
+  if string.sub(all[i], 1, 1) == 'd' and not new[all[i]] then
+    size = size + #all[i] + #all[i + 1] + 1
+  end
+end
+for field, value in pairs(new) do size = size + #field + #value + 1 end
+if size > tonumber(ARGV[2]) then return 'too_large' end
+put(KEYS[1], 3)
+return 'alive'
+"""
+)
+
+# KEYS: session, its new place. ARGV: now.
+REWORK_SESSION = (
+    _SESSION
+    + """
+local now = tonumber(ARGV[1])
+local got, why = session(KEYS[1], now)
+if not got then
+  local moved, ended = session(KEYS[2], now)
+  return (moved and not ended) and 'alive' or why
+end
+if why then return 'gone' end
+redis.call('RENAME', KEYS[1], KEYS[2])
+redis.pcall('ZREM', got[4], KEYS[1])
+list(got[4], KEYS[2], math.min(got[1] + got[2], got[3]))
+if now > got[1] then used(KEYS[2], got, now, ARGV[1]) end
+return 'alive'
+"""
+)
+
+# KEYS: session. ARGV: now.
+DELETE_SESSION = (
+    _SESSION
+    + """
+local got, why = session(KEYS[1], tonumber(ARGV[1]))
+if not got then return {why} end
+forget(KEYS[1], got)
+return {why or 'alive', got[5]}
+"""
+)
+
+# KEYS: index of an owner. ARGV: now.
+CLEAR_SESSIONS = (
+    _SESSION
+    + """
+local keys, count = redis.pcall('ZRANGE', KEYS[1], 0, -1), 0
+if keys.err then keys = {} end
+for _, key in ipairs(keys) do
+  local got, why = session(key, tonumber(ARGV[1]))
+  if got and not why then count = count + 1 end
+  redis.call('DEL', key)
+end
+redis.call('DEL', KEYS[1])
+return {count, keys}
+"""
+)
+
+# KEYS: index of an owner. ARGV: now.
+LIST_SESSIONS = (
+    _PRIMARY
+    + _SESSION
+    + """
+local keys, found = redis.pcall('ZRANGE', KEYS[1], 0, -1), {}
+if keys.err then
+  redis.call('DEL', KEYS[1])
+  return found
+end
+for _, key in ipairs(keys) do
+  local got, why = session(key, tonumber(ARGV[1]))
+  if why == 'expired' then forget(key, got)
+  elseif not got then redis.call('ZREM', KEYS[1], key)
+  else
+    found[#found + 1] = key
+    found[#found + 1] = redis.call('HGETALL', key)
+  end
+end
+return found
+"""
+)

@@ -1,0 +1,420 @@
+"""Redis, Valkey and Redis Cluster: one atomic step per verb, shared by every process.
+
+========================  ======  ===========================================  ====================
+key, after ``prefix:``    type    value                                        kept
+========================  ======  ===========================================  ====================
+``t:{place}:jti``         string  mark of a token: JSON ``[1, at, until]``     as the token
+``x:{place}:family``      string  mark of a refresh family                     as its last token
+``c:{place}:subject``     string  cut-off of a subject                         as its last family
+``a:{place}:jti``         string  allow list: ``[1, at, until]``               as the token
+``f:{place}:family``      hash    refresh family, claims as JSON               idle or absolute end
+``s:{place}:id``          hash    session, each key of its data as JSON        idle or absolute end
+``o:{place}:owner``       zset    keys of an owner's sessions, by their end    as its last session
+========================  ======  ===========================================  ====================
+
+Subjects, owners and session ids stand in keys as hashes, and both hashes have a field ``v`` with
+the version 1. All is kept a minute longer than it counts, so that a server whose clock is ahead
+brings nothing back that was revoked: what counts is decided by ``now``, which the caller gives.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+
+from ..cache import fork_safe_lock
+from ..errors import ConfigError, Reason, SessionError, StoreUnavailable, TokenError
+from ..jws import strict_dumps, strict_object
+from . import NOTHING_KNOWN, Family, Kind, Marks, Session, Turned, lua
+from .client import answered_within
+
+_log = logging.getLogger(__name__)
+
+#: Seconds that a value is kept longer than it counts.
+SLACK = 60.0
+_LETTERS = {Kind.TOKEN: "t", Kind.FAMILY: "x", Kind.SUBJECT: "c"}
+_REMOVED = "a value in Redis could not be read and was removed"
+#: What a server or the way to it can do to a question. ValueError: it does not speak RESP.
+FAILURES = (RedisError, RedisClusterException, OSError, ValueError)
+_SHAS = {
+    script: hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+    for name, script in vars(lua).items()
+    if name.isupper() and not name.startswith("_")
+}
+
+
+class RedisStore:
+    """A store on a client of redis-py.
+
+    :param client: a ``redis.Redis`` or ``redis.RedisCluster``, or what makes one when it is first
+        needed. Of a client of your own, its retries and timeouts are yours too: every step is
+        safe to repeat.
+    :param prefix: the beginning of every key. Applications that must not see each other's
+        sessions have different ones.
+    :param timeout: seconds that one question may take, for a client of ours.
+    """
+
+    def __init__(self, client: Any, *, prefix: str = "jam", timeout: float | None = None) -> None:
+        if not callable(client) and not hasattr(client, "execute_command"):
+            raise ConfigError("RedisStore takes a client: redis.Redis(...) or redis.RedisCluster")
+        is_client = hasattr(client, "execute_command")
+        self._client = client if is_client else None
+        self._make_client: Any = None if is_client else client
+        self._prefix = prefix
+        self._timeout = timeout
+        self._down = False
+        self._noted: set[str] = set()
+        self._lock = fork_safe_lock()
+
+    # --- revocation marks, the allow list ---
+
+    def marks(
+        self, place: str, jti: str | None, family: str | None, subject: str | None, now: float
+    ) -> Marks:
+        """See :class:`~flask_jam.stores.Store`."""
+        names, keys = self.mark_keys(place, jti, family, subject)
+        return marks_of(names, self.read_marks(keys), now)
+
+    def mark_keys(
+        self, place: str, jti: str | None, family: str | None, subject: str | None
+    ) -> tuple[str, list[str]]:
+        """What is kept of one token: the letters of the kinds, and the keys."""
+        named = (("t", jti), ("a", jti), ("x", family), ("c", _hashed(subject)))
+        there = [(letter, name) for letter, name in named if name is not None]
+        keys = [self._key(letter, place, name) for letter, name in there]
+        return "".join(letter for letter, _ in there), keys
+
+    def read_marks(self, keys: Sequence[str]) -> list[bytes | None]:
+        """The values of marks, as they are."""
+        found = self._ask(lua.READ_MARKS, keys) if keys else []
+        values = [_raw(value) for value in found]
+        if any(value is not None and _parsed(value) is None for value in values):
+            self._note("a revocation mark in Redis could not be read and counts as the strictest")
+        return values
+
+    def mark(  # noqa: PLR0913 - the port's
+        self, place: str, kind: Kind, name: str, at: float, until: float, *,
+        now: float | None = None,
+    ) -> None:  # fmt: skip
+        """See :class:`~flask_jam.stores.Store`."""
+        name = (_hashed(name) or "") if kind is Kind.SUBJECT else name
+        kept = _kept(until - (at if now is None else now))
+        self._write(lua.MARK, [self._key(_LETTERS[kind], place, name)], repr(at), repr(until), kept)
+
+    def allow(self, place: str, jti: str, now: float, until: float) -> None:
+        """See :class:`~flask_jam.stores.Store`."""
+        key = self._key("a", place, jti)
+        self._write(lua.MARK, [key], repr(now), repr(until), _kept(until - now))
+
+    # --- refresh families ---
+
+    def start_family(self, family_id: str, family: Family) -> None:
+        """See :class:`~flask_jam.stores.Store`."""
+        fields = {
+            "v": "1", "s": family.subject, "c": strict_dumps(dict(family.claims)),
+            "b": repr(family.started_at), "e": repr(family.ends_at), "g": family.generation,
+            "t": repr(family.turned_at), "i": repr(family.idle_until),
+            "k": self._key("c", family_id[:2], _hashed(family.subject) or ""),
+        }  # fmt: skip
+        kept = _kept(min(family.ends_at, family.idle_until) - family.started_at)
+        self._write(lua.START_FAMILY, self._family_keys(family_id)[:1], kept, *_flat(fields))
+
+    def read_family(self, family_id: str, now: float) -> Family | None:
+        """See :class:`~flask_jam.stores.Store`."""
+        found = self._ask(lua.READ_FAMILY, self._family_keys(family_id), repr(now))
+        return self._family(found, family_id)
+
+    def turn_family(  # noqa: PLR0913 - the port's
+        self, family_id: str, generation: int, *, now: float, grace: float, idle: float,
+        claims: Mapping[str, Any] | None, mark_until: float,
+    ) -> tuple[Turned, Family | None]:  # fmt: skip
+        """See :class:`~flask_jam.stores.Store`."""
+        found = self._write(
+            lua.TURN_FAMILY, self._family_keys(family_id), generation, repr(now), repr(grace),
+            repr(now + idle), b"" if claims is None else strict_dumps(dict(claims)),
+            repr(mark_until), _kept(mark_until - now), secrets.token_hex(8),
+        )  # fmt: skip
+        family = self._family(found, family_id)
+        said = _said(found[0])
+        if said == "corrupt" or (len(found) > 1 and family is None):
+            return Turned.GONE, None
+        return Turned(said), family
+
+    def end_family(self, family_id: str, now: float, mark_until: float) -> bool:
+        """See :class:`~flask_jam.stores.Store`."""
+        keys, kept = self._family_keys(family_id), _kept(mark_until - now)
+        return bool(self._write(lua.END_FAMILY, keys, repr(now), repr(mark_until), kept))
+
+    def _family_keys(self, family_id: str) -> list[str]:
+        return [self._key(letter, family_id[:2], family_id) for letter in ("f", "x")]
+
+    def _family(self, found: Sequence[Any], family_id: str) -> Family | None:
+        if self._is_nothing(found[0]):
+            return None
+        try:
+            return _family_of(_fields(found[1]))
+        except (KeyError, ValueError, TokenError):
+            self._write(lua.REMOVE, self._family_keys(family_id)[:1])
+            self._note(_REMOVED)
+            return None
+
+    # --- sessions ---
+
+    def create_session(self, key: str, session: Session) -> bool:
+        """See :class:`~flask_jam.stores.Store`."""
+        now, owner = session.created_at, self._owner_key(key[:2], session.session_key)
+        cut_off = self._key("c", key[:2], _hashed(session.session_key) or "")
+        said = self._write(
+            lua.CREATE_SESSION, [self._session_key(key), owner, cut_off], repr(now),
+            repr(session.expires_at), _kept(session.ends_at - now),
+            *_flat(_session_fields(session, owner)),
+        )  # fmt: skip
+        return _said(said) == "created"
+
+    def read_session(self, key: str, now: float) -> Session | None:
+        """See :class:`~flask_jam.stores.Store`."""
+        redis_key = self._session_key(key)
+        return self._session(self._ask(lua.READ_SESSION, [redis_key], repr(now)), redis_key)
+
+    def _session(self, found: Sequence[Any], redis_key: str) -> Session | None:
+        if self._is_nothing(found[0]):
+            return None
+        try:
+            return _session_of(_fields(found[1]))
+        except (KeyError, ValueError, TokenError):
+            self._write(lua.DELETE_SESSION, [redis_key], "0")
+            self._note(_REMOVED)
+            return None
+
+    def update_session(
+        self, key: str, changes: Mapping[str, Any], now: float, max_bytes: int
+    ) -> bool:
+        """See :class:`~flask_jam.stores.Store`."""
+        fields = _flat(_data_fields(changes))
+        said = _said(
+            self._write(lua.UPDATE_SESSION, [self._session_key(key)], repr(now), max_bytes, *fields)
+        )
+        if said == "too_large":
+            raise SessionError(Reason.TOO_LARGE, f"a session holds at most {max_bytes} bytes")
+        return not self._is_nothing(said)
+
+    def rework_session(self, key: str, new_key: str, now: float) -> bool:
+        """See :class:`~flask_jam.stores.Store`."""
+        keys = [self._session_key(key), self._session_key(new_key)]
+        said = _said(self._write(lua.REWORK_SESSION, keys, repr(now)))
+        return not self._is_nothing(said)
+
+    def delete_session(self, key: str, now: float) -> str | None:
+        """See :class:`~flask_jam.stores.Store`."""
+        found = self._write(lua.DELETE_SESSION, [self._session_key(key)], repr(now))
+        alive = not self._is_nothing(found[0]) and _said(found[0]) == "alive"
+        return _said(found[1]) if alive else None
+
+    def clear_sessions(self, place: str, session_key: str, now: float) -> int:
+        """See :class:`~flask_jam.stores.Store`."""
+        count, keys = self._write(
+            lua.CLEAR_SESSIONS, [self._owner_key(place, session_key)], repr(now)
+        )
+        self.changed(_said(key) for key in keys)
+        return int(count)
+
+    def list_sessions(
+        self, place: str, session_key: str, now: float
+    ) -> Sequence[tuple[str, Session]]:
+        """See :class:`~flask_jam.stores.Store`."""
+        found = self._ask(lua.LIST_SESSIONS, [self._owner_key(place, session_key)], repr(now))
+        keys = [_said(key) for key in found[::2]]
+        read = [(key, self._session([b"alive", fields], key))
+                for key, fields in zip(keys, found[1::2], strict=True)]  # fmt: skip
+        living = [(key.rpartition(":")[2], session) for key, session in read if session]
+        return sorted(living, key=lambda item: item[1].created_at)
+
+    def _session_key(self, key: str) -> str:
+        return self._key("s", key[:2], key)
+
+    def _owner_key(self, place: str, session_key: str) -> str:
+        return self._key("o", place, _hashed(session_key) or "")
+
+    def _key(self, letter: str, place: str, name: str) -> str:
+        return f"{self._prefix}:{letter}:{{{place}}}:{name}"
+
+    # --- asking ---
+
+    def changed(self, keys: Iterable[str]) -> None:
+        """Called after this process has changed these keys, or may have."""
+
+    def _write(self, script: str, keys: Sequence[str], *arguments: Any) -> Any:
+        try:
+            return self._ask(script, keys, *arguments)
+        finally:
+            self.changed(keys)
+
+    def _ask(self, script: str, keys: Sequence[str], *arguments: Any) -> Any:
+        """Every question to Redis; what it raises becomes ``StoreUnavailable`` here."""
+        limit = nullcontext() if self._timeout is None else answered_within(self._timeout)
+        try:
+            with limit:
+                answer = self._evaluated(script, keys, arguments)
+        except FAILURES as error:
+            self._failed(error)
+            raise StoreUnavailable from None
+        if self._down:
+            self._answered()
+        return answer
+
+    def _evaluated(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        ask = self.client().execute_command
+        try:
+            return ask("EVALSHA", _SHAS[script], len(keys), *keys, *arguments)
+        except NoScriptError:
+            # A server that does not know the script has not run it: this is no repetition.
+            return ask("EVAL", script, len(keys), *keys, *arguments)
+
+    def client(self) -> Any:
+        """The client, made when it is first needed: a cluster's asks the servers for its map."""
+        if self._client is None:
+            made = self._make_client()
+            with self._lock:
+                self._client = self._client or made
+        return self._client
+
+    def _failed(self, error: BaseException) -> None:
+        with self._lock:
+            first, self._down = not self._down, True
+        if first:
+            # One line for an outage. The text of the error may hold keys and addresses.
+            _log.error("Redis does not answer: %s", type(error).__name__)
+
+    def _answered(self) -> None:
+        with self._lock:
+            first, self._down = self._down, False
+        if first:
+            _log.warning("Redis answers again")
+
+    def _is_nothing(self, said: Any) -> bool:
+        """Whether a step found nothing that lives or has just ended."""
+        if _said(said) == "corrupt":
+            self._note(_REMOVED)
+        return _said(said) in ("corrupt", "gone", "revoked")
+
+    def _note(self, sentence: str) -> None:
+        if sentence not in self._noted:
+            self._noted.add(sentence)
+            _log.error(sentence)
+
+    def close(self) -> None:
+        """Close the connections. The store may be used again."""
+        if self._client is not None:
+            self._client.close()
+
+
+# --- values <-> what Redis holds ------------------------------------------------------------
+
+
+def marks_of(letters: str, values: Sequence[bytes | None], now: float) -> Marks:
+    """What the values of :meth:`RedisStore.mark_keys` say at ``now``."""
+    if not any(values):
+        return NOTHING_KNOWN
+    found = {letter: _marked(value, now) for letter, value in zip(letters, values, strict=True)}
+    revoked = found.get("t") is not None or found.get("x") is not None
+    allowed = found.get("a") not in (None, _UNREADABLE)
+    return Marks(revoked, found.get("c"), allowed)
+
+
+_UNREADABLE = float("inf")
+
+
+def _marked(value: bytes | None, now: float) -> float | None:
+    if value is None:
+        return None
+    # Whoever damages a mark must not undo a revocation, or allow a token.
+    at, until = _parsed(value) or (_UNREADABLE, _UNREADABLE)
+    return at if until > now else None
+
+
+def _parsed(value: bytes) -> tuple[float, float] | None:
+    try:
+        version, at, until = json.loads(value)
+        return (float(at), float(until)) if version == 1 else None
+    except (ValueError, TypeError):
+        return None
+
+
+def _family_of(fields: Mapping[str, bytes]) -> Family:
+    return Family(
+        subject=fields["s"].decode(),
+        claims=strict_object(fields["c"]),
+        started_at=float(fields["b"]),
+        ends_at=float(fields["e"]),
+        generation=int(fields["g"]),
+        turned_at=float(fields["t"]),
+        idle_until=float(fields["i"]),
+    )
+
+
+def _session_fields(session: Session, owner: str) -> dict[str, Any]:
+    return {
+        "v": "1", "k": session.session_key, "o": owner, "c": repr(session.created_at),
+        "a": repr(session.auth_time), "s": repr(session.last_seen_at),
+        "i": repr(session.idle), "e": repr(session.ends_at),
+        "u": session.user_agent or "", "p": session.ip or "", **_data_fields(session.data),
+    }  # fmt: skip
+
+
+def _session_of(fields: Mapping[str, bytes]) -> Session:
+    pairs = b",".join(
+        name[1:].encode() + b":" + value for name, value in fields.items() if name[:1] == "d"
+    )
+    return Session(
+        session_key=fields["k"].decode(),
+        data=strict_object(b"{" + pairs + b"}"),
+        created_at=float(fields["c"]),
+        auth_time=float(fields["a"]),
+        last_seen_at=float(fields["s"]),
+        idle=float(fields["i"]),
+        ends_at=float(fields["e"]),
+        user_agent=fields["u"].decode() or None,
+        ip=fields["p"].decode() or None,
+    )
+
+
+def _data_fields(data: Mapping[str, Any]) -> dict[str, bytes]:
+    # The key as JSON: the whole is put together again without parsing its parts.
+    return {"d" + strict_dumps(name).decode(): strict_dumps(value) for name, value in data.items()}
+
+
+def _flat(fields: Mapping[str, Any]) -> list[Any]:
+    return [part for pair in fields.items() for part in pair]
+
+
+def _fields(flat: Sequence[Any]) -> dict[str, bytes]:
+    names, values = flat[::2], flat[1::2]
+    return {_said(name): _raw(value) or b"" for name, value in zip(names, values, strict=True)}
+
+
+def _raw(value: Any) -> bytes | None:
+    # A client of one's own may decode.
+    return value.encode() if isinstance(value, str) else value
+
+
+def _said(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _kept(seconds: float) -> int:
+    return int((max(seconds, 0.0) + SLACK) * 1000)
+
+
+def _hashed(name: str | None) -> str | None:
+    if name is None:
+        return None
+    digest = hashlib.sha256(b"flask_jam name\0" + name.encode("utf-8", "surrogatepass")).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
