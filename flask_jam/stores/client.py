@@ -16,8 +16,7 @@ start.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -45,17 +44,21 @@ _SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
 _FORMS = "redis://host:6379/0, rediss://..., unix:///path, redis+sentinel://... or redis+cluster://"
 
 
-@contextmanager
-def answered_within(seconds: float) -> Iterator[None]:
+class answered_within:  # noqa: N801 - a context manager, as a class because that is faster
     """All that is asked in here, connecting included, has ``seconds`` together."""
-    token = _deadline.set(time.monotonic() + seconds)
-    try:
-        yield
-    finally:
-        _deadline.reset(token)
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        at = None if self._seconds is None else time.monotonic() + self._seconds
+        self._token = _deadline.set(at)
+
+    def __exit__(self, *_: object) -> None:
+        _deadline.reset(self._token)
 
 
-def _left(usual: float | None) -> float | None:
+def _left(usual: float) -> float:
     at = _deadline.get()
     if at is None:
         return usual
@@ -65,52 +68,47 @@ def _left(usual: float | None) -> float | None:
     return left
 
 
-class _Hurried:
-    """A connection that keeps to the deadline, handshake included.
+def _hurried(kind: Any) -> Any:
+    """A kind of connection that keeps to the deadline, handshake included.
 
     redis-py's own timeouts are per packet: a slow server with a password and a database number
     would have three of them.
     """
 
-    _sock: Any
-    socket_timeout: Any
+    class Hurried(kind):  # type: ignore[misc]
+        _lowered = False
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # To tell the server about the library costs two round trips on each connection.
-        for name in ("driver_info", "lib_name", "lib_version"):
-            setattr(self, name, None)
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            # To tell the server about the library costs two round trips on each connection.
+            self.driver_info = self.lib_name = self.lib_version = None
 
-    def connect(self) -> Any:
-        if self._sock is None:
-            self.socket_connect_timeout = _left(self.socket_timeout)
-        return super().connect()  # type: ignore[misc]
+        def connect(self) -> Any:
+            if self._sock is None:
+                self.socket_connect_timeout = _left(self.socket_timeout)
+            return super().connect()
 
-    def read_response(self, *args: Any, **kwargs: Any) -> Any:
-        left = _left(None)
-        if left is not None and self._sock is not None:
-            self._sock.settimeout(left)
-        return super().read_response(*args, **kwargs)  # type: ignore[misc]
+        def read_response(self, *args: Any, **kwargs: Any) -> Any:
+            left = _left(self.socket_timeout)
+            # To set the timeout of a socket is a call of the system: only where it matters.
+            if self._sock is not None and (self._lowered or left < 0.9 * self.socket_timeout):
+                self._lowered = left < 0.9 * self.socket_timeout
+                self._sock.settimeout(left)
+            return super().read_response(*args, **kwargs)
 
-
-class _Plain(_Hurried, Connection):
-    """TCP."""
-
-
-class _Secure(_Hurried, SSLConnection):
-    """TLS."""
+    return Hurried
 
 
-class _Local(_Hurried, UnixDomainSocketConnection):
-    """A socket of this machine."""
-
-
-class _Found(_Hurried, SentinelManagedConnection):
-    """TCP to whom the Sentinels name."""
-
-
-class _FoundSecure(_Hurried, SentinelManagedSSLConnection):
-    """TLS to whom the Sentinels name."""
+_PLAIN, _SECURE, _LOCAL, _FOUND, _FOUND_SECURE = map(
+    _hurried,
+    (
+        Connection,
+        SSLConnection,
+        UnixDomainSocketConnection,
+        SentinelManagedConnection,
+        SentinelManagedSSLConnection,
+    ),
+)
 
 
 class _Address(NamedTuple):
@@ -147,7 +145,7 @@ def _one_server(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
         raise ConfigError("redis_url: several hosts need redis+sentinel:// or redis+cluster://")
     host, port = address.hosts[0]
     said = {**address.options, "host": host, "port": port, "db": _database(address.path)}
-    kind = _Secure if address.tls else _Plain
+    kind = _SECURE if address.tls else _PLAIN
     return lambda: redis.Redis(
         connection_pool=redis.ConnectionPool(connection_class=kind, **own, **said)
     )
@@ -160,7 +158,7 @@ def _a_socket(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
     own = {name: value for name, value in own.items() if name != "socket_keepalive"}
     said = {**options, "path": unquote(parts.path), "db": _database(options.pop("db", ""))}
     return lambda: redis.Redis(
-        connection_pool=redis.ConnectionPool(connection_class=_Local, **own, **said)
+        connection_pool=redis.ConnectionPool(connection_class=_LOCAL, **own, **said)
     )
 
 
@@ -176,7 +174,7 @@ def _by_sentinel(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
     asked |= {"ssl": True, "ssl_check_hostname": True} if address.tls else {}
     sentinel = _sentinel.Sentinel(address.hosts, sentinel_kwargs={**own, **asked})
     pool = {**own, **said, "db": _database(database),
-            "connection_class": _FoundSecure if address.tls else _Found}  # fmt: skip
+            "connection_class": _FOUND_SECURE if address.tls else _FOUND}  # fmt: skip
     return lambda: redis.Redis(
         connection_pool=_sentinel.SentinelConnectionPool(service, sentinel, **pool)
     )
@@ -188,7 +186,7 @@ def _cluster(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
         raise ConfigError("redis_url: a cluster has no database numbers and no path")
     nodes = [_node(host, port) for host, port in address.hosts]
     host, port = address.hosts[0]
-    said = {**own, **address.options, "connection_class": _Secure if address.tls else _Plain}
+    said = {**own, **address.options, "connection_class": _SECURE if address.tls else _PLAIN}
     if int(redis.__version__.partition(".")[0]) < 6:
         said["cluster_error_retry_attempts"] = 0
     # Given a URL, it makes the pools of the nodes with our class of connections.

@@ -63,11 +63,6 @@ _WHOLE = """
 local function put(key, first)
   for i = first, #ARGV, 2 do redis.call('HSET', key, ARGV[i], ARGV[i + 1]) end
 end
-local function whole(key)
-  local all, size = redis.call('HGETALL', key), 0
-  for _, part in ipairs(all) do size = size + #part end
-  if size <= 17825792 then return all end
-end
 local function keep(key, seconds)
   redis.call('PEXPIRE', key, string.format('%d', math.ceil(seconds * 1000) + 60000))
 end
@@ -84,8 +79,11 @@ _FAMILY = (
     _MARKS
     + _WHOLE
     + """
+local function small(key)
+  return redis.call('HSTRLEN', key, 'c') + redis.call('HSTRLEN', key, 'j') <= 1048576
+end
 local function family(key, mark_key, now)
-  local got = redis.pcall('HMGET', key, 'g', 't', 'i', 'e', 'b', 'c', 'k', 'v', 'n', 'dead')
+  local got = redis.pcall('HMGET', key, 'g', 't', 'i', 'e', 'b', 'c', 'k', 'j', 'n', 'dead')
   if got.err then
     redis.call('DEL', key)
     return nil, 'corrupt'
@@ -94,7 +92,7 @@ local function family(key, mark_key, now)
   if not got[1] and not got[8] then
     return nil, redis.call('DEL', key) == 1 and 'corrupt' or 'gone'
   end
-  if not numbers(got, 5) or not got[6] or not got[7] or got[8] ~= '1' or not whole(key) then
+  if not numbers(got, 5) or not got[6] or not got[7] or not got[8] or not small(key) then
     redis.call('DEL', key)
     return nil, 'corrupt'
   end
@@ -102,6 +100,9 @@ local function family(key, mark_key, now)
   local cut = mark(got[7], now)
   if cut and got[5] <= cut then return nil, 'revoked' end
   return got
+end
+local function told(why)
+  return {why, unpack(redis.call('HMGET', KEYS[1], 'g', 't', 'i', 'j', 'c'))}
 end
 """
 )
@@ -126,7 +127,7 @@ READ_FAMILY = (
     + """
 local got, why = family(KEYS[1], KEYS[2], tonumber(ARGV[1]))
 if not got then return {why} end
-return {'alive', redis.call('HGETALL', KEYS[1])}
+return told('alive')
 """
 )
 
@@ -138,7 +139,7 @@ TURN_FAMILY = (
     + """
 local presented, now, attempt = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[8]
 local got, why, dead = family(KEYS[1], KEYS[2], now)
-if dead and dead[10] == attempt then return {'reused', redis.call('HGETALL', KEYS[1])} end
+if dead and dead[10] == attempt then return told('reused') end
 if not got then return {why} end
 local current, age = got[1], now - got[2]
 local grace = tonumber(ARGV[3])
@@ -152,10 +153,10 @@ elseif presented > current then
 elseif not again and (presented < current - 1 or grace <= 0 or age < -1 or age > grace) then
   set_mark(KEYS[2], ARGV[2], ARGV[6], ARGV[7])
   redis.call('HSET', KEYS[1], 'dead', attempt, 'c', '{}')
-  return {'reused', redis.call('HGETALL', KEYS[1])}
+  return told('reused')
 end
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'c', ARGV[5]) end
-return {(presented == current or again) and 'new' or 'same', redis.call('HGETALL', KEYS[1])}
+return told((presented == current or again) and 'new' or 'same')
 """
 )
 
@@ -171,26 +172,40 @@ return got and 1 or 0
 )
 
 # An index has the keys of an owner's sessions, each with the time when it ends if it is not used.
+# Fields of data begin with 'd' and hold the key as JSON, so that putting them side by side gives
+# the whole as JSON, and their lengths add up to its length.
 _SESSION = (
     _MARKS
     + _WHOLE
     + """
 local function session(key, now)
-  local got = redis.pcall('HMGET', key, 's', 'i', 'e', 'o', 'k', 'v')
-  if got.err then
+  local all = redis.pcall('HGETALL', key)
+  local got, size, whole = {data = {}}, 0, not all.err
+  for i = 1, whole and #all or 0, 2 do
+    local name, value = all[i], all[i + 1]
+    size = size + #name + #value
+    if string.byte(name) == 100 then
+      got.data[#got.data + 1] = string.sub(name, 2) .. ':' .. value
+    else
+      got[name] = value
+    end
+  end
+  if whole and #all == 0 then return nil, 'gone' end
+  local seen, idle, ends = tonumber(got.s or ''), tonumber(got.i or ''), tonumber(got.e or '')
+  if not (whole and seen and idle and ends and got.j and got.o) or size > 17825792 then
     redis.call('DEL', key)
     return nil, 'corrupt'
   end
-  local owned = got[4] and got[5] and got[6] == '1'
-  if not owned or not numbers(got, 3) or not whole(key) then
-    return nil, redis.call('DEL', key) == 1 and 'corrupt' or 'gone'
-  end
-  if now >= math.min(got[1] + got[2], got[3]) then return got, 'expired' end
+  got.seen, got.idle, got.ends = seen, idle, ends
+  if now >= math.min(seen + idle, ends) then return got, 'expired' end
   return got
+end
+local function told(why, got)
+  return {why, got.s, got.j, '{' .. table.concat(got.data, ',') .. '}'}
 end
 local function forget(key, got)
   redis.call('DEL', key)
-  redis.pcall('ZREM', got[4], key)
+  redis.pcall('ZREM', got.o, key)
 end
 local function list(owner, key, ending)
   if redis.call('TYPE', owner).ok ~= 'zset' then redis.call('DEL', owner) end
@@ -200,9 +215,10 @@ local function used(key, got, now, text)
   local written = redis.pcall('HSET', key, 's', text)
   -- Where memory is full, it lives as long as it did.
   if type(written) == 'table' and written.err then return end
-  local ending = math.min(now + got[2], got[3])
+  got.s = text
+  local ending = math.min(now + got.idle, got.ends)
   keep(key, ending - now)
-  list(got[4], key, ending)
+  list(got.o, key, ending)
 end
 """
 )
@@ -234,31 +250,28 @@ READ_SESSION = (
 local now = tonumber(ARGV[1])
 local got, why = session(KEYS[1], now)
 if not got then return {why} end
-if why == 'expired' then
-  local all = redis.call('HGETALL', KEYS[1])
+if why then
   forget(KEYS[1], got)
-  return {'expired', all}
+elseif now - got.seen >= math.min(60, got.idle / 10) then
+  used(KEYS[1], got, now, ARGV[1])
 end
-if now - got[1] >= math.min(60, got[2] / 10) then used(KEYS[1], got, now, ARGV[1]) end
-return {'alive', redis.call('HGETALL', KEYS[1])}
+return told(why or 'alive', got)
 """
 )
 
-# KEYS: session. ARGV: now, most bytes, then fields and values. Fields of data begin with 'd' and
-# hold the key as JSON, so their lengths add up to the length of the whole as JSON.
+# KEYS: session. ARGV: now, most bytes, then fields and values.
 UPDATE_SESSION = (
     _SESSION
     + """
 local got, why = session(KEYS[1], tonumber(ARGV[1]))
 if why then return why == 'expired' and 'gone' or why end
-local all, size, new = redis.call('HGETALL', KEYS[1]), 1, {}
-for i = 3, #ARGV, 2 do new[ARGV[i]] = ARGV[i + 1] end
-for i = 1, #all, 2 do
-  if string.sub(all[i], 1, 1) == 'd' and not new[all[i]] then
-    size = size + #all[i] + #all[i + 1] + 1
-  end
+local size = 1
+for i = 3, #ARGV, 2 do
+  local old = redis.call('HGET', KEYS[1], ARGV[i])
+  if old then size = size - #ARGV[i] - #old - 1 end
+  size = size + #ARGV[i] + #ARGV[i + 1] + 1
 end
-for field, value in pairs(new) do size = size + #field + #value + 1 end
+for _, pair in ipairs(got.data) do size = size + #pair + 1 end
 if size > tonumber(ARGV[2]) then return 'too_large' end
 put(KEYS[1], 3)
 return 'alive'
@@ -277,9 +290,9 @@ if not got then
 end
 if why then return 'gone' end
 redis.call('RENAME', KEYS[1], KEYS[2])
-redis.pcall('ZREM', got[4], KEYS[1])
-list(got[4], KEYS[2], math.min(got[1] + got[2], got[3]))
-if now > got[1] then used(KEYS[2], got, now, ARGV[1]) end
+redis.pcall('ZREM', got.o, KEYS[1])
+list(got.o, KEYS[2], math.min(got.seen + got.idle, got.ends))
+if now > got.seen then used(KEYS[2], got, now, ARGV[1]) end
 return 'alive'
 """
 )
@@ -291,7 +304,7 @@ DELETE_SESSION = (
 local got, why = session(KEYS[1], tonumber(ARGV[1]))
 if not got then return {why} end
 forget(KEYS[1], got)
-return {why or 'alive', got[5]}
+return told(why or 'alive', got)
 """
 )
 
@@ -327,7 +340,7 @@ for _, key in ipairs(keys) do
   elseif not got then redis.call('ZREM', KEYS[1], key)
   else
     found[#found + 1] = key
-    found[#found + 1] = redis.call('HGETALL', key)
+    found[#found + 1] = told('alive', got)
   end
 end
 return found

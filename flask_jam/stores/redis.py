@@ -12,9 +12,10 @@ key, after ``prefix:``    type    value                                        k
 ``o:{place}:owner``       zset    keys of an owner's sessions, by their end    as its last session
 ========================  ======  ===========================================  ====================
 
-Subjects, owners and session ids stand in keys as hashes, and both hashes have a field ``v`` with
-the version 1. All is kept a minute longer than it counts, so that a server whose clock is ahead
-brings nothing back that was revoked: what counts is decided by ``now``, which the caller gives.
+Subjects, owners and session ids stand in keys as hashes. What never changes of a family or a
+session is one field, ``j``: JSON that begins with the version, which is 1. All is kept a minute
+longer than it counts, so that a server whose clock is ahead brings nothing back that was revoked:
+what counts is decided by ``now``, which the caller gives.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ import json
 import logging
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 from redis.exceptions import NoScriptError, RedisClusterException, RedisError
@@ -66,7 +66,7 @@ class RedisStore:
         if not callable(client) and not hasattr(client, "execute_command"):
             raise ConfigError("RedisStore takes a client: redis.Redis(...) or redis.RedisCluster")
         is_client = hasattr(client, "execute_command")
-        self._client = client if is_client else None
+        self._client: Any = client if is_client else None
         self._make_client: Any = None if is_client else client
         self._prefix = prefix
         self._timeout = timeout
@@ -118,8 +118,9 @@ class RedisStore:
 
     def start_family(self, family_id: str, family: Family) -> None:
         """See :class:`~flask_jam.stores.Store`."""
+        fixed = [1, family.subject, family.started_at, family.ends_at]
         fields = {
-            "v": "1", "s": family.subject, "c": strict_dumps(dict(family.claims)),
+            "j": strict_dumps(fixed), "c": strict_dumps(dict(family.claims)),
             "b": repr(family.started_at), "e": repr(family.ends_at), "g": family.generation,
             "t": repr(family.turned_at), "i": repr(family.idle_until),
             "k": self._key("c", family_id[:2], _hashed(family.subject) or ""),
@@ -160,8 +161,8 @@ class RedisStore:
         if self._is_nothing(found[0]):
             return None
         try:
-            return _family_of(_fields(found[1]))
-        except (KeyError, ValueError, TokenError):
+            return _family_of(*(_raw(part) or b"" for part in found[1:]))
+        except (TypeError, ValueError, TokenError):
             self._write(lua.REMOVE, self._family_keys(family_id)[:1])
             self._note(_REMOVED)
             return None
@@ -188,8 +189,8 @@ class RedisStore:
         if self._is_nothing(found[0]):
             return None
         try:
-            return _session_of(_fields(found[1]))
-        except (KeyError, ValueError, TokenError):
+            return _session_of(*(_raw(part) or b"" for part in found[1:]))
+        except (TypeError, ValueError, TokenError):
             self._write(lua.DELETE_SESSION, [redis_key], "0")
             self._note(_REMOVED)
             return None
@@ -214,9 +215,10 @@ class RedisStore:
 
     def delete_session(self, key: str, now: float) -> str | None:
         """See :class:`~flask_jam.stores.Store`."""
-        found = self._write(lua.DELETE_SESSION, [self._session_key(key)], repr(now))
-        alive = not self._is_nothing(found[0]) and _said(found[0]) == "alive"
-        return _said(found[1]) if alive else None
+        redis_key = self._session_key(key)
+        found = self._write(lua.DELETE_SESSION, [redis_key], repr(now))
+        session = None if self._is_nothing(found[0]) else self._session(found, redis_key)
+        return session.session_key if session and _said(found[0]) == "alive" else None
 
     def clear_sessions(self, place: str, session_key: str, now: float) -> int:
         """See :class:`~flask_jam.stores.Store`."""
@@ -232,8 +234,8 @@ class RedisStore:
         """See :class:`~flask_jam.stores.Store`."""
         found = self._ask(lua.LIST_SESSIONS, [self._owner_key(place, session_key)], repr(now))
         keys = [_said(key) for key in found[::2]]
-        read = [(key, self._session([b"alive", fields], key))
-                for key, fields in zip(keys, found[1::2], strict=True)]  # fmt: skip
+        read = [(key, self._session(told, key))
+                for key, told in zip(keys, found[1::2], strict=True)]  # fmt: skip
         living = [(key.rpartition(":")[2], session) for key, session in read if session]
         return sorted(living, key=lambda item: item[1].created_at)
 
@@ -259,9 +261,8 @@ class RedisStore:
 
     def _ask(self, script: str, keys: Sequence[str], *arguments: Any) -> Any:
         """Every question to Redis; what it raises becomes ``StoreUnavailable`` here."""
-        limit = nullcontext() if self._timeout is None else answered_within(self._timeout)
         try:
-            with limit:
+            with answered_within(self._timeout):
                 answer = self._evaluated(script, keys, arguments)
         except FAILURES as error:
             self._failed(error)
@@ -348,42 +349,32 @@ def _parsed(value: bytes) -> tuple[float, float] | None:
         return None
 
 
-def _family_of(fields: Mapping[str, bytes]) -> Family:
-    return Family(
-        subject=fields["s"].decode(),
-        claims=strict_object(fields["c"]),
-        started_at=float(fields["b"]),
-        ends_at=float(fields["e"]),
-        generation=int(fields["g"]),
-        turned_at=float(fields["t"]),
-        idle_until=float(fields["i"]),
-    )
+def _family_of(
+    generation: bytes, turned_at: bytes, idle_until: bytes, fixed: bytes, claims: bytes
+) -> Family:
+    version, subject, started_at, ends_at = json.loads(fixed)
+    if version != 1 or not isinstance(subject, str):
+        raise ValueError("of another version")
+    return Family(subject, strict_object(claims), float(started_at), float(ends_at),
+                  int(generation), float(turned_at), float(idle_until))  # fmt: skip
 
 
 def _session_fields(session: Session, owner: str) -> dict[str, Any]:
+    fixed = [1, session.session_key, session.created_at, session.auth_time, session.idle,
+             session.ends_at, session.user_agent, session.ip]  # fmt: skip
     return {
-        "v": "1", "k": session.session_key, "o": owner, "c": repr(session.created_at),
-        "a": repr(session.auth_time), "s": repr(session.last_seen_at),
-        "i": repr(session.idle), "e": repr(session.ends_at),
-        "u": session.user_agent or "", "p": session.ip or "", **_data_fields(session.data),
+        "j": strict_dumps(fixed), "o": owner, "s": repr(session.last_seen_at),
+        "i": repr(session.idle), "e": repr(session.ends_at), **_data_fields(session.data),
     }  # fmt: skip
 
 
-def _session_of(fields: Mapping[str, bytes]) -> Session:
-    pairs = b",".join(
-        name[1:].encode() + b":" + value for name, value in fields.items() if name[:1] == "d"
-    )
-    return Session(
-        session_key=fields["k"].decode(),
-        data=strict_object(b"{" + pairs + b"}"),
-        created_at=float(fields["c"]),
-        auth_time=float(fields["a"]),
-        last_seen_at=float(fields["s"]),
-        idle=float(fields["i"]),
-        ends_at=float(fields["e"]),
-        user_agent=fields["u"].decode() or None,
-        ip=fields["p"].decode() or None,
-    )
+def _session_of(seen: bytes, fixed: bytes, data: bytes) -> Session:
+    version, session_key, created_at, auth_time, idle, ends_at, user_agent, ip = json.loads(fixed)
+    if version != 1 or not isinstance(session_key, str):
+        raise ValueError("of another version")
+    created_at, auth_time, idle, ends_at = map(float, (created_at, auth_time, idle, ends_at))
+    return Session(session_key, strict_object(data), created_at, auth_time, float(seen), idle,
+                   ends_at, user_agent, ip)  # fmt: skip
 
 
 def _data_fields(data: Mapping[str, Any]) -> dict[str, bytes]:
@@ -393,11 +384,6 @@ def _data_fields(data: Mapping[str, Any]) -> dict[str, bytes]:
 
 def _flat(fields: Mapping[str, Any]) -> list[Any]:
     return [part for pair in fields.items() for part in pair]
-
-
-def _fields(flat: Sequence[Any]) -> dict[str, bytes]:
-    names, values = flat[::2], flat[1::2]
-    return {_said(name): _raw(value) or b"" for name, value in zip(names, values, strict=True)}
 
 
 def _raw(value: Any) -> bytes | None:
