@@ -9,14 +9,12 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Hashable
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
 from weakref import WeakSet
 
 from cachetools import LRUCache
 
-K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 #: No fact is used longer than this, in monotonic seconds, whatever the wall clock says.
@@ -32,30 +30,22 @@ class CacheInfo(NamedTuple):
     currsize: int
 
 
-class FactCache(Generic[K, V]):
+class FactCache(Generic[V]):
     """A bounded, locked LRU whose puts carry the ticket of their get.
 
     cachetools caches are not safe under threads, hence the lock. ``clear`` moves the generation,
     and a put whose ticket is of an older one is dropped: a fact that was being established while
     keys changed is not kept.
-
-    :param maxsize: so many facts; with ``weigh``, so much of what it says of each.
     """
 
-    def __init__(
-        self,
-        maxsize: int,
-        timer: Callable[[], float] = time.monotonic,
-        weigh: Callable[[V], int] | None = None,
-    ) -> None:
-        weigh_entry = None if weigh is None else (lambda entry: weigh(entry[1]))
-        self._entries: LRUCache[K, tuple[float, V]] = LRUCache(max(maxsize, 1), weigh_entry)
+    def __init__(self, maxsize: int, timer: Callable[[], float] = time.monotonic) -> None:
+        self._entries: LRUCache[bytes, tuple[float, V]] = LRUCache(max(maxsize, 1))
         self._maxsize = maxsize
         self._timer = timer
         self._lock = fork_safe_lock()
         self._generation = self._hits = self._misses = 0
 
-    def get(self, key: K) -> tuple[V | None, int]:
+    def get(self, key: bytes) -> tuple[V | None, int]:
         """The fact or ``None``, and the ticket to put one with."""
         with self._lock:
             try:
@@ -68,12 +58,11 @@ class FactCache(Generic[K, V]):
             self._misses += 1
             return None, self._generation
 
-    def put(self, key: K, value: V, ticket: int) -> None:
+    def put(self, key: bytes, value: V, ticket: int) -> None:
         """Keep the fact, unless the cache was cleared since the ticket was given."""
         with self._lock:
             if ticket == self._generation and self._maxsize:
-                with suppress(ValueError):  # what weighs more than all may is not kept
-                    self._entries[key] = (self._timer(), value)
+                self._entries[key] = (self._timer(), value)
 
     def clear(self) -> None:
         """Forget every fact and every ticket."""

@@ -106,7 +106,7 @@ class Verifier:
         self._settings = settings
         self._store = store
         self._clock = clock
-        self._cache: FactCache[bytes, Facts] = FactCache(settings.cache_size)
+        self._cache: FactCache[Facts] = FactCache(settings.cache_size)
 
     def cache_info(self) -> CacheInfo:
         """Hits, misses, bound and size, as :func:`functools.lru_cache` has them."""

@@ -19,72 +19,72 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 from weakref import WeakSet, finalize
 
+from cachetools import FIFOCache
 from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from ..cache import FactCache, fork_safe_lock
+from ..cache import MAX_AGE, fork_safe_lock
 from ..jws import strict_dumps
 from ..settings import Settings
 from . import NOTHING_KNOWN, Marks, Session
 from .client import client_factory, primaries
 from .redis import FAILURES, RedisStore, marks_of
 
-T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
 
 _log = logging.getLogger(__name__)
 
-#: Versions are of groups of keys: so many groups, whatever the number of keys.
+#: Sessions have versions in groups, so that there is a bound to how many there are.
 _GROUPS = 1 << 16
 #: Of tokens, so many are remembered; of sessions, so many bytes of memory, roughly.
-_MARKS_KEPT = 20_000
+_TOKENS_KEPT = 20_000
 _SESSION_BYTES = 64 * 2**20
 #: Seconds until a lost link is tried again; and one that the server does not allow.
 _SOON, _LATER = 0.1, 30.0
 
 
 class View(NamedTuple):
-    """What a link vouches for: versions of keys, all of them true at a moment."""
+    """What a link vouches for: versions that are all true at a moment of the monotonic clock."""
 
-    versions: list[int]
+    #: Of all marks of a place. They change when somebody is revoked, which is rare.
+    places: dict[str, int]
+    #: Of sessions, by group. They change each time that one is slid.
+    groups: list[int]
     as_of: float
 
 
 #: Nothing is vouched for.
-BLIND = View([], float("-inf"))
+BLIND = View({}, [], float("-inf"))
 
 
 class _Known(NamedTuple):
-    """Marks as they were read: the groups of their keys, and the sum of those groups' versions."""
+    """The marks of a token as they were read."""
 
-    versions: list[int]
-    groups: tuple[int, ...]
+    places: dict[str, int]
     version: int
+    read_at: float
     letters: str
+    #: ``None`` where there was none at all.
     values: list[bytes | None] | None
-
-    def holds(self) -> bool:
-        """Whether none of the keys has changed."""
-        return _sum(self.versions, self.groups) == self.version
 
 
 class _Seen(NamedTuple):
     """A session as it was read."""
 
-    versions: list[int]
+    groups: list[int]
     group: int
     version: int
+    read_at: float
     session: Session
     #: Until then a use need not be told to Redis.
     until: float
-
-    def holds(self, now: float) -> bool:
-        """Whether the key has not changed, and nothing is to be written."""
-        return self.versions[self.group] == self.version and now < self.until
 
 
 class NearStore(RedisStore):
@@ -99,8 +99,10 @@ class NearStore(RedisStore):
     ) -> None:  # fmt: skip
         super().__init__(client, prefix=prefix, timeout=timeout)
         self._silence = silence
-        self._known: FactCache[tuple[str | None, ...], _Known] = FactCache(_MARKS_KEPT)
-        self._seen: FactCache[str, _Seen] = FactCache(_SESSION_BYTES, weigh=_weight)
+        # First in, first out: to read one changes nothing, so only to write one needs the lock.
+        self._known: FIFOCache[tuple[str | None, ...], _Known] = FIFOCache(_TOKENS_KEPT)
+        self._seen: FIFOCache[str, _Seen] = FIFOCache(_SESSION_BYTES, _weight)
+        self._puts = fork_safe_lock()
         self.link = Link(self.client, prefix, silence)
         # The threads of a store that nobody has any more must not live on.
         finalize(self, self.link.stop).atexit = False
@@ -109,46 +111,56 @@ class NearStore(RedisStore):
         self, place: str, jti: str | None, family: str | None, subject: str | None, now: float
     ) -> Marks:
         """See :class:`~flask_jam.stores.Store`."""
-        versions = self._believed()
-        name = (jti, family, subject)
-        known, ticket = self._known.get(name)
-        if known is not None and known.versions is versions and known.holds():
-            if known.values is None:
-                return NOTHING_KNOWN
-            return marks_of(known.letters, known.values, now)
-        letters, keys = self.mark_keys(place, jti, family, subject)
-        groups = tuple(map(_group, keys))
-        before = _sum(versions, groups)
-        values = self._heard(versions, self.read_marks(keys))
-        if versions is not None:
-            kept = _Known(versions, groups, before, letters, values if any(values) else None)
-            self._known.put(name, kept, ticket)
-        return marks_of(letters, values, now)
+        places, _, as_of = self.link.view
+        at, version = time.monotonic(), places.get(place, 0)
+        if at - as_of >= self._silence:
+            return self._unheard(super().marks(place, jti, family, subject, now))
+        known = _found(self._known, (jti, family, subject))
+        if (
+            known is None
+            or known.places is not places
+            or known.version != version
+            or at - known.read_at > MAX_AGE
+        ):
+            letters, keys = self.mark_keys(place, jti, family, subject)
+            values = self.read_marks(keys)
+            known = _Known(places, version, at, letters, values if any(values) else None)
+            self._put(self._known, (jti, family, subject), known)
+        if known.values is None:
+            return NOTHING_KNOWN
+        return marks_of(known.letters, known.values, now)
 
     def read_session(self, key: str, now: float) -> Session | None:
         """See :class:`~flask_jam.stores.Store`."""
-        versions = self._believed()
-        seen, ticket = self._seen.get(key)
-        if seen is not None and seen.versions is versions and seen.holds(now):
+        _, groups, as_of = self.link.view
+        at = time.monotonic()
+        if at - as_of >= self._silence:
+            return self._unheard(super().read_session(key, now))
+        seen = _found(self._seen, key)
+        if (
+            seen is not None
+            and seen.groups is groups
+            and groups[seen.group] == seen.version
+            and now < seen.until
+            and at - seen.read_at < MAX_AGE
+        ):
             return seen.session
-        groups = (_group(self._session_key(key)),)
-        before = _sum(versions, groups)
-        session = self._heard(versions, super().read_session(key, now))
-        if versions is not None and session is not None:
-            kept = _Seen(versions, groups[0], before, session, _quiet_until(session))
-            self._seen.put(key, kept, ticket)
+        group = _group(self._session_key(key).encode())
+        version = groups[group]
+        session = super().read_session(key, now)
+        if session is not None:
+            until = min(session.expires_at, session.last_seen_at + session.slide_after)
+            self._put(self._seen, key, _Seen(groups, group, version, at, session, until))
         return session
 
-    def _believed(self) -> list[int] | None:
-        """The versions of keys, while the link vouches for them."""
-        versions, as_of = self.link.view
-        return versions if time.monotonic() - as_of < self._silence else None
-
-    def _heard(self, versions: list[int] | None, answer: T) -> T:
+    def _unheard(self, answer: V) -> V:
         # Only when Redis has answered is it worth trying to listen to it.
-        if versions is None:
-            self.link.start()
+        self.link.start()
         return answer
+
+    def _put(self, cache: Any, name: Any, value: Any) -> None:
+        with self._puts, suppress(ValueError):  # what weighs more than all may is not kept
+            cache[name] = value
 
     def changed(self, keys: Iterable[str]) -> None:
         """See :class:`~flask_jam.stores.redis.RedisStore`."""
@@ -160,17 +172,16 @@ class NearStore(RedisStore):
         super().close()
 
 
-def _sum(versions: list[int] | None, groups: tuple[int, ...]) -> int:
-    # Versions only grow, so a sum is the same only where each of them is.
-    return 0 if versions is None else sum(map(versions.__getitem__, groups))
+def _found(cache: Mapping[K, V], name: K) -> V | None:
+    # Half the price of cachetools' own get.
+    try:
+        return cache[name]
+    except KeyError:
+        return None
 
 
-def _group(key: str) -> int:
-    return hash(key.encode()) % _GROUPS
-
-
-def _quiet_until(session: Session) -> float:
-    return min(session.expires_at, session.last_seen_at + session.slide_after)
+def _group(key: bytes) -> int:
+    return hash(key) % _GROUPS
 
 
 def _weight(seen: _Seen) -> int:
@@ -203,6 +214,9 @@ class Link:
     def __init__(self, client: Any, prefix: str, silence: float) -> None:
         self.view = BLIND
         self._client = client
+        # A key is prefix:letter:{place}:name.
+        self._letter_at = len(prefix) + 1
+        self._place = slice(len(prefix) + 4, len(prefix) + 6)
         self._prefixes = [f"{prefix}:{letter}:" for letter in "txacs"]
         self._silence = silence
         self._lock = fork_safe_lock()
@@ -286,21 +300,24 @@ class Link:
             return
         # FLUSHALL, or more changes than Redis could tell.
         with self._lock:
-            self.view = View([0] * _GROUPS, self.view.as_of)
+            self.view = _nothing_known()._replace(as_of=self.view.as_of)
 
     def _confirm(self, run: _Run, name: str, moment: float) -> None:
         with self._lock:
             if self._run is run:
-                versions = self.view.versions or [0] * _GROUPS
-                self.view = View(versions, run.confirmed(name, moment))
+                places, groups, _ = self.view if self.view is not BLIND else _nothing_known()
+                self.view = View(places, groups, run.confirmed(name, moment))
 
     def forget(self, keys: Iterable[bytes]) -> None:
         """What was read of these keys up to now counts no more."""
         with self._lock:
-            versions = self.view.versions
-            if versions:
-                for key in keys:
-                    versions[hash(key) % _GROUPS] += 1
+            places, groups, _ = self.view
+            for key in keys if groups else ():
+                letter, place = key[self._letter_at : self._letter_at + 1], key[self._place]
+                if letter == b"s":
+                    groups[_group(key)] += 1
+                else:
+                    places[place.decode()] = places.get(place.decode(), 0) + 1
 
     def _lose(self, run: _Run, error: BaseException) -> None:
         refused = isinstance(error, ResponseError)
@@ -335,6 +352,10 @@ class Link:
     def after_fork(self) -> None:
         """In a child: the threads stayed with the parent."""
         self._run, self.view, self._try_at = None, BLIND, 0.0
+
+
+def _nothing_known() -> View:
+    return View({}, [0] * _GROUPS, float("-inf"))
 
 
 class _Run:

@@ -7,12 +7,14 @@ a lot. So all cases take turns in one process, in a new order each round, each b
 of a bare Flask route that it is measured by. A request is a direct WSGI call: what a server, a
 socket and a client would add is the same for all. Garbage collection stays on.
 
-The peers come from the extra ``bench``; one that is not installed is said to be missing.
+The peers come from the extra ``bench``; one that is not installed is said to be missing. What asks
+Redis asks a server on loopback that this run starts and ends, and its time is the wall clock's.
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
 import cProfile
 import gc
 import importlib.util
@@ -23,6 +25,7 @@ import pstats
 import random
 import secrets
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -39,6 +42,9 @@ from werkzeug.test import EnvironBuilder
 
 from flask_jam import Jam, JWTExtension, SessionExtension, jwt_required, session_required
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from tests.servers import RedisServer, binaries  # noqa: E402 - it is run as a script, too
+
 SECRET = "b3nchmark-only-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNO"
 LIFE = 86400
 #: Requests in one timed batch, and so the number of tokens that "not seen before" takes.
@@ -50,9 +56,11 @@ REFERENCE_BARE = 43.0
 
 Environ = dict[str, Any]
 
+Clock = Callable[[], float]
 # This process's own time on the processor: what other processes take in between is not counted.
-# Nothing here waits for anything; a case that asked a server would have to use the wall clock.
-_clock = time.process_time
+# A case that waits for a server has to use the wall clock.
+WORKING: Clock = time.process_time
+WAITING: Clock = time.perf_counter
 
 BARE = "bare route"
 CONTROL = "bare route, a second one"
@@ -64,14 +72,21 @@ SCOPED = "token seen before, HS256, scopes and roles"
 READ = "token seen before, HS256, g.payload read"
 UNSEEN = "token not seen before, {}"
 SESSION = "session in memory"
+NEAR_TOKEN = "token seen before, HS256, Redis, near cache"
+NEAR_SESSION = "session on Redis, near cache"
+FAR_TOKEN = "token seen before, HS256, Redis asked"
+FAR_SESSION = "session on Redis, Redis asked"
+ROUND_TRIP = "one GET of redis-py"
 YARDSTICK = "PyJWT decode alone, {}"
 FJE = "Flask-JWT-Extended, {}"
 AUTHLIB = "Authlib, HS256"
 JAMLIB = "jamlib, HS256"
 LOGIN = "Flask-Login, signed cookie"
+FJE_REDIS = "Flask-JWT-Extended, HS256, Redis block list"
+FLASK_SESSION = "Flask-Session on Redis"
 
 LIBRARIES = ("Flask", "Werkzeug", "PyJWT", "cryptography", "cachetools", "Flask-JWT-Extended",
-             "Authlib", "joserfc", "jamlib", "Flask-Login")  # fmt: skip
+             "Authlib", "joserfc", "jamlib", "Flask-Login", "Flask-Session", "redis")  # fmt: skip
 
 
 # --- what is timed --------------------------------------------------------------------
@@ -90,6 +105,7 @@ class Case:
     turned_away: list[Environ] = field(default_factory=list)
     #: Run ahead of each batch, outside of the timing.
     before: Callable[[], object] = lambda: None
+    clock: Clock = WORKING
 
     def check(self) -> None:
         """Every request gets its answer, and nobody else gets in."""
@@ -107,14 +123,15 @@ class Case:
         self.before()
         app, sent = self.app, self.requests
         pending = [dict(sent[n % len(sent)]) for n in range(count)]
-        started = _clock()
+        clock = self.clock
+        started = clock()
         while pending:
             # An environ is dropped after its request, as a server does.
             chunks: Any = app(pending.pop(), _start_response)
             for _ in chunks:
                 pass
             chunks.close()
-        return _clock() - started
+        return clock() - started
 
 
 @dataclass
@@ -123,19 +140,20 @@ class Calls:
 
     function: Callable[[str], Any]
     arguments: list[str]
+    clock: Clock = WORKING
 
     def check(self) -> None:
-        """It returns the claims."""
+        """It returns something: the claims, or what Redis holds."""
         for argument in self.arguments:
-            assert self.function(argument)["sub"]
+            assert self.function(argument)
 
     def time(self, count: int) -> float:
         """Seconds of that many calls."""
-        function, arguments = self.function, self.arguments[:count]
-        started = _clock()
+        function, arguments, clock = self.function, self.arguments[:count], self.clock
+        started = clock()
         for argument in arguments:
             function(argument)
-        return _clock() - started
+        return clock() - started
 
 
 def _start_response(*_args: Any) -> Any:
@@ -206,10 +224,10 @@ def public_pem(alg: str) -> str:
     ).decode()  # fmt: skip
 
 
-def our_jam(alg: str = "HS256") -> Jam:
+def our_jam(alg: str = "HS256", **settings: Any) -> Jam:
     """A Jam with revocation on and marks of others in its store, so that the store is asked."""
     key = {"secret_key": SECRET} if alg == "HS256" else {"private_key": private_pem(alg)}
-    jam = Jam({"jwt": {"alg": alg, "expire": LIFE, **key}})
+    jam = Jam({"jwt": {"alg": alg, "expire": LIFE, **key}, **settings})
     for number in range(100):
         jam.revoke_token(jam.make_payload(sub=f"user-{number}"))
         jam.revoke_subject(f"former-user-{number}")
@@ -272,9 +290,9 @@ def refused() -> Case:
     return Case(our_app(our_jam()), [request("/jwt")], 401, b"missing_credential")
 
 
-def session() -> Case:
+def session(**settings: Any) -> Case:
     """A session by its cookie."""
-    jam = our_jam()
+    jam = our_jam(**settings)
     session_id = jam.create_session("alice", {"user": 1, "roles": ["admin"]})
     strangers = [None, f"sessionId={forged(session_id)}"]
     return Case(
@@ -282,6 +300,62 @@ def session() -> Case:
         [request("/session", cookie=f"sessionId={session_id}")],
         turned_away=[request("/session", cookie=cookie) for cookie in strangers],
     )
+
+
+@cache
+def redis_server() -> RedisServer:
+    """One for this run."""
+    server = RedisServer()
+    server.__enter__()
+    atexit.register(server.__exit__, None, None, None)
+    return server
+
+
+def near_token() -> Case:
+    """What revokes it is known here, and Redis vouches for that."""
+    jam = our_jam(redis_url=redis_server().url)
+    return _once_heard(guarded(our_app(jam), "/jwt", our_token(jam)), jam)
+
+
+def near_session() -> Case:
+    """A session that is known here."""
+    case = session(redis_url=redis_server().url)
+    return _once_heard(case, case.app.extensions["jam"])
+
+
+def _once_heard(case: Case, jam: Any) -> Case:
+    atexit.register(jam.store.close)
+    # The link is made by the first request; until it is up, every request asks Redis.
+    for _ in range(500):
+        answer(case.app, case.requests[0])
+        if jam.store.link.view.as_of > time.monotonic() - 1:
+            return case
+        time.sleep(0.01)
+    raise AssertionError("the near cache does not come up")
+
+
+def far_token() -> Case:
+    """Redis is asked each time."""
+    jam = our_jam(redis_url=redis_server().url, near_cache=False)
+    atexit.register(jam.store.close)
+    case = guarded(our_app(jam), "/jwt", our_token(jam))
+    case.clock = WAITING
+    return case
+
+
+def far_session() -> Case:
+    """Redis is asked each time."""
+    case = session(redis_url=redis_server().url, near_cache=False)
+    atexit.register(case.app.extensions["jam"].store.close)
+    case.clock = WAITING
+    return case
+
+
+def round_trip() -> Calls:
+    """The least that asking Redis costs."""
+    client = redis_server().client()
+    client.set("benchmark", "x" * 200)
+    return Calls(client.get, ["benchmark"] * BATCH, WAITING)
 
 
 def pyjwt_decode(alg: str) -> Calls:
@@ -300,7 +374,7 @@ def bare(secret_key: str | None = None) -> Case:
     return Case(app, [request("/")])
 
 
-# --- peers: none of them asks for revocation ------------------------------------------
+# --- peers: without "Redis" in its name, none of them asks for revocation --------------
 
 #: What every token says, besides its times and its own id.
 CLAIMS = {"scope": "read write", "roles": ["admin"]}
@@ -386,8 +460,52 @@ def flask_login() -> Case:
     )
 
 
+def flask_jwt_extended_redis() -> Case:
+    """The block list of its documentation: one key for each token that was revoked."""
+    case = flask_jwt_extended("HS256")
+    manager = case.app.extensions["flask-jwt-extended"]
+    client = redis_server().client(decode_responses=True)
+
+    @manager.token_in_blocklist_loader
+    def is_revoked(_header: dict[str, Any], payload: dict[str, Any]) -> bool:
+        return client.get(payload["jti"]) is not None
+
+    case.clock = WAITING
+    return case
+
+
+def flask_session() -> Case:
+    """Server-side sessions on Redis; the view refuses whoever has none."""
+    from flask import abort
+    from flask import session as data
+    from flask_session import Session as TheirSessions
+
+    app = Flask("flask_session_app")
+    app.config.update(SESSION_TYPE="redis", SESSION_REDIS=redis_server().client())
+    TheirSessions(app)
+
+    def view() -> str:
+        return "ok" if data.get("user") == 1 else abort(401)
+
+    app.add_url_rule("/login", "login", lambda: str(data.update(user=1, roles=["admin"])))
+    app.add_url_rule("/", "guarded", view)
+    headers: dict[str, str] = {}
+    b"".join(app(request("/login"), lambda _status, pairs, *_: headers.update(pairs)))
+    name, _, value = headers["Set-Cookie"].partition(";")[0].partition("=")
+    strangers = [None, f"{name}={forged(value)}"]
+    return Case(
+        app,
+        [request("/", cookie=f"{name}={value}")],
+        turned_away=[request("/", cookie=cookie) for cookie in strangers],
+        clock=WAITING,
+    )
+
+
+REDIS = "redis-server"
+
+
 class Entry(NamedTuple):
-    """How to make a case, and which module of the extra ``bench`` it needs."""
+    """How to make a case, and which module of the extra ``bench``, or which server, it needs."""
 
     make: Callable[[], Case | Calls]
     needs: str | None = None
@@ -406,6 +524,11 @@ CASES: dict[str, Entry] = {
     SESSION: Entry(session),
     UNSEEN.format("HS256"): Entry(lambda: unseen("HS256")),
     UNSEEN.format("RS256"): Entry(lambda: unseen("RS256")),
+    NEAR_TOKEN: Entry(near_token, REDIS),
+    NEAR_SESSION: Entry(near_session, REDIS),
+    FAR_TOKEN: Entry(far_token, REDIS),
+    FAR_SESSION: Entry(far_session, REDIS),
+    ROUND_TRIP: Entry(round_trip, REDIS),
     REFUSED: Entry(refused),
     YARDSTICK.format("HS256"): Entry(lambda: pyjwt_decode("HS256")),
     YARDSTICK.format("RS256"): Entry(lambda: pyjwt_decode("RS256")),
@@ -414,16 +537,25 @@ CASES: dict[str, Entry] = {
     AUTHLIB: Entry(authlib, "authlib"),
     JAMLIB: Entry(jamlib, "jam.ext.flask"),
     LOGIN: Entry(flask_login, "flask_login"),
+    FJE_REDIS: Entry(flask_jwt_extended_redis, "flask_jwt_extended"),
+    FLASK_SESSION: Entry(flask_session, "flask_session"),
 }
 OURS = [OPEN, *(SEEN.format(alg) for alg in ("HS256", "RS256", "ES256")), SCOPED, READ, SESSION,
-        UNSEEN.format("HS256"), UNSEEN.format("RS256"), REFUSED]  # fmt: skip
+        NEAR_TOKEN, NEAR_SESSION, FAR_TOKEN, FAR_SESSION, UNSEEN.format("HS256"), UNSEEN.format("RS256"), REFUSED]  # fmt: skip
+#: Plain functions, not routes.
+YARDSTICKS = {YARDSTICK.format("HS256"), YARDSTICK.format("RS256"), ROUND_TRIP}
 #: With the short name for the head of a column.
 PEERS = {FJE.format("HS256"): "FJE HS256", FJE.format("RS256"): "FJE RS256", AUTHLIB: "Authlib",
-         JAMLIB: "jamlib", LOGIN: "Flask-Login"}  # fmt: skip
+         JAMLIB: "jamlib", LOGIN: "Flask-Login", FJE_REDIS: "FJE Redis",
+         FLASK_SESSION: "Flask-Sess."}  # fmt: skip
 
 
 def installed(module: str | None) -> bool:
-    """Whether a module of the extra is there."""
+    """Whether a module of the extra, or a server, is there."""
+    if module in (REDIS, "flask_session") and not binaries():
+        return False
+    if module == REDIS:
+        return True
     try:
         return module is None or importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:
@@ -510,7 +642,7 @@ class Report:
         """µs over the bare route; of a plain function, all of them. ``None``: not installed."""
         if name not in self.ratio:
             return None
-        below = 0 if name.startswith(YARDSTICK.format("")) else 1
+        below = 0 if name in YARDSTICKS else 1
         return (self.ratio[name] - below) * self.bare
 
     def verdicts(self) -> Iterator[Verdict]:
@@ -529,6 +661,11 @@ class Report:
         decode = self.over(YARDSTICK.format("HS256")) or 0.0
         yield verdict(UNSEEN.format("HS256"), "PyJWT's decode + 12 µs, scaled", decode + 12 * scale)
         yield verdict(OPEN, "3 µs, scaled", 3 * scale)
+        yield verdict(NEAR_TOKEN, "1/12 of Flask-JWT-Extended, HS256", peer and peer / 12)
+        yield verdict(NEAR_TOKEN, "1/4 of jamlib", older and older / 4)
+        sessions, asked = self.over(FLASK_SESSION), self.over(ROUND_TRIP)
+        yield verdict(NEAR_SESSION, "1/20 of Flask-Session", sessions and sessions / 20)
+        yield verdict(FAR_SESSION, "one round trip + 15 µs, scaled", asked and asked + 15 * scale)
 
     def as_json(self) -> str:
         """Everything, for a program."""
