@@ -176,8 +176,8 @@ def checked_owner(session_key: object) -> str:
 
 
 def _hashed(session_id: str) -> str:
-    digest = hashlib.sha256(b"flask_jam session\0" + session_id.encode("ascii")).hexdigest()
-    return session_id[:2] + digest
+    digest = hashlib.sha256(b"flask_jam session\0" + session_id.encode("ascii")).digest()
+    return session_id[:2] + base64.urlsafe_b64encode(digest)[:43].decode()
 
 
 def _handle(key: str) -> str:

@@ -1,7 +1,8 @@
 """The steps that Redis runs whole. Each may run twice: the second time changes nothing more.
 
 All keys of a step have one ``{tag}``, so that it works on Redis Cluster. Those that are not given
-are named by a value that was read on the way: the index of an owner, the cut-off of a subject.
+are beside one that is, under a name that was read on the way: an owner's index, a subject's
+cut-off.
 Times are texts, which Lua compares and never writes: its numbers have 14 digits. What cannot be
 read is removed and reported as ``corrupt``, never guessed at.
 """
@@ -60,6 +61,11 @@ return found
 MARK = _MARKS + "set_mark(KEYS[1], ARGV[1], ARGV[2], ARGV[3])"
 
 _WHOLE = """
+local function beside(key, letter, name)
+  return (string.gsub(key, ':%l:({..}):.*$', function(tag)
+    return ':' .. letter .. ':' .. tag .. ':' .. name
+  end))
+end
 local function put(key, first)
   for i = first, #ARGV, 2 do redis.call('HSET', key, ARGV[i], ARGV[i + 1]) end
 end
@@ -97,7 +103,7 @@ local function family(key, mark_key, now)
     return nil, 'corrupt'
   end
   if got[10] or now >= got[3] or now >= got[4] then return nil, 'gone' end
-  local cut = mark(got[7], now)
+  local cut = mark(beside(key, 'c', got[7]), now)
   if cut and got[5] <= cut then return nil, 'revoked' end
   return got
 end
@@ -171,7 +177,7 @@ return got and 1 or 0
 """
 )
 
-# An index has the keys of an owner's sessions, each with the time when it ends if it is not used.
+# An index has the names of an owner's sessions, each with the time when it ends if it is not used.
 # Fields of data begin with 'd' and hold the key as JSON, so that putting them side by side gives
 # the whole as JSON, and their lengths add up to its length.
 _SESSION = (
@@ -203,13 +209,17 @@ end
 local function told(why, got)
   return {why, got.s, got.j, '{' .. table.concat(got.data, ',') .. '}'}
 end
+local function unlist(key, got)
+  redis.pcall('ZREM', beside(key, 'o', got.o), string.match(key, ':s:{..}:(.*)$'))
+end
+local function list(key, got, ending)
+  local owner = beside(key, 'o', got.o)
+  if redis.call('TYPE', owner).ok ~= 'zset' then redis.call('DEL', owner) end
+  redis.call('ZADD', owner, string.format('%.3f', ending), string.match(key, ':s:{..}:(.*)$'))
+end
 local function forget(key, got)
   redis.call('DEL', key)
-  redis.pcall('ZREM', got.o, key)
-end
-local function list(owner, key, ending)
-  if redis.call('TYPE', owner).ok ~= 'zset' then redis.call('DEL', owner) end
-  redis.call('ZADD', owner, string.format('%.3f', ending), key)
+  unlist(key, got)
 end
 local function used(key, got, now, text)
   local written = redis.pcall('HSET', key, 's', text)
@@ -218,7 +228,7 @@ local function used(key, got, now, text)
   got.s = text
   local ending = math.min(now + got.idle, got.ends)
   keep(key, ending - now)
-  list(got.o, key, ending)
+  list(key, got, ending)
 end
 """
 )
@@ -234,7 +244,7 @@ if cut and now <= cut then return 'revoked' end
 redis.call('DEL', KEYS[1])
 put(KEYS[1], 4)
 keep(KEYS[1], ending - now)
-list(KEYS[2], KEYS[1], ending)
+list(KEYS[1], session(KEYS[1], now), ending)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.3f', now - 60))
 local kept = math.max(tonumber(ARGV[3]), redis.call('PTTL', KEYS[2]))
 redis.call('PEXPIRE', KEYS[2], string.format('%d', kept))
@@ -290,8 +300,8 @@ if not got then
 end
 if why then return 'gone' end
 redis.call('RENAME', KEYS[1], KEYS[2])
-redis.pcall('ZREM', got.o, KEYS[1])
-list(got.o, KEYS[2], math.min(got.seen + got.idle, got.ends))
+unlist(KEYS[1], got)
+list(KEYS[2], got, math.min(got.seen + got.idle, got.ends))
 if now > got.seen then used(KEYS[2], got, now, ARGV[1]) end
 return 'alive'
 """
@@ -312,9 +322,11 @@ return told(why or 'alive', got)
 CLEAR_SESSIONS = (
     _SESSION
     + """
-local keys, count = redis.pcall('ZRANGE', KEYS[1], 0, -1), 0
-if keys.err then keys = {} end
-for _, key in ipairs(keys) do
+local names, keys, count = redis.pcall('ZRANGE', KEYS[1], 0, -1), {}, 0
+if names.err then names = {} end
+for i, name in ipairs(names) do
+  local key = beside(KEYS[1], 's', name)
+  keys[i] = key
   local got, why = session(key, tonumber(ARGV[1]))
   if got and not why then count = count + 1 end
   redis.call('DEL', key)
@@ -329,17 +341,18 @@ LIST_SESSIONS = (
     _PRIMARY
     + _SESSION
     + """
-local keys, found = redis.pcall('ZRANGE', KEYS[1], 0, -1), {}
-if keys.err then
+local names, found = redis.pcall('ZRANGE', KEYS[1], 0, -1), {}
+if names.err then
   redis.call('DEL', KEYS[1])
   return found
 end
-for _, key in ipairs(keys) do
+for _, name in ipairs(names) do
+  local key = beside(KEYS[1], 's', name)
   local got, why = session(key, tonumber(ARGV[1]))
-  if why == 'expired' then forget(key, got)
-  elseif not got then redis.call('ZREM', KEYS[1], key)
+  if why == 'expired' then redis.call('DEL', key) end
+  if not got or why then redis.call('ZREM', KEYS[1], name)
   else
-    found[#found + 1] = key
+    found[#found + 1] = name
     found[#found + 1] = told('alive', got)
   end
 end

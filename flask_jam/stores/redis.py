@@ -9,7 +9,7 @@ key, after ``prefix:``    type    value                                        k
 ``a:{place}:jti``         string  allow list: ``[1, at, until]``               as the token
 ``f:{place}:family``      hash    refresh family, claims as JSON               idle or absolute end
 ``s:{place}:id``          hash    session, each key of its data as JSON        idle or absolute end
-``o:{place}:owner``       zset    keys of an owner's sessions, by their end    as its last session
+``o:{place}:owner``       zset    names of an owner's sessions, by their end   as its last session
 ========================  ======  ===========================================  ====================
 
 Subjects, owners and session ids stand in keys as hashes. What never changes of a family or a
@@ -123,7 +123,7 @@ class RedisStore:
             "j": strict_dumps(fixed), "c": strict_dumps(dict(family.claims)),
             "b": repr(family.started_at), "e": repr(family.ends_at), "g": family.generation,
             "t": repr(family.turned_at), "i": repr(family.idle_until),
-            "k": self._key("c", family_id[:2], _hashed(family.subject) or ""),
+            "k": _hashed(family.subject),
         }  # fmt: skip
         kept = _kept(min(family.ends_at, family.idle_until) - family.started_at)
         self._write(lua.START_FAMILY, self._family_keys(family_id)[:1], kept, *_flat(fields))
@@ -176,7 +176,7 @@ class RedisStore:
         said = self._write(
             lua.CREATE_SESSION, [self._session_key(key), owner, cut_off], repr(now),
             repr(session.expires_at), _kept(session.ends_at - now),
-            *_flat(_session_fields(session, owner)),
+            *_flat(_session_fields(session)),
         )  # fmt: skip
         return _said(said) == "created"
 
@@ -233,10 +233,10 @@ class RedisStore:
     ) -> Sequence[tuple[str, Session]]:
         """See :class:`~flask_jam.stores.Store`."""
         found = self._ask(lua.LIST_SESSIONS, [self._owner_key(place, session_key)], repr(now))
-        keys = [_said(key) for key in found[::2]]
-        read = [(key, self._session(told, key))
-                for key, told in zip(keys, found[1::2], strict=True)]  # fmt: skip
-        living = [(key.rpartition(":")[2], session) for key, session in read if session]
+        names = [_said(name) for name in found[::2]]
+        read = [(name, self._session(told, self._session_key(name)))
+                for name, told in zip(names, found[1::2], strict=True)]  # fmt: skip
+        living = [(name, session) for name, session in read if session is not None]
         return sorted(living, key=lambda item: item[1].created_at)
 
     def _session_key(self, key: str) -> str:
@@ -359,12 +359,13 @@ def _family_of(
                   int(generation), float(turned_at), float(idle_until))  # fmt: skip
 
 
-def _session_fields(session: Session, owner: str) -> dict[str, Any]:
+def _session_fields(session: Session) -> dict[str, Any]:
     fixed = [1, session.session_key, session.created_at, session.auth_time, session.idle,
              session.ends_at, session.user_agent, session.ip]  # fmt: skip
     return {
-        "j": strict_dumps(fixed), "o": owner, "s": repr(session.last_seen_at),
-        "i": repr(session.idle), "e": repr(session.ends_at), **_data_fields(session.data),
+        "j": strict_dumps(fixed), "o": _hashed(session.session_key),
+        "s": repr(session.last_seen_at), "i": repr(session.idle), "e": repr(session.ends_at),
+        **_data_fields(session.data),
     }  # fmt: skip
 
 
