@@ -350,6 +350,7 @@ def _public_class(cls: Any) -> Any:
 
 
 def name_of(view: Any) -> str:
+    """What a view is called, for a sentence."""
     view = getattr(view, "view_class", view)
     return getattr(view, "__qualname__", type(view).__name__)
 

@@ -55,7 +55,6 @@ class Jam:
         self.store: Store = _store_for(self.settings) if store is None else store
         keyring, stamps = KeyRing.from_settings(self.settings.jwt), Stamps(clock)
         self.verifier = Verifier(keyring, self.settings.jwt, self.store, clock)
-        self._stamps = stamps
         self._tokens = Tokens(keyring, self.settings.jwt, self.store, stamps, self.verifier)
         self._families = Families(
             self._tokens, self.store, self.settings.jwt, stamps, keyring.derive("refresh token")
@@ -164,7 +163,7 @@ class Jam:
         try:
             checked_owner(subject)
         except SessionError as error:
-            raise TokenError(error.reason, f"the subject cannot be: {error}") from None
+            raise TokenError(error.reason, f"this can be no subject: {error}") from None
         self._tokens.revoke_before(subject, max(jwt.longest + jwt.leeway, jwt.refresh_absolute))
         self.sessions.clear(subject)
         self._tell("revoked", kind="subject", subject=subject)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from enum import Enum
 from typing import Any
 
 from flask import Flask, current_app, request
@@ -33,13 +32,6 @@ _MEMO = "_flask_jam_memo"
 #: On a view: the guard that covers it, or :data:`PUBLIC`.
 MARK = "__flask_jam__"
 PUBLIC = "public"
-
-
-class Posture(Enum):
-    """What a look at ``g.payload`` does for an endpoint, before any guard."""
-
-    LEAVE = "leave"  # static, public, or guarded: nothing is asked here
-    RESOLVE = "resolve"  # undecorated: g.payload says who it is
 
 
 class Memo:
@@ -99,10 +91,15 @@ class AppState:
         self.start_checks: list[Callable[[AppState], None]] = []
         self._checked = False
         self._checking = fork_safe_lock()
-        self._postures: dict[str, Posture] = {}
+        self._undecorated: dict[str, bool] = {}
 
     def add(self, owner: object, scheme: Scheme) -> None:
         """Have a scheme, for the extension that owns it."""
+        cookies = [s.cookie_name for s in self.schemes.values() if s.cookie_name is not None]
+        if scheme.cookie_name in cookies:
+            raise ConfigError(
+                f"two extensions read the cookie {scheme.cookie_name!r}: give each its own"
+            )
         self.owners[scheme.name] = owner
         self.schemes[scheme.name] = scheme
         headers = [s.header_name.lower() for s in self.schemes.values() if s.header_name]
@@ -120,7 +117,7 @@ class AppState:
                 for check in self.start_checks:
                     check(self)
                 self._warn_of_processes()
-            self._checked = True
+                self._checked = True
         hooks = self.app.url_value_preprocessors
         # Another list, because Flask is going through this one.
         hooks[None] = [hook for hook in hooks[None] if hook != self.first_request]
@@ -140,18 +137,19 @@ class AppState:
             memo.settled = True
             request = _request._get_current_object()
             endpoint = request.endpoint
-            if endpoint is not None and self._posture(endpoint) is Posture.RESOLVE:
+            if endpoint is not None and self._is_undecorated(endpoint):
                 memo.accepted = self._somebody(memo, request.environ)
         return memo.accepted
 
-    def _posture(self, endpoint: str) -> Posture:
-        posture = self._postures.get(endpoint)
-        if posture is None:
+    def _is_undecorated(self, endpoint: str) -> bool:
+        """Whether nobody else asks: no guard will, and it is neither static nor public."""
+        found = self._undecorated.get(endpoint)
+        if found is None:
             view = self.app.view_functions.get(endpoint)
             static = endpoint == "static" or endpoint.endswith(".static")
-            leave = static or view is None or hasattr(view, MARK)
-            posture = self._postures[endpoint] = Posture.LEAVE if leave else Posture.RESOLVE
-        return posture
+            found = not static and view is not None and not hasattr(view, MARK)
+            self._undecorated[endpoint] = found
+        return found
 
     def _somebody(self, memo: Memo, environ: dict[str, Any]) -> Accepted | None:
         for name in self.schemes:

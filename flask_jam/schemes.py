@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Protocol
+from typing import Any
 
 from .cookies import check_cookie_name, values_of
 from .errors import ConfigError, Reason, SessionError, StoreUnavailable, TokenError
@@ -19,40 +19,16 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
 _LONGEST_HEADER = 4 * 65536
 
 
-class Scheme(Protocol):
-    """A way to authenticate a request."""
+class Scheme:
+    """A way to authenticate a request: :class:`JWTScheme` or :class:`SessionScheme`."""
 
-    name: str
-    header_name: str | None
-    cookie_name: str | None
-    #: Whether another scheme of the app reads the same header.
-    shares_header: bool
-
-    def find(self, environ: dict[str, Any]) -> Credential | Rejected:
-        """The credential of the request, or why there is none."""
-        ...
-
-    def candidates(self, environ: dict[str, Any]) -> list[Credential]:
-        """Everything in the request that might be a credential, in every source."""
-        ...
-
-    def authenticate(self, credential: Credential) -> Accepted:
-        """Whom it authenticates.
-
-        :raises TokenError:
-        :raises SessionError:
-        :raises StoreUnavailable:
-        """
-        ...
-
-
-class _Scheme:
     name: str
 
     def __init__(self, jam: Jam, header_name: str | None, cookie_name: str | None) -> None:
         self.jam = jam
         self.header_name = header_name
         self.cookie_name = cookie_name
+        #: Whether another scheme of the app reads the same header.
         self.shares_header = False
         self._header_key = _environ_key(header_name)
         self._missing = Rejected(self.name, Reason.MISSING)
@@ -69,7 +45,7 @@ class _Scheme:
         return self._missing
 
     def candidates(self, environ: dict[str, Any]) -> list[Credential]:
-        """See :class:`Scheme`: for ending them, where passing one over would leave it alive."""
+        """All that might be one, in every source: passing one over would leave it alive."""
         header = environ.get(self._header_key or "", "")
         values = [("header", part) for part in re.split(r"[ ,\t]+", header[:_LONGEST_HEADER])]
         if self.cookie_name is not None:
@@ -80,6 +56,15 @@ class _Scheme:
 
     def might_be(self, value: str) -> bool:
         """Whether a value has the shape of a credential of this scheme."""
+        raise NotImplementedError
+
+    def authenticate(self, credential: Credential) -> Accepted:
+        """Whom it authenticates.
+
+        :raises TokenError:
+        :raises SessionError:
+        :raises StoreUnavailable:
+        """
         raise NotImplementedError
 
     def _in_header(self, header: str) -> Credential | Rejected | None:
@@ -111,7 +96,7 @@ class _Scheme:
         return Credential(self.name, "cookie", values[0])
 
 
-class JWTScheme(_Scheme):
+class JWTScheme(Scheme):
     """A signed token."""
 
     name = "jwt"
@@ -127,7 +112,7 @@ class JWTScheme(_Scheme):
         return Accepted("jwt", credential.source, facts.sub, facts.fresh(), auth_time)
 
 
-class SessionScheme(_Scheme):
+class SessionScheme(Scheme):
     """An id of a server-side session."""
 
     name = "session"

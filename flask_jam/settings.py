@@ -50,7 +50,7 @@ def _text(value: Any) -> str:
 def _secret(value: Any) -> bytes:
     if isinstance(value, str):
         # Bytes of the environment that are no UTF-8 arrive as lone surrogates.
-        value = value.encode("utf-8", "replace") if _is_utf8(value) else b""
+        value = value.encode() if _is_utf8(value) else b""
     if not isinstance(value, bytes) or not value:
         raise ValueError("write a long random text; an empty key signs nothing")
     return value

@@ -253,3 +253,10 @@ def test_a_secure_cookie_over_http_is_warned_of(
     scheme = "https" if secure else "http"
     build_app(jam).test_client().post("/session-login/a", base_url=f"{scheme}://localhost")
     assert ("JAM_COOKIE_SECURE" in caplog.text) is not secure
+
+
+def test_two_extensions_cannot_read_one_cookie(jam: Jam) -> None:
+    app = Flask("app_under_test")
+    JWTExtension(jam, app, cookie_name="credential")
+    with pytest.raises(ConfigError, match="give each its own"):
+        SessionExtension(jam, app, cookie_name="credential")
