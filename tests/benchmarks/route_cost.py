@@ -43,7 +43,7 @@ from werkzeug.test import EnvironBuilder
 from flask_jam import Jam, JWTExtension, SessionExtension, jwt_required, session_required
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from tests.servers import RedisServer, binaries  # noqa: E402 - it is run as a script, too
+from tests.servers import RedisServer, binaries  # it is run as a script, too
 
 SECRET = "b3nchmark-only-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNO"
 LIFE = 86400
@@ -541,7 +541,8 @@ CASES: dict[str, Entry] = {
     FLASK_SESSION: Entry(flask_session, "flask_session"),
 }
 OURS = [OPEN, *(SEEN.format(alg) for alg in ("HS256", "RS256", "ES256")), SCOPED, READ, SESSION,
-        NEAR_TOKEN, NEAR_SESSION, FAR_TOKEN, FAR_SESSION, UNSEEN.format("HS256"), UNSEEN.format("RS256"), REFUSED]  # fmt: skip
+        NEAR_TOKEN, NEAR_SESSION, FAR_TOKEN, FAR_SESSION,
+        UNSEEN.format("HS256"), UNSEEN.format("RS256"), REFUSED]  # fmt: skip
 #: Plain functions, not routes.
 YARDSTICKS = {YARDSTICK.format("HS256"), YARDSTICK.format("RS256"), ROUND_TRIP}
 #: With the short name for the head of a column.

@@ -6,7 +6,19 @@ import pytest
 from jwt import algorithms
 
 from . import route_cost
-from .route_cost import BARE, CASES, OURS, PEERS, Case, answer, installed
+from .route_cost import (
+    BARE,
+    CASES,
+    FAR_SESSION,
+    FAR_TOKEN,
+    NEAR_SESSION,
+    NEAR_TOKEN,
+    OURS,
+    PEERS,
+    Case,
+    answer,
+    installed,
+)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -18,7 +30,7 @@ def test_every_case_gets_its_answer_and_lets_no_stranger_in(name: str) -> None:
     entry.make().check()
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if CASES[name].needs])
+@pytest.mark.parametrize("name", PEERS)
 def test_every_case_of_a_peer_has_strangers(name: str) -> None:
     entry = CASES[name]
     if not installed(entry.needs):
@@ -32,10 +44,34 @@ def test_every_case_of_a_peer_has_strangers(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in OURS if name.startswith(("token", "session"))])
 def test_every_guarded_case_of_ours_has_strangers(name: str) -> None:
+    if not installed(CASES[name].needs):
+        pytest.skip("there is no redis-server")
+
     case = CASES[name].make()
 
     assert isinstance(case, Case)
     assert len(case.turned_away) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [(NEAR_TOKEN, 0), (NEAR_SESSION, 0), (FAR_TOKEN, 50), (FAR_SESSION, 50)],
+)
+def test_a_warm_near_cache_asks_redis_nothing_and_without_it_each_request_does(
+    name: str, asked: int
+) -> None:
+    if not installed(CASES[name].needs):
+        pytest.skip("there is no redis-server")
+    case = CASES[name].make()
+    assert isinstance(case, Case)
+    case.check()
+    client = route_cost.redis_server().client()
+    client.config_resetstat()
+
+    case.time(50)
+
+    stats = client.info("commandstats")
+    assert stats.get("cmdstat_evalsha", {"calls": 0})["calls"] == asked
 
 
 def test_a_case_that_lets_a_stranger_in_is_an_error() -> None:
