@@ -8,7 +8,8 @@ before it is kept.
 **The bound.** The link asks ``PING`` again and again. When the answer to one of them is in, every
 push that was made before the one *before* it was sent has been read: Redis answers in order, and
 hands out pushes once per turn of its event loop, which may be after the answer of that turn but is
-before the next. What is kept counts only while that moment lies less than ``silence`` seconds
+before the next. It asks as often whether the server still takes writes: one that has become a
+replica hears of changes late, or never. What is kept counts only while that moment lies less than ``silence`` seconds
 back. So a change that Redis has made is seen here after ``silence`` seconds at the latest,
 whatever happens to the link, the server or this thread.
 """
@@ -34,7 +35,7 @@ from ..jws import strict_dumps
 from ..settings import Settings
 from . import NOTHING_KNOWN, Marks, Session
 from .client import client_factory, primaries
-from .redis import FAILURES, RedisStore, marks_of
+from .redis import RedisStore, marks_of
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -215,8 +216,8 @@ class Link:
         self.view = BLIND
         self._client = client
         # A key is prefix:letter:{place}:name.
-        self._letter_at = len(prefix) + 1
-        self._place = slice(len(prefix) + 4, len(prefix) + 6)
+        self._letter_at = len(prefix.encode()) + 1
+        self._place = slice(self._letter_at + 3, self._letter_at + 5)
         self._prefixes = [f"{prefix}:{letter}:" for letter in "txacs"]
         self._silence = silence
         self._lock = fork_safe_lock()
@@ -242,7 +243,7 @@ class Link:
     def _begin(self, run: _Run) -> None:
         try:
             pools = primaries(self._client())
-        except FAILURES as error:
+        except Exception as error:  # as below
             self._lose(run, error)
             return
         run.expect(pools)
@@ -250,36 +251,40 @@ class Link:
             self._spawn(self._listen, run, name, pool)
 
     def _listen(self, run: _Run, name: str, pool: Any) -> None:
-        connection = _connection(pool, self._silence)
+        pushed, asked = _connection(pool, self._silence), _connection(pool, self._silence)
         try:
-            self._subscribe(connection)
-            self._follow(run, name, connection)
-        except FAILURES as error:
+            asked.connect()
+            self._check_eviction(_asked(asked, "INFO", "memory"))
+            self._subscribe(pushed)
+            self._follow(run, name, pushed, asked)
+        except Exception as error:  # a thread that died would never be replaced
             self._lose(run, error)
         finally:
-            connection.disconnect()
+            pushed.disconnect()
+            asked.disconnect()
 
     def _subscribe(self, connection: Any) -> None:
         connection.connect()
-        self._check_eviction(_asked(connection, "INFO", "memory"))
         # Redirected to itself: RESP2 has no other way to get pushes and answers on one link.
         own_id = _asked(connection, "CLIENT", "ID")
         prefixes = [part for prefix in self._prefixes for part in ("PREFIX", prefix)]
         _asked(connection, "CLIENT", "TRACKING", "ON", "REDIRECT", own_id, "BCAST", *prefixes)
         _asked(connection, "SUBSCRIBE", "__redis__:invalidate")
 
-    def _follow(self, run: _Run, name: str, connection: Any) -> None:
-        """Read pushes; ask again and again whether the link still lives."""
+    def _follow(self, run: _Run, name: str, pushed: Any, asked: Any) -> None:
+        """Read pushes; ask again and again whether the link still lives, and is to a primary."""
         before = float("-inf")
         while self._run is run:
             sent = time.monotonic()
             if primaries(self._client()).keys() != run.names:
                 raise ConnectionError("the cluster has other servers now")
-            connection.send_command("PING")
-            self._read(run, connection, sent + self._silence, until_pong=True)
+            if _asked(asked, "ROLE")[0] != b"master":
+                raise ConnectionError("a replica hears of a change when it comes by")
+            pushed.send_command("PING")
+            self._read(run, pushed, sent + self._silence, until_pong=True)
             self._confirm(run, name, before)
             if before > float("-inf"):
-                self._read(run, connection, sent + self._silence / 4)
+                self._read(run, pushed, sent + self._silence / 4)
             before = sent
 
     def _read(self, run: _Run, connection: Any, end: float, *, until_pong: bool = False) -> None:
@@ -327,7 +332,7 @@ class Link:
             self._run, self.view = None, BLIND
             self._try_at = time.monotonic() + (_LATER if refused else _SOON)
         if refused:
-            self._warn("the near cache is off, because Redis does not allow CLIENT TRACKING: "
+            self._warn("the near cache is off, because Redis does not allow what it needs: "
                        f"{type(error).__name__}")  # fmt: skip
         else:
             _log.info("the near cache was dropped, the link to Redis is lost")
