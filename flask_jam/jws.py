@@ -23,6 +23,8 @@ from .keys import Key, KeyRing
 
 MAX_HEADER_BYTES = 2048
 MAX_DEPTH = 16
+#: In seconds. Beyond, a double does not count single seconds.
+LARGEST_DATE = 2**53
 
 _THREE_SEGMENTS = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 # Extensions of which we understand none (RFC 7515 4.1.11, RFC 7797), and members of JWE.

@@ -8,9 +8,9 @@ from typing import Any
 from .cookies import check_cookie_name, values_of
 from .errors import ConfigError, Reason, SessionError, StoreUnavailable, TokenError
 from .jam import Jam
+from .jws import LARGEST_DATE
 from .outcome import Accepted, Credential, Outcome, Rejected
 from .sessions import copied_data, is_session_id
-from .tokens import LARGEST_DATE
 
 _TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 9110 11.2
 _BEARER = re.compile(r"(?:^|,)[ \t]*bearer", re.IGNORECASE)

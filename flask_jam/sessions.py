@@ -117,7 +117,7 @@ class Sessions:
     def clear(self, session_key: str) -> int:
         """End every session of an owner; how many there were."""
         place = place_of(checked_owner(session_key))
-        return self._store.clear_sessions(place, session_key, self._stamps.clock())
+        return self._store.clear_sessions(place, session_key, self._stamps.cut())
 
     def listed(self, session_key: str) -> list[SessionInfo]:
         """The living sessions of an owner, the oldest first."""

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from .cache import CacheInfo, FactCache, fork_safe_lock
 from .errors import ConfigError, Reason, TokenError
-from .jws import sign_jws, strict_dumps, strict_object, verify_jws
+from .jws import LARGEST_DATE, sign_jws, strict_dumps, strict_object, verify_jws
 from .keys import KeyRing
 from .settings import JWTSettings
 from .stores import NOTHING_KNOWN, Kind, Marks, Store, place_of
@@ -27,7 +27,6 @@ Clock = Callable[[], float]
 _INSTANT = 0.001
 _TYPES = frozenset({"jwt", "at+jwt"})
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-LARGEST_DATE = 2**53
 #: A longer token is verified each time, so that the size of the cache follows from its count.
 _LARGEST_KEPT = 4096
 

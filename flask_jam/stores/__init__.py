@@ -38,6 +38,10 @@ class Kind(str, Enum):
     SUBJECT = "subject"
 
 
+#: A login may be so many seconds on its way from its stamp to the store.
+ON_ITS_WAY = 60.0
+
+
 class Marks(NamedTuple):
     """What the store knows against, or for, one access token."""
 
@@ -182,7 +186,7 @@ class Store(Protocol):
     # --- sessions, by the place and the hash of their id ---
 
     def create_session(self, key: str, session: Session) -> bool:
-        """Keep a new session; ``False`` when its owner was revoked since it was stamped."""
+        """Keep a new session; ``False`` if its owner was revoked or cleared since its stamp."""
         ...
 
     def read_session(self, key: str, now: float) -> Session | None:
@@ -210,7 +214,10 @@ class Store(Protocol):
         ...
 
     def clear_sessions(self, place: str, session_key: str, now: float) -> int:
-        """Remove every session of one owner; how many were alive."""
+        """Remove every session of one owner; how many were alive.
+
+        One that was stamped up to ``now`` and is still on its way here is not kept, either.
+        """
         ...
 
     def list_sessions(

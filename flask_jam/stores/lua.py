@@ -12,7 +12,7 @@ from __future__ import annotations
 # A replica answers from the past: whoever asks one is told so. To delete what is not there changes
 # nothing, and only a primary does it.
 _PRIMARY = """
-local probe = redis.pcall('DEL', KEYS[1] .. ':')
+local probe = redis.pcall('DEL', (string.gsub(KEYS[1], ':%l:({..}):.*$', ':p:%1:')))
 if type(probe) == 'table' and probe.err and string.find(probe.err, 'READONLY', 1, true) then
   return probe
 end
@@ -21,10 +21,14 @@ end
 # A mark is the JSON array [version, at, until]. One that cannot be read counts as the strictest:
 # nobody undoes a revocation by damaging it.
 _MARKS = """
+local function number(text)
+  local found = tonumber(text or '')
+  if found and found > -9007199254740992 and found < 9007199254740992 then return found end
+end
 local function parsed(value)
   if type(value) ~= 'string' then return nil end
-  local at, till = string.match(value, '^%[1,(%-?[%d%.e+-]+),(%-?[%d%.e+-]+)%]$')
-  if tonumber(at or '') and tonumber(till or '') then return at, till end
+  local at, till = string.match(value, '^%[1,([^,]+),([^,]+)%]$')
+  if number(at) and number(till) then return at, till end
 end
 local function mark(key, now)
   local value = redis.pcall('GET', key)
@@ -61,6 +65,9 @@ return found
 MARK = _MARKS + "set_mark(KEYS[1], ARGV[1], ARGV[2], ARGV[3])"
 
 _WHOLE = """
+local function hash(text)
+  return text and #text == 43 and not string.find(text, '[^%w_-]')
+end
 local function beside(key, letter, name)
   return (string.gsub(key, ':%l:({..}):.*$', function(tag)
     return ':' .. letter .. ':' .. tag .. ':' .. name
@@ -74,7 +81,7 @@ local function keep(key, seconds)
 end
 local function numbers(got, last)
   for i = 1, last do
-    got[i] = tonumber(got[i] or '')
+    got[i] = number(got[i])
     if not got[i] then return false end
   end
   return true
@@ -98,7 +105,8 @@ local function family(key, mark_key, now)
   if not got[1] and not got[8] then
     return nil, redis.call('DEL', key) == 1 and 'corrupt' or 'gone'
   end
-  if not numbers(got, 5) or not got[6] or not got[7] or not got[8] or not small(key) then
+  local whole = numbers(got, 5) and got[1] >= 1 and got[6] and hash(got[7]) and got[8]
+  if not whole or not small(key) then
     redis.call('DEL', key)
     return nil, 'corrupt'
   end
@@ -197,8 +205,8 @@ local function session(key, now)
     end
   end
   if whole and #all == 0 then return nil, 'gone' end
-  local seen, idle, ends = tonumber(got.s or ''), tonumber(got.i or ''), tonumber(got.e or '')
-  if not (whole and seen and idle and ends and got.j and got.o) or size > 17825792 then
+  local seen, idle, ends = number(got.s), number(got.i), number(got.e)
+  if not (whole and seen and idle and ends and got.j and hash(got.o)) or size > 17825792 then
     redis.call('DEL', key)
     return nil, 'corrupt'
   end
@@ -212,10 +220,11 @@ end
 local function unlist(key, got)
   redis.pcall('ZREM', beside(key, 'o', got.o), string.match(key, ':s:{..}:(.*)$'))
 end
-local function list(key, got, ending)
+local function list(key, got, now, ending)
   local owner = beside(key, 'o', got.o)
   if redis.call('TYPE', owner).ok ~= 'zset' then redis.call('DEL', owner) end
   redis.call('ZADD', owner, string.format('%.3f', ending), string.match(key, ':s:{..}:(.*)$'))
+  if redis.call('PTTL', owner) < (got.ends - now) * 1000 then keep(owner, got.ends - now) end
 end
 local function forget(key, got)
   redis.call('DEL', key)
@@ -228,26 +237,26 @@ local function used(key, got, now, text)
   got.s = text
   local ending = math.min(now + got.idle, got.ends)
   keep(key, ending - now)
-  list(key, got, ending)
+  list(key, got, now, ending)
 end
 """
 )
 
-# KEYS: session, index of its owner, cut-off of its owner. ARGV: now, its end if it is not used,
-# milliseconds to keep the index, then fields and values.
+# KEYS: session, index of its owner, cut-off of its owner, when that was cleared. ARGV: now, its
+# end if it is not used, then fields and values.
 CREATE_SESSION = (
     _SESSION
     + """
 local now, ending = tonumber(ARGV[1]), tonumber(ARGV[2])
-local cut = mark(KEYS[3], now)
-if cut and now <= cut then return 'revoked' end
+local cut, cleared = mark(KEYS[3], now), mark(KEYS[4], now)
+-- Only for a minute does it matter: one that cannot be read refuses one login, not all to come.
+if cleared == math.huge then redis.call('DEL', KEYS[4]) end
+if cut and now <= cut or cleared and now <= cleared then return 'revoked' end
 redis.call('DEL', KEYS[1])
-put(KEYS[1], 4)
+put(KEYS[1], 3)
 keep(KEYS[1], ending - now)
-list(KEYS[1], session(KEYS[1], now), ending)
+list(KEYS[1], session(KEYS[1], now), now, ending)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.3f', now - 60))
-local kept = math.max(tonumber(ARGV[3]), redis.call('PTTL', KEYS[2]))
-redis.call('PEXPIRE', KEYS[2], string.format('%d', kept))
 return 'created'
 """
 )
@@ -301,7 +310,7 @@ end
 if why then return 'gone' end
 redis.call('RENAME', KEYS[1], KEYS[2])
 unlist(KEYS[1], got)
-list(KEYS[2], got, math.min(got.seen + got.idle, got.ends))
+list(KEYS[2], got, now, math.min(got.seen + got.idle, got.ends))
 if now > got.seen then used(KEYS[2], got, now, ARGV[1]) end
 return 'alive'
 """
@@ -318,7 +327,8 @@ return told(why or 'alive', got)
 """
 )
 
-# KEYS: index of an owner. ARGV: now.
+# KEYS: index of an owner, when it was cleared. ARGV: now, end of that mark, milliseconds to keep
+# it.
 CLEAR_SESSIONS = (
     _SESSION
     + """
@@ -332,6 +342,7 @@ for i, name in ipairs(names) do
   redis.call('DEL', key)
 end
 redis.call('DEL', KEYS[1])
+set_mark(KEYS[2], ARGV[1], ARGV[2], ARGV[3])
 return {count, keys}
 """
 )

@@ -13,7 +13,7 @@ from typing import Any
 from ..cache import fork_safe_lock
 from ..errors import Reason, SessionError
 from ..jws import strict_dumps
-from . import NOTHING_KNOWN, Family, Kind, Marks, Session, Turned
+from . import NOTHING_KNOWN, ON_ITS_WAY, Family, Kind, Marks, Session, Turned
 
 
 class MemoryStore:
@@ -25,6 +25,7 @@ class MemoryStore:
         self._tokens: dict[str, tuple[float, float]] = {}
         self._logins: dict[str, tuple[float, float]] = {}
         self._subjects: dict[str, tuple[float, float]] = {}
+        self._cleared: dict[str, tuple[float, float]] = {}
         self._allowed: dict[str, float] = {}
         self._families: dict[str, Family] = {}
         self._sessions: dict[str, Session] = {}
@@ -146,7 +147,8 @@ class MemoryStore:
         with self._lock:
             now = session.created_at
             cut_off = self._marked(Kind.SUBJECT, session.session_key, now)
-            if cut_off is not None and now <= cut_off:
+            cleared, _ = self._cleared.get(session.session_key, (cut_off, 0))
+            if any(at is not None and now <= at for at in (cut_off, cleared)):
                 return False
             self._put(key, session)
             self._sweep(now)
@@ -220,6 +222,9 @@ class MemoryStore:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
             ended = [self._pop(key) for key in list(self._owned.get(session_key, ()))]
+            before, _ = self._cleared.get(session_key, (now, 0.0))
+            self._cleared[session_key] = (max(now, before), now + ON_ITS_WAY)
+            self._sweep(now)
             return sum(now < session.expires_at for session in ended if session is not None)
 
     def list_sessions(
@@ -239,7 +244,7 @@ class MemoryStore:
         """Remove what has ended, each time that the store has doubled since the last sweep."""
         if self._size() < self._sweep_at:
             return
-        for marks in (self._tokens, self._logins, self._subjects):
+        for marks in (self._tokens, self._logins, self._subjects, self._cleared):
             for name in [name for name, mark in marks.items() if mark[1] <= now]:
                 del marks[name]
         self._allowed = {jti: until for jti, until in self._allowed.items() if until > now}
@@ -249,7 +254,7 @@ class MemoryStore:
         self._sweep_at = max(1024, 2 * self._size())
 
     def _size(self) -> int:
-        marks = len(self._tokens) + len(self._logins) + len(self._subjects)
+        marks = len(self._tokens) + len(self._logins) + len(self._subjects) + len(self._cleared)
         return marks + len(self._allowed) + len(self._families) + len(self._sessions)
 
 

@@ -9,9 +9,9 @@ before it is kept.
 push that was made before the one *before* it was sent has been read: Redis answers in order, and
 hands out pushes once per turn of its event loop, which may be after the answer of that turn but is
 before the next. It asks as often whether the server still takes writes: one that has become a
-replica hears of changes late, or never. What is kept counts only while that moment lies less than ``silence`` seconds
-back. So a change that Redis has made is seen here after ``silence`` seconds at the latest,
-whatever happens to the link, the server or this thread.
+replica hears of changes late, or never. What is kept counts only while that moment lies less than
+``silence`` seconds back. So a change that Redis has made is seen here after ``silence`` seconds at
+the latest, whatever happens to the link, the server or this thread.
 """
 
 from __future__ import annotations
@@ -125,7 +125,9 @@ class NearStore(RedisStore):
         ):
             letters, keys = self.mark_keys(place, jti, family, subject)
             values = self.read_marks(keys)
-            known = _Known(places, version, at, letters, values if any(values) else None)
+            known = _Known(
+                places, version, at, letters, values if values.count(None) < len(values) else None
+            )
             self._put(self._known, (jti, family, subject), known)
         if known.values is None:
             return NOTHING_KNOWN

@@ -9,6 +9,7 @@ key, after ``prefix:``    type    value                                        k
 ``a:{place}:jti``         string  allow list: ``[1, at, until]``               as the token
 ``f:{place}:family``      hash    refresh family, claims as JSON               idle or absolute end
 ``s:{place}:id``          hash    session, each key of its data as JSON        idle or absolute end
+``k:{place}:owner``       string  mark of when an owner was cleared            a minute
 ``o:{place}:owner``       zset    names of an owner's sessions, by their end   as its last session
 ========================  ======  ===========================================  ====================
 
@@ -32,11 +33,12 @@ from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
 from ..cache import fork_safe_lock
 from ..errors import ConfigError, Reason, SessionError, StoreUnavailable, TokenError
-from ..jws import strict_dumps, strict_object
-from . import NOTHING_KNOWN, Family, Kind, Marks, Session, Turned, lua
+from ..jws import LARGEST_DATE, strict_dumps, strict_object
+from . import NOTHING_KNOWN, ON_ITS_WAY, Family, Kind, Marks, Session, Turned, lua
 from .client import answered_within
 
 _log = logging.getLogger(__name__)
+
 
 #: Seconds that a value is kept longer than it counts.
 SLACK = 60.0
@@ -44,6 +46,8 @@ _LETTERS = {Kind.TOKEN: "t", Kind.FAMILY: "x", Kind.SUBJECT: "c"}
 _REMOVED = "a value in Redis could not be read and was removed"
 #: What a server or the way to it can do to a question. ValueError: it does not speak RESP.
 FAILURES = (RedisError, RedisClusterException, OSError, ValueError)
+#: What a value that is not ours does to whoever reads it.
+_UNREAD = (TypeError, ValueError, OverflowError, RecursionError, TokenError)
 _SHAS = {
     script: hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
     for name, script in vars(lua).items()
@@ -162,7 +166,7 @@ class RedisStore:
             return None
         try:
             return _family_of(*(_raw(part) or b"" for part in found[1:]))
-        except (TypeError, ValueError, TokenError):
+        except _UNREAD:
             self._write(lua.REMOVE, self._family_keys(family_id)[:1])
             self._note(_REMOVED)
             return None
@@ -172,10 +176,11 @@ class RedisStore:
     def create_session(self, key: str, session: Session) -> bool:
         """See :class:`~flask_jam.stores.Store`."""
         now, owner = session.created_at, self._owner_key(key[:2], session.session_key)
-        cut_off = self._key("c", key[:2], _hashed(session.session_key) or "")
+        name = _hashed(session.session_key) or ""
+        marks = [self._key(letter, key[:2], name) for letter in ("c", "k")]
         said = self._write(
-            lua.CREATE_SESSION, [self._session_key(key), owner, cut_off], repr(now),
-            repr(session.expires_at), _kept(session.ends_at - now),
+            lua.CREATE_SESSION, [self._session_key(key), owner, *marks], repr(now),
+            repr(session.expires_at),
             *_flat(_session_fields(session)),
         )  # fmt: skip
         return _said(said) == "created"
@@ -190,7 +195,7 @@ class RedisStore:
             return None
         try:
             return _session_of(*(_raw(part) or b"" for part in found[1:]))
-        except (TypeError, ValueError, TokenError):
+        except _UNREAD:
             self._write(lua.DELETE_SESSION, [redis_key], "0")
             self._note(_REMOVED)
             return None
@@ -222,8 +227,9 @@ class RedisStore:
 
     def clear_sessions(self, place: str, session_key: str, now: float) -> int:
         """See :class:`~flask_jam.stores.Store`."""
+        named = [self._key(letter, place, _hashed(session_key) or "") for letter in ("o", "k")]
         count, keys = self._write(
-            lua.CLEAR_SESSIONS, [self._owner_key(place, session_key)], repr(now)
+            lua.CLEAR_SESSIONS, named, repr(now), repr(now + ON_ITS_WAY), _kept(ON_ITS_WAY)
         )
         self.changed(_said(key) for key in keys)
         return int(count)
@@ -322,7 +328,7 @@ class RedisStore:
 
 def marks_of(letters: str, values: Sequence[bytes | None], now: float) -> Marks:
     """What the values of :meth:`RedisStore.mark_keys` say at ``now``."""
-    if not any(values):
+    if values.count(None) == len(values):
         return NOTHING_KNOWN
     found = {letter: _marked(value, now) for letter, value in zip(letters, values, strict=True)}
     revoked = found.get("t") is not None or found.get("x") is not None
@@ -330,6 +336,7 @@ def marks_of(letters: str, values: Sequence[bytes | None], now: float) -> Marks:
     return Marks(revoked, found.get("c"), allowed)
 
 
+#: The strictest mark.
 _UNREADABLE = float("inf")
 
 
@@ -344,19 +351,30 @@ def _marked(value: bytes | None, now: float) -> float | None:
 def _parsed(value: bytes) -> tuple[float, float] | None:
     try:
         version, at, until = json.loads(value)
-        return (float(at), float(until)) if version == 1 else None
-    except (ValueError, TypeError):
+        _check_version(version)
+        return _time(at), _time(until)
+    except _UNREAD:
         return None
+
+
+def _check_version(version: object) -> None:
+    if type(version) is not int or version != 1:
+        raise ValueError("of another version")
+
+
+def _time(value: Any) -> float:
+    if type(value) not in (int, float) or not -LARGEST_DATE < value < LARGEST_DATE:
+        raise ValueError("no time")
+    return value  # type: ignore[no-any-return]
 
 
 def _family_of(
     generation: bytes, turned_at: bytes, idle_until: bytes, fixed: bytes, claims: bytes
 ) -> Family:
     version, subject, started_at, ends_at = json.loads(fixed)
-    if version != 1 or not isinstance(subject, str):
-        raise ValueError("of another version")
-    return Family(subject, strict_object(claims), float(started_at), float(ends_at),
-                  int(generation), float(turned_at), float(idle_until))  # fmt: skip
+    _check_version(version)
+    return Family(_text(subject), strict_object(claims), _time(started_at), _time(ends_at),
+                  int(generation), _time(float(turned_at)), _time(float(idle_until)))  # fmt: skip
 
 
 def _session_fields(session: Session) -> dict[str, Any]:
@@ -370,12 +388,21 @@ def _session_fields(session: Session) -> dict[str, Any]:
 
 
 def _session_of(seen: bytes, fixed: bytes, data: bytes) -> Session:
-    version, session_key, created_at, auth_time, idle, ends_at, user_agent, ip = json.loads(fixed)
-    if version != 1 or not isinstance(session_key, str):
-        raise ValueError("of another version")
-    created_at, auth_time, idle, ends_at = map(float, (created_at, auth_time, idle, ends_at))
-    return Session(session_key, strict_object(data), created_at, auth_time, float(seen), idle,
-                   ends_at, user_agent, ip)  # fmt: skip
+    version, owner, created_at, auth_time, idle, ends_at, user_agent, ip = json.loads(fixed)
+    _check_version(version)
+    return Session(_text(owner), strict_object(data), _time(created_at), _time(auth_time),
+                   _time(float(seen)), _time(idle), _time(ends_at), _note_of(user_agent),
+                   _note_of(ip))  # fmt: skip
+
+
+def _note_of(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value
 
 
 def _data_fields(data: Mapping[str, Any]) -> dict[str, bytes]:

@@ -609,6 +609,21 @@ class StoreConformance:
         assert left == {owner: 0 if owner == name else 2 for owner in NAMES}
         assert store.read_session(at(f"{name}/0"), now) is None
 
+    def test_clearing_ends_what_was_stamped_before_and_is_still_on_its_way(
+        self, store: Store, now: float
+    ) -> None:
+        store.clear_sessions(PLACE, "ann", now)
+        assert not store.create_session(at("k"), a_session(now))
+        assert not store.create_session(at("k"), a_session(now - 30))
+        assert store.read_session(at("k"), now) is None
+        assert store.create_session(at("k"), a_session(now + 0.001))
+        assert store.create_session(at("b"), a_session(now, session_key="bob"))
+
+    def test_of_two_clearings_the_later_counts(self, store: Store, now: float) -> None:
+        store.clear_sessions(PLACE, "ann", now + 1)
+        store.clear_sessions(PLACE, "ann", now)
+        assert not store.create_session(at("k"), a_session(now + 1))
+
     def test_clearing_finds_a_session_under_its_new_id(self, store: Store, now: float) -> None:
         store.create_session(at("k"), a_session(now))
         store.rework_session(at("k"), at("k2"), now)
