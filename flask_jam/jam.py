@@ -12,9 +12,9 @@ from .keys import KeyRing
 from .refresh import Families, Reload, ReuseError
 from .sessions import SessionInfo, Sessions, checked_owner
 from .settings import Settings, Source, load
-from .stores import Store
+from .stores import Family, Store
 from .stores.memory import MemoryStore
-from .tokens import Stamps, Tokens, Verifier
+from .tokens import Facts, Stamps, Tokens, Verifier
 
 _log = logging.getLogger(__name__)
 
@@ -117,11 +117,15 @@ class Jam:
         """
         family_id = self._family_of(token_or_claims)
         if family_id is not None:
-            return self._end_family(family_id)
-        facts = self._tokens.revoke(token_or_claims)
+            return self._end_family(family_id) is not None
+        facts = self._tokens.of_ours(token_or_claims)
         if facts is not None:
-            self._tell("revoked", kind="token", subject=facts.sub)
+            self._revoke(facts)
         return facts is not None
+
+    def _revoke(self, facts: Facts) -> None:
+        self._tokens.revoke(facts)
+        self._tell("revoked", kind="token", subject=facts.sub)
 
     def _family_of(self, token_or_claims: str | Mapping[str, Any]) -> str | None:
         try:
@@ -129,12 +133,11 @@ class Jam:
         except TokenError:
             return None
 
-    def _end_family(self, family_id: str) -> bool:
-        family = self.store.read_family(family_id, self.clock())
-        ended = self._families.end(family_id)
-        if ended:
-            self._tell("revoked", kind="family", subject=family.subject if family else None)
-        return ended
+    def _end_family(self, family_id: str) -> Family | None:
+        family = self._families.end(family_id)
+        if family is not None:
+            self._tell("revoked", kind="family", subject=family.subject)
+        return family
 
     def end_login(self, token: str) -> str | None:
         """Log out: an access token, expired or not, and the whole family that it belongs to.
@@ -145,14 +148,13 @@ class Jam:
         """
         family_id = self._family_of(token)
         if family_id is not None:
-            family = self.store.read_family(family_id, self.clock())
-            self._end_family(family_id)
-            return family.subject if family is not None else None
+            family = self._end_family(family_id)
+            return None if family is None else family.subject
         facts = self._tokens.of_ours(token)
         if facts is None:
             return None
         if self.settings.jwt.list != "off":
-            self.revoke_token(token)
+            self._revoke(facts)
         if facts.family is not None:
             self._end_family(facts.family)
         return facts.sub or ""

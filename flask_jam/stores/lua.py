@@ -178,10 +178,11 @@ return told((presented == current or again) and 'new' or 'same')
 END_FAMILY = (
     _FAMILY
     + """
-local got = family(KEYS[1], KEYS[2], tonumber(ARGV[1]))
+local got, why = family(KEYS[1], KEYS[2], tonumber(ARGV[1]))
+local ended = got and told('alive') or {why}
 set_mark(KEYS[2], ARGV[1], ARGV[2], ARGV[3])
 redis.call('DEL', KEYS[1])
-return got and 1 or 0
+return ended
 """
 )
 

@@ -128,12 +128,12 @@ class MemoryStore:
             return Turned.REVOKED
         return Turned.REVOKED if family is not None and family.alive(now) else Turned.GONE
 
-    def end_family(self, family_id: str, now: float, mark_until: float) -> bool:
+    def end_family(self, family_id: str, now: float, mark_until: float) -> Family | None:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
-            alive = self._living_family(family_id, now) is not None
+            family = self._living_family(family_id, now)
             self._end_family(family_id, now, mark_until)
-            return alive
+            return family
 
     def _end_family(self, family_id: str, now: float, mark_until: float) -> None:
         self._families.pop(family_id, None)

@@ -256,7 +256,6 @@ class Link:
         pushed, asked = _connection(pool, self._silence), _connection(pool, self._silence)
         try:
             asked.connect()
-            self._check_eviction(_asked(asked, "INFO", "memory"))
             self._subscribe(pushed)
             self._follow(run, name, pushed, asked)
         except Exception as error:  # a thread that died would never be replaced
@@ -338,13 +337,6 @@ class Link:
                        f"{type(error).__name__}")  # fmt: skip
         else:
             _log.info("the near cache was dropped, the link to Redis is lost")
-
-    def _check_eviction(self, memory: bytes) -> None:
-        said = dict(line.split(":", 1) for line in memory.decode().split("\r\n") if ":" in line)
-        policy = said.get("maxmemory_policy", "noeviction")
-        if policy != "noeviction":
-            self._warn(f"Redis may evict what it holds (maxmemory-policy {policy}): a revocation "
-                       "that it forgets is undone; set maxmemory-policy noeviction")  # fmt: skip
 
     def _warn(self, sentence: str) -> None:
         if sentence not in self._warned:

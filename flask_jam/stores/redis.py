@@ -27,9 +27,10 @@ import json
 import logging
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
 
 from ..cache import fork_safe_lock
 from ..errors import ConfigError, Reason, SessionError, StoreUnavailable, TokenError
@@ -43,6 +44,7 @@ _log = logging.getLogger(__name__)
 #: Seconds that a value is kept longer than it counts.
 SLACK = 60.0
 _LETTERS = {Kind.TOKEN: "t", Kind.FAMILY: "x", Kind.SUBJECT: "c"}
+_KEEPS = "noeviction"
 _REMOVED = "a value in Redis could not be read and was removed"
 #: What a server or the way to it can do to a question. ValueError: it does not speak RESP.
 FAILURES = (RedisError, RedisClusterException, OSError, ValueError)
@@ -74,7 +76,9 @@ class RedisStore:
         self._make_client: Any = None if is_client else client
         self._prefix = prefix
         self._timeout = timeout
-        self._down = False
+        #: What is going on, by kind of error; with the step that was refused, if it is only that.
+        self._failing: dict[str, str | None] = {}
+        self._looked = False
         self._noted: set[str] = set()
         self._lock = fork_safe_lock()
 
@@ -91,7 +95,8 @@ class RedisStore:
         self, place: str, jti: str | None, family: str | None, subject: str | None
     ) -> tuple[str, list[str]]:
         """What is kept of one token: the letters of the kinds, and the keys."""
-        named = (("t", jti), ("a", jti), ("x", family), ("c", _hashed(subject)))
+        hashed = None if subject is None else _hashed(subject)
+        named = (("t", jti), ("a", jti), ("x", family), ("c", hashed))
         there = [(letter, name) for letter, name in named if name is not None]
         keys = [self._key(letter, place, name) for letter, name in there]
         return "".join(letter for letter, _ in there), keys
@@ -109,7 +114,7 @@ class RedisStore:
         now: float | None = None,
     ) -> None:  # fmt: skip
         """See :class:`~flask_jam.stores.Store`."""
-        name = (_hashed(name) or "") if kind is Kind.SUBJECT else name
+        name = _hashed(name) if kind is Kind.SUBJECT else name
         kept = _kept(until - (at if now is None else now))
         self._write(lua.MARK, [self._key(_LETTERS[kind], place, name)], repr(at), repr(until), kept)
 
@@ -153,10 +158,11 @@ class RedisStore:
             return Turned.GONE, None
         return Turned(said), family
 
-    def end_family(self, family_id: str, now: float, mark_until: float) -> bool:
+    def end_family(self, family_id: str, now: float, mark_until: float) -> Family | None:
         """See :class:`~flask_jam.stores.Store`."""
         keys, kept = self._family_keys(family_id), _kept(mark_until - now)
-        return bool(self._write(lua.END_FAMILY, keys, repr(now), repr(mark_until), kept))
+        found = self._write(lua.END_FAMILY, keys, repr(now), repr(mark_until), kept)
+        return self._family(found, family_id)
 
     def _family_keys(self, family_id: str) -> list[str]:
         return [self._key(letter, family_id[:2], family_id) for letter in ("f", "x")]
@@ -176,12 +182,11 @@ class RedisStore:
     def create_session(self, key: str, session: Session) -> bool:
         """See :class:`~flask_jam.stores.Store`."""
         now, owner = session.created_at, self._owner_key(key[:2], session.session_key)
-        name = _hashed(session.session_key) or ""
+        name = _hashed(session.session_key)
         marks = [self._key(letter, key[:2], name) for letter in ("c", "k")]
         said = self._write(
             lua.CREATE_SESSION, [self._session_key(key), owner, *marks], repr(now),
-            repr(session.expires_at),
-            *_flat(_session_fields(session)),
+            repr(session.expires_at), *_flat(_session_fields(session)),
         )  # fmt: skip
         return _said(said) == "created"
 
@@ -227,7 +232,7 @@ class RedisStore:
 
     def clear_sessions(self, place: str, session_key: str, now: float) -> int:
         """See :class:`~flask_jam.stores.Store`."""
-        named = [self._key(letter, place, _hashed(session_key) or "") for letter in ("o", "k")]
+        named = [self._key(letter, place, _hashed(session_key)) for letter in ("o", "k")]
         count, keys = self._write(
             lua.CLEAR_SESSIONS, named, repr(now), repr(now + ON_ITS_WAY), _kept(ON_ITS_WAY)
         )
@@ -249,7 +254,7 @@ class RedisStore:
         return self._key("s", key[:2], key)
 
     def _owner_key(self, place: str, session_key: str) -> str:
-        return self._key("o", place, _hashed(session_key) or "")
+        return self._key("o", place, _hashed(session_key))
 
     def _key(self, letter: str, place: str, name: str) -> str:
         return f"{self._prefix}:{letter}:{{{place}}}:{name}"
@@ -270,11 +275,13 @@ class RedisStore:
         try:
             with answered_within(self._timeout):
                 answer = self._evaluated(script, keys, arguments)
+                if not self._looked:
+                    self._look()
         except FAILURES as error:
-            self._failed(error)
+            self._failed(error, script)
             raise StoreUnavailable from None
-        if self._down:
-            self._answered()
+        if self._failing:
+            self._answered(script)
         return answer
 
     def _evaluated(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
@@ -293,18 +300,36 @@ class RedisStore:
                 self._client = self._client or made
         return self._client
 
-    def _failed(self, error: BaseException) -> None:
+    def _failed(self, error: BaseException, script: str) -> None:
+        # What it will not do, such as to write when its memory is full, may be one step of many.
+        kind = type(error).__name__
+        refused = script if isinstance(error, ResponseError) else None
         with self._lock:
-            first, self._down = not self._down, True
+            first = kind not in self._failing
+            self._failing.setdefault(kind, refused)
         if first:
             # One line for an outage. The text of the error may hold keys and addresses.
-            _log.error("Redis does not answer: %s", type(error).__name__)
+            _log.error("Redis does not answer: %s", kind)
 
-    def _answered(self) -> None:
+    def _answered(self, script: str) -> None:
         with self._lock:
-            first, self._down = self._down, False
-        if first:
-            _log.warning("Redis answers again")
+            over = [kind for kind, step in self._failing.items() if step in (None, script)]
+            for kind in over:
+                del self._failing[kind]
+        if over:
+            _log.warning("Redis answers again after %s", ", ".join(over))
+
+    def _look(self) -> None:
+        """Once, whether the server may forget what it holds."""
+        self._looked = True
+        with suppress(*FAILURES):
+            said = self.client().info("memory")
+            policies = {each.get("maxmemory_policy", _KEEPS) for each in (said, *said.values())
+                        if isinstance(each, dict)}  # fmt: skip
+            for policy in policies - {_KEEPS}:
+                self._note(f"Redis may evict what it holds (maxmemory-policy {policy}): a "
+                           "revocation that it forgets is undone; set maxmemory-policy noeviction",
+                           logging.WARNING)  # fmt: skip
 
     def _is_nothing(self, said: Any) -> bool:
         """Whether a step found nothing that lives or has just ended."""
@@ -312,10 +337,10 @@ class RedisStore:
             self._note(_REMOVED)
         return _said(said) in ("corrupt", "gone", "revoked")
 
-    def _note(self, sentence: str) -> None:
+    def _note(self, sentence: str, level: int = logging.ERROR) -> None:
         if sentence not in self._noted:
             self._noted.add(sentence)
-            _log.error(sentence)
+            _log.log(level, sentence)
 
     def close(self) -> None:
         """Close the connections. The store may be used again."""
@@ -427,8 +452,6 @@ def _kept(seconds: float) -> int:
     return int((max(seconds, 0.0) + SLACK) * 1000)
 
 
-def _hashed(name: str | None) -> str | None:
-    if name is None:
-        return None
+def _hashed(name: str) -> str:
     digest = hashlib.sha256(b"flask_jam name\0" + name.encode("utf-8", "surrogatepass")).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

@@ -19,6 +19,7 @@ SECTIONS = {
     "C": (33, "claims and time"),
     "V": (28, "the cache of verified tokens"),
     "T": (15, "transport"),
+    "S": (32, "server-side sessions"),
     "R": (24, "refresh and revocation"),
     "P": (20, "routes and policy"),
 }

@@ -716,7 +716,7 @@ def test_R20_a_page_for_a_person_is_503_as_well(shaky: Jam, store: FlakyStore) -
     assert int(response.headers["Retry-After"]) > 0
 
 
-@pytest.mark.parametrize("verbs", [(), ("mark",), ("read_family",), ("end_family",)])
+@pytest.mark.parametrize("verbs", [(), ("mark",), ("end_family",)])
 def test_R19_a_logout_that_could_not_be_kept_is_no_logout(
     shaky: Jam, store: FlakyStore, verbs: tuple[str, ...]
 ) -> None:

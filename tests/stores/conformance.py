@@ -387,8 +387,9 @@ class StoreConformance:
 
     def test_ending_a_family_ends_it_once_and_marks_it(self, store: Store, now: float) -> None:
         store.start_family(at("f"), a_family(now))
-        assert store.end_family(at("f"), now, now + 60) is True
-        assert store.end_family(at("f"), now + 1, now + 60) is False
+        ended = store.end_family(at("f"), now, now + 60)
+        assert ended == a_family(now)
+        assert store.end_family(at("f"), now + 1, now + 60) is None
         assert store.read_family(at("f"), now) is None
         assert self.turn(store, 1, now) == (Turned.REVOKED, None)
         assert store.marks(PLACE, None, at("f"), None, now + 59).revoked
@@ -397,7 +398,7 @@ class StoreConformance:
     def test_a_family_that_has_ended_is_marked_all_the_same(self, store: Store, now: float) -> None:
         # Its last access token may live on after the refresh token has died of old age.
         store.start_family(at("f"), a_family(now))
-        assert store.end_family(at("f"), now + 100, now + 160) is False
+        assert store.end_family(at("f"), now + 100, now + 160) is None
         assert store.marks(PLACE, None, at("f"), None, now + 159).revoked
 
     def test_fifty_parallel_turns_give_one_successor(self, store: Store, now: float) -> None:
