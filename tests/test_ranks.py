@@ -19,7 +19,8 @@ ORDER = (
     "errors", "outcome",
     "settings", "cache", "keys", "jws",
     "stores",
-    "stores.memory", "stores.lua", "stores.client", "stores.redis", "stores.near",
+    "stores.memory",
+    "stores.lua", "stores.values", "stores.client", "stores.link", "stores.redis", "stores.near",
     "tokens", "refresh", "sessions",
     "jam",
     "signals", "cookies", "csrf", "schemes",
@@ -37,14 +38,16 @@ HOMES = {
     "jwt": {"keys", "jws"},
     "cryptography": {"keys", "jws"},
     "cachetools": {"cache", "stores.near"},
-    "redis": {"stores.client", "stores.redis", "stores.near"},
+    "redis": {"stores.client", "stores.link", "stores.redis", "stores.near"},
     "yaml": {"settings"},
     "pickle": set(),
     "marshal": set(),
     "shelve": set(),
 }
 #: Modules that nobody imports before a Redis is configured.
-LATE = {"stores.lua", "stores.client", "stores.redis", "stores.near"}
+LATE = {
+    "stores.lua", "stores.values", "stores.client", "stores.link", "stores.redis", "stores.near",
+}  # fmt: skip
 
 
 class Import(NamedTuple):

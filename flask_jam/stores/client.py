@@ -188,7 +188,10 @@ def _cluster(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
     host, port = address.hosts[0]
     said = {**own, **address.options, "connection_class": _SECURE if address.tls else _PLAIN}
     if int(redis.__version__.partition(".")[0]) < 6:
-        said["cluster_error_retry_attempts"] = 0
+        said["cluster_error_retry_attempts"] = 1
+    else:
+        # The node that is asked first may be the one that is down. Every step may be repeated.
+        said["retry"] = Retry(NoBackoff(), 1)
     # Given a URL, it makes the pools of the nodes with our class of connections.
     where = f"redis://{host}:{port}"
     return lambda: redis.RedisCluster(url=where, startup_nodes=list(nodes), **said)

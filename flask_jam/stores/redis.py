@@ -21,35 +21,49 @@ what counts is decided by ``now``, which the caller gives.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
 import logging
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
+from redis.exceptions import (
+    NoScriptError,
+    ReadOnlyError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
 
 from ..cache import fork_safe_lock
-from ..errors import ConfigError, Reason, SessionError, StoreUnavailable, TokenError
-from ..jws import LARGEST_DATE, strict_dumps, strict_object
-from . import NOTHING_KNOWN, ON_ITS_WAY, Family, Kind, Marks, Session, Turned, lua
+from ..errors import ConfigError, Reason, SessionError, StoreUnavailable
+from ..jws import strict_dumps
+from . import ON_ITS_WAY, Family, Kind, Marks, Session, Turned, lua
 from .client import answered_within
+from .values import (
+    UNREAD,
+    as_bytes,
+    as_text,
+    data_fields,
+    family_of,
+    flat,
+    hashed,
+    kept_for,
+    marks_of,
+    parsed_mark,
+    session_fields,
+    session_of,
+)  # fmt: skip
 
 _log = logging.getLogger(__name__)
 
 
-#: Seconds that a value is kept longer than it counts.
-SLACK = 60.0
 _LETTERS = {Kind.TOKEN: "t", Kind.FAMILY: "x", Kind.SUBJECT: "c"}
 _KEEPS = "noeviction"
 _REMOVED = "a value in Redis could not be read and was removed"
 #: What a server or the way to it can do to a question. ValueError: it does not speak RESP.
 FAILURES = (RedisError, RedisClusterException, OSError, ValueError)
-#: What a value that is not ours does to whoever reads it.
-_UNREAD = (TypeError, ValueError, OverflowError, RecursionError, TokenError)
 _SHAS = {
     script: hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
     for name, script in vars(lua).items()
@@ -95,8 +109,8 @@ class RedisStore:
         self, place: str, jti: str | None, family: str | None, subject: str | None
     ) -> tuple[str, list[str]]:
         """What is kept of one token: the letters of the kinds, and the keys."""
-        hashed = None if subject is None else _hashed(subject)
-        named = (("t", jti), ("a", jti), ("x", family), ("c", hashed))
+        owner = None if subject is None else hashed(subject)
+        named = (("t", jti), ("a", jti), ("x", family), ("c", owner))
         there = [(letter, name) for letter, name in named if name is not None]
         keys = [self._key(letter, place, name) for letter, name in there]
         return "".join(letter for letter, _ in there), keys
@@ -104,8 +118,8 @@ class RedisStore:
     def read_marks(self, keys: Sequence[str]) -> list[bytes | None]:
         """The values of marks, as they are."""
         found = self._ask(lua.READ_MARKS, keys) if keys else []
-        values = [_raw(value) for value in found]
-        if any(value is not None and _parsed(value) is None for value in values):
+        values = [as_bytes(value) for value in found]
+        if any(value is not None and parsed_mark(value) is None for value in values):
             self._note("a revocation mark in Redis could not be read and counts as the strictest")
         return values
 
@@ -114,14 +128,14 @@ class RedisStore:
         now: float | None = None,
     ) -> None:  # fmt: skip
         """See :class:`~flask_jam.stores.Store`."""
-        name = _hashed(name) if kind is Kind.SUBJECT else name
-        kept = _kept(until - (at if now is None else now))
+        name = hashed(name) if kind is Kind.SUBJECT else name
+        kept = kept_for(until - (at if now is None else now))
         self._write(lua.MARK, [self._key(_LETTERS[kind], place, name)], repr(at), repr(until), kept)
 
     def allow(self, place: str, jti: str, now: float, until: float) -> None:
         """See :class:`~flask_jam.stores.Store`."""
         key = self._key("a", place, jti)
-        self._write(lua.MARK, [key], repr(now), repr(until), _kept(until - now))
+        self._write(lua.MARK, [key], repr(now), repr(until), kept_for(until - now))
 
     # --- refresh families ---
 
@@ -132,10 +146,10 @@ class RedisStore:
             "j": strict_dumps(fixed), "c": strict_dumps(dict(family.claims)),
             "b": repr(family.started_at), "e": repr(family.ends_at), "g": family.generation,
             "t": repr(family.turned_at), "i": repr(family.idle_until),
-            "k": _hashed(family.subject),
+            "k": hashed(family.subject),
         }  # fmt: skip
-        kept = _kept(min(family.ends_at, family.idle_until) - family.started_at)
-        self._write(lua.START_FAMILY, self._family_keys(family_id)[:1], kept, *_flat(fields))
+        kept = kept_for(min(family.ends_at, family.idle_until) - family.started_at)
+        self._write(lua.START_FAMILY, self._family_keys(family_id)[:1], kept, *flat(fields))
 
     def read_family(self, family_id: str, now: float) -> Family | None:
         """See :class:`~flask_jam.stores.Store`."""
@@ -150,17 +164,17 @@ class RedisStore:
         found = self._write(
             lua.TURN_FAMILY, self._family_keys(family_id), generation, repr(now), repr(grace),
             repr(now + idle), b"" if claims is None else strict_dumps(dict(claims)),
-            repr(mark_until), _kept(mark_until - now), secrets.token_hex(8),
+            repr(mark_until), kept_for(mark_until - now), secrets.token_hex(8),
         )  # fmt: skip
         family = self._family(found, family_id)
-        said = _said(found[0])
+        said = as_text(found[0])
         if said == "corrupt" or (len(found) > 1 and family is None):
             return Turned.GONE, None
         return Turned(said), family
 
     def end_family(self, family_id: str, now: float, mark_until: float) -> Family | None:
         """See :class:`~flask_jam.stores.Store`."""
-        keys, kept = self._family_keys(family_id), _kept(mark_until - now)
+        keys, kept = self._family_keys(family_id), kept_for(mark_until - now)
         found = self._write(lua.END_FAMILY, keys, repr(now), repr(mark_until), kept)
         return self._family(found, family_id)
 
@@ -171,8 +185,8 @@ class RedisStore:
         if self._is_nothing(found[0]):
             return None
         try:
-            return _family_of(*(_raw(part) or b"" for part in found[1:]))
-        except _UNREAD:
+            return family_of(*(as_bytes(part) or b"" for part in found[1:]))
+        except UNREAD:
             self._write(lua.REMOVE, self._family_keys(family_id)[:1])
             self._note(_REMOVED)
             return None
@@ -182,13 +196,13 @@ class RedisStore:
     def create_session(self, key: str, session: Session) -> bool:
         """See :class:`~flask_jam.stores.Store`."""
         now, owner = session.created_at, self._owner_key(key[:2], session.session_key)
-        name = _hashed(session.session_key)
+        name = hashed(session.session_key)
         marks = [self._key(letter, key[:2], name) for letter in ("c", "k")]
         said = self._write(
             lua.CREATE_SESSION, [self._session_key(key), owner, *marks], repr(now),
-            repr(session.expires_at), *_flat(_session_fields(session)),
+            repr(session.expires_at), *flat(session_fields(session)),
         )  # fmt: skip
-        return _said(said) == "created"
+        return as_text(said) == "created"
 
     def read_session(self, key: str, now: float) -> Session | None:
         """See :class:`~flask_jam.stores.Store`."""
@@ -199,8 +213,8 @@ class RedisStore:
         if self._is_nothing(found[0]):
             return None
         try:
-            return _session_of(*(_raw(part) or b"" for part in found[1:]))
-        except _UNREAD:
+            return session_of(*(as_bytes(part) or b"" for part in found[1:]))
+        except UNREAD:
             self._write(lua.DELETE_SESSION, [redis_key], "0")
             self._note(_REMOVED)
             return None
@@ -209,8 +223,8 @@ class RedisStore:
         self, key: str, changes: Mapping[str, Any], now: float, max_bytes: int
     ) -> bool:
         """See :class:`~flask_jam.stores.Store`."""
-        fields = _flat(_data_fields(changes))
-        said = _said(
+        fields = flat(data_fields(changes))
+        said = as_text(
             self._write(lua.UPDATE_SESSION, [self._session_key(key)], repr(now), max_bytes, *fields)
         )
         if said == "too_large":
@@ -220,7 +234,7 @@ class RedisStore:
     def rework_session(self, key: str, new_key: str, now: float) -> bool:
         """See :class:`~flask_jam.stores.Store`."""
         keys = [self._session_key(key), self._session_key(new_key)]
-        said = _said(self._write(lua.REWORK_SESSION, keys, repr(now)))
+        said = as_text(self._write(lua.REWORK_SESSION, keys, repr(now)))
         return not self._is_nothing(said)
 
     def delete_session(self, key: str, now: float) -> str | None:
@@ -228,15 +242,15 @@ class RedisStore:
         redis_key = self._session_key(key)
         found = self._write(lua.DELETE_SESSION, [redis_key], repr(now))
         session = None if self._is_nothing(found[0]) else self._session(found, redis_key)
-        return session.session_key if session and _said(found[0]) == "alive" else None
+        return session.session_key if session and as_text(found[0]) == "alive" else None
 
     def clear_sessions(self, place: str, session_key: str, now: float) -> int:
         """See :class:`~flask_jam.stores.Store`."""
-        named = [self._key(letter, place, _hashed(session_key)) for letter in ("o", "k")]
+        named = [self._key(letter, place, hashed(session_key)) for letter in ("o", "k")]
         count, keys = self._write(
-            lua.CLEAR_SESSIONS, named, repr(now), repr(now + ON_ITS_WAY), _kept(ON_ITS_WAY)
+            lua.CLEAR_SESSIONS, named, repr(now), repr(now + ON_ITS_WAY), kept_for(ON_ITS_WAY)
         )
-        self.changed(_said(key) for key in keys)
+        self.changed(as_text(key) for key in keys)
         return int(count)
 
     def list_sessions(
@@ -244,7 +258,7 @@ class RedisStore:
     ) -> Sequence[tuple[str, Session]]:
         """See :class:`~flask_jam.stores.Store`."""
         found = self._ask(lua.LIST_SESSIONS, [self._owner_key(place, session_key)], repr(now))
-        names = [_said(name) for name in found[::2]]
+        names = [as_text(name) for name in found[::2]]
         read = [(name, self._session(told, self._session_key(name)))
                 for name, told in zip(names, found[1::2], strict=True)]  # fmt: skip
         living = [(name, session) for name, session in read if session is not None]
@@ -254,7 +268,7 @@ class RedisStore:
         return self._key("s", key[:2], key)
 
     def _owner_key(self, place: str, session_key: str) -> str:
-        return self._key("o", place, _hashed(session_key))
+        return self._key("o", place, hashed(session_key))
 
     def _key(self, letter: str, place: str, name: str) -> str:
         return f"{self._prefix}:{letter}:{{{place}}}:{name}"
@@ -279,6 +293,8 @@ class RedisStore:
                     self._look()
         except FAILURES as error:
             self._failed(error, script)
+            if isinstance(error, ReadOnlyError):
+                self._leave()
             raise StoreUnavailable from None
         if self._failing:
             self._answered(script)
@@ -299,6 +315,12 @@ class RedisStore:
             with self._lock:
                 self._client = self._client or made
         return self._client
+
+    def _leave(self) -> None:
+        # A primary that has become a replica keeps its connections: new ones may find another.
+        pool = getattr(self.client(), "connection_pool", None)
+        if pool is not None:
+            pool.disconnect(inuse_connections=False)
 
     def _failed(self, error: BaseException, script: str) -> None:
         # What it will not do, such as to write when its memory is full, may be one step of many.
@@ -333,9 +355,9 @@ class RedisStore:
 
     def _is_nothing(self, said: Any) -> bool:
         """Whether a step found nothing that lives or has just ended."""
-        if _said(said) == "corrupt":
+        if as_text(said) == "corrupt":
             self._note(_REMOVED)
-        return _said(said) in ("corrupt", "gone", "revoked")
+        return as_text(said) in ("corrupt", "gone", "revoked")
 
     def _note(self, sentence: str, level: int = logging.ERROR) -> None:
         if sentence not in self._noted:
@@ -346,112 +368,3 @@ class RedisStore:
         """Close the connections. The store may be used again."""
         if self._client is not None:
             self._client.close()
-
-
-# --- values <-> what Redis holds ------------------------------------------------------------
-
-
-def marks_of(letters: str, values: Sequence[bytes | None], now: float) -> Marks:
-    """What the values of :meth:`RedisStore.mark_keys` say at ``now``."""
-    if values.count(None) == len(values):
-        return NOTHING_KNOWN
-    found = {letter: _marked(value, now) for letter, value in zip(letters, values, strict=True)}
-    revoked = found.get("t") is not None or found.get("x") is not None
-    allowed = found.get("a") not in (None, _UNREADABLE)
-    return Marks(revoked, found.get("c"), allowed)
-
-
-#: The strictest mark.
-_UNREADABLE = float("inf")
-
-
-def _marked(value: bytes | None, now: float) -> float | None:
-    if value is None:
-        return None
-    # Whoever damages a mark must not undo a revocation, or allow a token.
-    at, until = _parsed(value) or (_UNREADABLE, _UNREADABLE)
-    return at if until > now else None
-
-
-def _parsed(value: bytes) -> tuple[float, float] | None:
-    try:
-        version, at, until = json.loads(value)
-        _check_version(version)
-        return _time(at), _time(until)
-    except _UNREAD:
-        return None
-
-
-def _check_version(version: object) -> None:
-    if type(version) is not int or version != 1:
-        raise ValueError("of another version")
-
-
-def _time(value: Any) -> float:
-    if type(value) not in (int, float) or not -LARGEST_DATE < value < LARGEST_DATE:
-        raise ValueError("no time")
-    return value  # type: ignore[no-any-return]
-
-
-def _family_of(
-    generation: bytes, turned_at: bytes, idle_until: bytes, fixed: bytes, claims: bytes
-) -> Family:
-    version, subject, started_at, ends_at = json.loads(fixed)
-    _check_version(version)
-    return Family(_text(subject), strict_object(claims), _time(started_at), _time(ends_at),
-                  int(generation), _time(float(turned_at)), _time(float(idle_until)))  # fmt: skip
-
-
-def _session_fields(session: Session) -> dict[str, Any]:
-    fixed = [1, session.session_key, session.created_at, session.auth_time, session.idle,
-             session.ends_at, session.user_agent, session.ip]  # fmt: skip
-    return {
-        "j": strict_dumps(fixed), "o": _hashed(session.session_key),
-        "s": repr(session.last_seen_at), "i": repr(session.idle), "e": repr(session.ends_at),
-        **_data_fields(session.data),
-    }  # fmt: skip
-
-
-def _session_of(seen: bytes, fixed: bytes, data: bytes) -> Session:
-    version, owner, created_at, auth_time, idle, ends_at, user_agent, ip = json.loads(fixed)
-    _check_version(version)
-    return Session(_text(owner), strict_object(data), _time(created_at), _time(auth_time),
-                   _time(float(seen)), _time(idle), _time(ends_at), _note_of(user_agent),
-                   _note_of(ip))  # fmt: skip
-
-
-def _note_of(value: Any) -> str | None:
-    return None if value is None else _text(value)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("no text")
-    return value
-
-
-def _data_fields(data: Mapping[str, Any]) -> dict[str, bytes]:
-    # The key as JSON: the whole is put together again without parsing its parts.
-    return {"d" + strict_dumps(name).decode(): strict_dumps(value) for name, value in data.items()}
-
-
-def _flat(fields: Mapping[str, Any]) -> list[Any]:
-    return [part for pair in fields.items() for part in pair]
-
-
-def _raw(value: Any) -> bytes | None:
-    # A client of one's own may decode.
-    return value.encode() if isinstance(value, str) else value
-
-
-def _said(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else value
-
-
-def _kept(seconds: float) -> int:
-    return int((max(seconds, 0.0) + SLACK) * 1000)
-
-
-def _hashed(name: str) -> str:
-    digest = hashlib.sha256(b"flask_jam name\0" + name.encode("utf-8", "surrogatepass")).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

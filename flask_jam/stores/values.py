@@ -1,0 +1,128 @@
+"""Values as Redis holds them: JSON with a version, written here and read strictly.
+
+What reads is told nothing by a value that is damaged, foreign or of another version: it raises
+one of :data:`UNREAD`, and a mark counts as the strictest.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import TokenError
+from ..jws import LARGEST_DATE, strict_dumps, strict_object
+from . import NOTHING_KNOWN, Family, Marks, Session
+
+#: Seconds that a value is kept longer than it counts.
+SLACK = 60.0
+#: What a value that is not ours does to whoever reads it.
+UNREAD = (TypeError, ValueError, OverflowError, RecursionError, TokenError)
+
+
+def marks_of(letters: str, values: Sequence[bytes | None], now: float) -> Marks:
+    """What the values of :meth:`RedisStore.mark_keys` say at ``now``."""
+    if values.count(None) == len(values):
+        return NOTHING_KNOWN
+    found = {letter: _marked(value, now) for letter, value in zip(letters, values, strict=True)}
+    revoked = found.get("t") is not None or found.get("x") is not None
+    allowed = found.get("a") not in (None, _UNREADABLE)
+    return Marks(revoked, found.get("c"), allowed)
+
+
+#: The strictest mark.
+_UNREADABLE = float("inf")
+
+
+def _marked(value: bytes | None, now: float) -> float | None:
+    if value is None:
+        return None
+    # Whoever damages a mark must not undo a revocation, or allow a token.
+    at, until = parsed_mark(value) or (_UNREADABLE, _UNREADABLE)
+    return at if until > now else None
+
+
+def parsed_mark(value: bytes) -> tuple[float, float] | None:
+    try:
+        version, at, until = json.loads(value)
+        _check_version(version)
+        return _time(at), _time(until)
+    except UNREAD:
+        return None
+
+
+def _check_version(version: object) -> None:
+    if type(version) is not int or version != 1:
+        raise ValueError("of another version")
+
+
+def _time(value: Any) -> float:
+    if type(value) not in (int, float) or not -LARGEST_DATE < value < LARGEST_DATE:
+        raise ValueError("no time")
+    return value  # type: ignore[no-any-return]
+
+
+def family_of(
+    generation: bytes, turned_at: bytes, idle_until: bytes, fixed: bytes, claims: bytes
+) -> Family:
+    version, subject, started_at, ends_at = json.loads(fixed)
+    _check_version(version)
+    return Family(_text(subject), strict_object(claims), _time(started_at), _time(ends_at),
+                  int(generation), _time(float(turned_at)), _time(float(idle_until)))  # fmt: skip
+
+
+def session_fields(session: Session) -> dict[str, Any]:
+    fixed = [1, session.session_key, session.created_at, session.auth_time, session.idle,
+             session.ends_at, session.user_agent, session.ip]  # fmt: skip
+    return {
+        "j": strict_dumps(fixed), "o": hashed(session.session_key),
+        "s": repr(session.last_seen_at), "i": repr(session.idle), "e": repr(session.ends_at),
+        **data_fields(session.data),
+    }  # fmt: skip
+
+
+def session_of(seen: bytes, fixed: bytes, data: bytes) -> Session:
+    version, owner, created_at, auth_time, idle, ends_at, user_agent, ip = json.loads(fixed)
+    _check_version(version)
+    return Session(_text(owner), strict_object(data), _time(created_at), _time(auth_time),
+                   _time(float(seen)), _time(idle), _time(ends_at), _note_of(user_agent),
+                   _note_of(ip))  # fmt: skip
+
+
+def _note_of(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value
+
+
+def data_fields(data: Mapping[str, Any]) -> dict[str, bytes]:
+    # The key as JSON: the whole is put together again without parsing its parts.
+    return {"d" + strict_dumps(name).decode(): strict_dumps(value) for name, value in data.items()}
+
+
+def flat(fields: Mapping[str, Any]) -> list[Any]:
+    return [part for pair in fields.items() for part in pair]
+
+
+def as_bytes(value: Any) -> bytes | None:
+    # A client of one's own may decode.
+    return value.encode() if isinstance(value, str) else value
+
+
+def as_text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def kept_for(seconds: float) -> int:
+    return int((max(seconds, 0.0) + SLACK) * 1000)
+
+
+def hashed(name: str) -> str:
+    digest = hashlib.sha256(b"flask_jam name\0" + name.encode("utf-8", "surrogatepass")).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
