@@ -26,7 +26,6 @@ import redis.cluster
 import redis.sentinel
 from redis.backoff import NoBackoff
 from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
-from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
@@ -64,8 +63,48 @@ def _left(usual: float) -> float:
         return usual
     left = at - time.monotonic()
     if left <= 0:
-        raise RedisTimeoutError("the deadline has passed")
+        # The builtin one: redis-py closes what it has opened, and calls it its own.
+        raise TimeoutError("the deadline has passed")
     return left
+
+
+class _Timely:
+    """A socket of which no wait outlasts the deadline: a timeout of its own is for one packet."""
+
+    def __init__(self, sock: Any) -> None:
+        self._sock, self._set = sock, sock.gettimeout()
+        self._usual = self._set
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def settimeout(self, seconds: float | None) -> None:
+        self._usual = self._set = seconds
+        self._sock.settimeout(seconds)
+
+    def recv(self, *args: Any) -> Any:
+        self._hurry()
+        return self._sock.recv(*args)
+
+    def recv_into(self, *args: Any) -> Any:
+        self._hurry()
+        return self._sock.recv_into(*args)
+
+    def sendall(self, *args: Any) -> Any:
+        self._hurry()
+        return self._sock.sendall(*args)
+
+    def _hurry(self) -> None:
+        usual = self._usual
+        if usual == 0:  # a look whether there is something
+            return
+        wanted = _left(usual)
+        if wanted > 0.9 * usual:
+            # To set the timeout of a socket is a call of the system: only where it matters.
+            wanted = usual
+        if wanted != self._set:
+            self._set = wanted
+            self._sock.settimeout(wanted)
 
 
 def _hurried(kind: Any) -> Any:
@@ -76,25 +115,34 @@ def _hurried(kind: Any) -> Any:
     """
 
     class Hurried(kind):  # type: ignore[misc]
-        _lowered = False
-
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             # To tell the server about the library costs two round trips on each connection.
             self.driver_info = self.lib_name = self.lib_version = None
+            # Old versions of redis-py forget it for Unix sockets.
+            self._socket_timeout = kwargs["socket_timeout"]
 
-        def connect(self) -> Any:
-            if self._sock is None:
-                self.socket_connect_timeout = _left(self.socket_timeout)
-            return super().connect()
+        @property
+        def socket_connect_timeout(self) -> Any:
+            """Asked for each address of a name."""
+            return _left(self._socket_timeout)
 
-        def read_response(self, *args: Any, **kwargs: Any) -> Any:
-            left = _left(self.socket_timeout)
-            # To set the timeout of a socket is a call of the system: only where it matters.
-            if self._sock is not None and (self._lowered or left < 0.9 * self.socket_timeout):
-                self._lowered = left < 0.9 * self.socket_timeout
-                self._sock.settimeout(left)
-            return super().read_response(*args, **kwargs)
+        @socket_connect_timeout.setter
+        def socket_connect_timeout(self, _value: Any) -> None:
+            pass
+
+        @property
+        def socket_timeout(self) -> Any:
+            return self._socket_timeout if self._sock is not None else _left(self._socket_timeout)
+
+        @socket_timeout.setter
+        def socket_timeout(self, value: Any) -> None:
+            self._socket_timeout = value
+
+        def _connect(self) -> Any:
+            timely = _Timely(super()._connect())
+            timely.settimeout(self._socket_timeout)
+            return timely
 
     return Hurried
 
@@ -129,6 +177,11 @@ def client_factory(url: str, timeout: float) -> Callable[[], Any]:
     try:
         parts = urlsplit(url.strip())
         make = _MAKERS[parts.scheme]
+        if parts.fragment or "#" in url or "@" in parts.path + parts.query:
+            raise ConfigError(
+                "redis_url: of a user name or a password, write / ? # @ : % as "
+                "urllib.parse.quote(..., safe='') does"
+            )
     except (KeyError, ValueError, AttributeError):
         raise ConfigError(f"redis_url: write {_FORMS}") from None
     return make(parts, {**_own_options(), "socket_timeout": timeout})
@@ -171,8 +224,18 @@ def _by_sentinel(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
     asked = {name.removeprefix("sentinel_"): said.pop(name)
              for name in _SENTINEL_OPTIONS if name in said}  # fmt: skip
     asked |= {name: value for name, value in said.items() if name in _TLS_OPTIONS}
-    asked |= {"ssl": True, "ssl_check_hostname": True} if address.tls else {}
-    sentinel = _sentinel.Sentinel(address.hosts, sentinel_kwargs={**own, **asked})
+    asked |= {"ssl_cert_reqs": "required", "ssl_check_hostname": True} if address.tls else {}
+    kind = _SECURE if address.tls else _PLAIN
+    sentinel = _sentinel.Sentinel([])
+    # Its own clients would have a timeout for each packet of each Sentinel.
+    sentinel.sentinels = [
+        redis.Redis(
+            connection_pool=redis.ConnectionPool(
+                connection_class=kind, host=host, port=port, **own, **asked
+            )
+        )
+        for host, port in address.hosts
+    ]
     pool = {**own, **said, "db": _database(database),
             "connection_class": _FOUND_SECURE if address.tls else _FOUND}  # fmt: skip
     return lambda: redis.Redis(
@@ -221,10 +284,10 @@ def _address(parts: SplitResult, port: int, options: tuple[str, ...]) -> _Addres
 def _host(name: str, port: int) -> tuple[str, int]:
     try:
         found = urlsplit(f"//{name}")
-        host, port = found.hostname or "", found.port or port
+        host, port = found.hostname or "", port if found.port is None else found.port
     except ValueError:
         host = ""
-    if not host:
+    if not host or not port:
         # Whoever means this machine says so: guessing it would hide that a variable is empty.
         raise ConfigError("redis_url: a host or its port is missing or wrong: write host:6379")
     return host, port
@@ -251,6 +314,17 @@ def _database(path: str) -> int:
     if number and not (number.isascii() and number.isdigit()):
         raise ConfigError("redis_url: write the number of the database, such as /0")
     return int(number or 0)
+
+
+def disconnect(client: Any, *, inuse: bool = True) -> None:
+    """Close the connections of a client; it connects anew when it is asked."""
+    if not hasattr(client, "nodes_manager"):
+        client.connection_pool.disconnect(inuse_connections=inuse)
+        return
+    manager = client.nodes_manager
+    for node in [*manager.nodes_cache.values(), *manager.startup_nodes.values()]:
+        if node.redis_connection is not None:
+            node.redis_connection.connection_pool.disconnect(inuse_connections=inuse)
 
 
 def primaries(client: Any) -> Mapping[str, Any]:

@@ -4,13 +4,15 @@ All keys of a step have one ``{tag}``, so that it works on Redis Cluster. Those 
 are beside one that is, under a name that was read on the way: an owner's index, a subject's
 cut-off.
 Times are texts, which Lua compares and never writes: its numbers have 14 digits. What cannot be
-read is removed and reported as ``corrupt``, never guessed at.
+read is removed and reported as ``corrupt``, never guessed at. Each step answers a list that begins
+with a word, so that the answer of a stranger is known as such.
 """
 
 from __future__ import annotations
 
 # A replica answers from the past: whoever asks one is told so. To delete what is not there changes
-# nothing, and only a primary does it.
+# nothing, and only a primary does it. A step that has deleted may also write where memory is full:
+# so it is with what revokes, and not with what logs in.
 _PRIMARY = """
 local probe = redis.pcall('DEL', (string.gsub(KEYS[1], ':%l:({..}):.*$', ':p:%1:')))
 if type(probe) == 'table' and probe.err and string.find(probe.err, 'READONLY', 1, true) then
@@ -52,17 +54,24 @@ end
 READ_MARKS = (
     _PRIMARY
     + """
-local found = {}
+local found = {'marks'}
 for i, key in ipairs(KEYS) do
   local value = redis.pcall('GET', key)
-  found[i] = type(value) == 'table' and '' or value
+  found[i + 1] = type(value) == 'table' and '' or value
 end
 return found
 """
 )
 
 # KEYS: mark. ARGV: at, until, milliseconds to keep it.
-MARK = _MARKS + "set_mark(KEYS[1], ARGV[1], ARGV[2], ARGV[3])"
+MARK = (
+    _PRIMARY
+    + _MARKS
+    + """
+set_mark(KEYS[1], ARGV[1], ARGV[2], ARGV[3])
+return {'done'}
+"""
+)
 
 _WHOLE = """
 local function hash(text)
@@ -122,15 +131,15 @@ end
 )
 
 # KEYS: what only the caller found unreadable.
-REMOVE = "redis.call('DEL', KEYS[1])"
+REMOVE = "redis.call('DEL', KEYS[1]) return {'done'}"
 
 # KEYS: family. ARGV: milliseconds to keep it, then fields and values.
 START_FAMILY = (
     _WHOLE
     + """
-redis.call('DEL', KEYS[1])
 put(KEYS[1], 2)
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
+return {'done'}
 """
 )
 
@@ -149,7 +158,8 @@ return told('alive')
 # milliseconds to keep the mark, a name for this attempt.
 # An attempt that is repeated because its reply was lost gets the reply that was lost.
 TURN_FAMILY = (
-    _FAMILY
+    _PRIMARY
+    + _FAMILY
     + """
 local presented, now, attempt = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[8]
 local got, why, dead = family(KEYS[1], KEYS[2], now)
@@ -176,7 +186,8 @@ return told((presented == current or again) and 'new' or 'same')
 
 # KEYS: family, its mark. ARGV: now, end of the mark, milliseconds to keep the mark.
 END_FAMILY = (
-    _FAMILY
+    _PRIMARY
+    + _FAMILY
     + """
 local got, why = family(KEYS[1], KEYS[2], tonumber(ARGV[1]))
 local ended = got and told('alive') or {why}
@@ -252,13 +263,12 @@ local now, ending = tonumber(ARGV[1]), tonumber(ARGV[2])
 local cut, cleared = mark(KEYS[3], now), mark(KEYS[4], now)
 -- Only for a minute does it matter: one that cannot be read refuses one login, not all to come.
 if cleared == math.huge then redis.call('DEL', KEYS[4]) end
-if cut and now <= cut or cleared and now <= cleared then return 'revoked' end
-redis.call('DEL', KEYS[1])
+if cut and now <= cut or cleared and now <= cleared then return {'revoked'} end
 put(KEYS[1], 3)
 keep(KEYS[1], ending - now)
 list(KEYS[1], session(KEYS[1], now), now, ending)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.3f', now - 60))
-return 'created'
+return {'created'}
 """
 )
 
@@ -284,7 +294,7 @@ UPDATE_SESSION = (
     _SESSION
     + """
 local got, why = session(KEYS[1], tonumber(ARGV[1]))
-if why then return why == 'expired' and 'gone' or why end
+if why then return {why == 'expired' and 'gone' or why} end
 local size = 1
 for i = 3, #ARGV, 2 do
   local old = redis.call('HGET', KEYS[1], ARGV[i])
@@ -292,9 +302,9 @@ for i = 3, #ARGV, 2 do
   size = size + #ARGV[i] + #ARGV[i + 1] + 1
 end
 for _, pair in ipairs(got.data) do size = size + #pair + 1 end
-if size > tonumber(ARGV[2]) then return 'too_large' end
+if size > tonumber(ARGV[2]) then return {'too_large'} end
 put(KEYS[1], 3)
-return 'alive'
+return {'alive'}
 """
 )
 
@@ -306,14 +316,14 @@ local now = tonumber(ARGV[1])
 local got, why = session(KEYS[1], now)
 if not got then
   local moved, ended = session(KEYS[2], now)
-  return (moved and not ended) and 'alive' or why
+  return {(moved and not ended) and 'alive' or why}
 end
-if why then return 'gone' end
+if why then return {'gone'} end
 redis.call('RENAME', KEYS[1], KEYS[2])
 unlist(KEYS[1], got)
 list(KEYS[2], got, now, math.min(got.seen + got.idle, got.ends))
 if now > got.seen then used(KEYS[2], got, now, ARGV[1]) end
-return 'alive'
+return {'alive'}
 """
 )
 
@@ -344,7 +354,7 @@ for i, name in ipairs(names) do
 end
 redis.call('DEL', KEYS[1])
 set_mark(KEYS[2], ARGV[1], ARGV[2], ARGV[3])
-return {count, keys}
+return {'done', count, keys}
 """
 )
 
@@ -353,7 +363,7 @@ LIST_SESSIONS = (
     _PRIMARY
     + _SESSION
     + """
-local names, found = redis.pcall('ZRANGE', KEYS[1], 0, -1), {}
+local names, found = redis.pcall('ZRANGE', KEYS[1], 0, -1), {'done'}
 if names.err then
   redis.call('DEL', KEYS[1])
   return found

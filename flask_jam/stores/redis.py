@@ -22,8 +22,10 @@ what counts is decided by ``now``, which the caller gives.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import logging
 import secrets
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -40,7 +42,7 @@ from ..cache import fork_safe_lock
 from ..errors import ConfigError, Reason, SessionError, StoreUnavailable
 from ..jws import strict_dumps
 from . import ON_ITS_WAY, Family, Kind, Marks, Session, Turned, lua
-from .client import answered_within
+from .client import answered_within, disconnect
 from .values import (
     UNREAD,
     as_bytes,
@@ -63,7 +65,10 @@ _LETTERS = {Kind.TOKEN: "t", Kind.FAMILY: "x", Kind.SUBJECT: "c"}
 _KEEPS = "noeviction"
 _REMOVED = "a value in Redis could not be read and was removed"
 #: What a server or the way to it can do to a question. ValueError: it does not speak RESP.
-FAILURES = (RedisError, RedisClusterException, OSError, ValueError)
+FAILURES = (RedisError, RedisClusterException, OSError, ValueError, RecursionError)
+_WORDS = {"done", "created", "alive", "expired", "corrupt", "too_large", *(t.value for t in Turned)}
+#: So many seconds without a failure are the end of an outage.
+_CALM = 0.5
 _SHAS = {
     script: hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
     for name, script in vars(lua).items()
@@ -86,12 +91,15 @@ class RedisStore:
         if not callable(client) and not hasattr(client, "execute_command"):
             raise ConfigError("RedisStore takes a client: redis.Redis(...) or redis.RedisCluster")
         is_client = hasattr(client, "execute_command")
+        if is_client and inspect.iscoroutinefunction(client.execute_command):
+            raise ConfigError("RedisStore takes a client of redis, not of redis.asyncio")
         self._client: Any = client if is_client else None
         self._make_client: Any = None if is_client else client
         self._prefix = prefix
         self._timeout = timeout
-        #: What is going on, by kind of error; with the step that was refused, if it is only that.
-        self._failing: dict[str, str | None] = {}
+        self._down, self._failed_at = False, 0.0
+        #: The steps that a server that is there would not run, in this outage.
+        self._refused: set[str] = set()
         self._looked = False
         self._noted: set[str] = set()
         self._lock = fork_safe_lock()
@@ -117,8 +125,7 @@ class RedisStore:
 
     def read_marks(self, keys: Sequence[str]) -> list[bytes | None]:
         """The values of marks, as they are."""
-        found = self._ask(lua.READ_MARKS, keys) if keys else []
-        values = [as_bytes(value) for value in found]
+        values = [as_bytes(value) for value in self._ask(lua.READ_MARKS, keys)[1:]] if keys else []
         if any(value is not None and parsed_mark(value) is None for value in values):
             self._note("a revocation mark in Redis could not be read and counts as the strictest")
         return values
@@ -202,7 +209,7 @@ class RedisStore:
             lua.CREATE_SESSION, [self._session_key(key), owner, *marks], repr(now),
             repr(session.expires_at), *flat(session_fields(session)),
         )  # fmt: skip
-        return as_text(said) == "created"
+        return as_text(said[0]) == "created"
 
     def read_session(self, key: str, now: float) -> Session | None:
         """See :class:`~flask_jam.stores.Store`."""
@@ -224,18 +231,25 @@ class RedisStore:
     ) -> bool:
         """See :class:`~flask_jam.stores.Store`."""
         fields = flat(data_fields(changes))
-        said = as_text(
-            self._write(lua.UPDATE_SESSION, [self._session_key(key)], repr(now), max_bytes, *fields)
-        )
-        if said == "too_large":
+        said = self._write(
+            lua.UPDATE_SESSION, [self._session_key(key)], repr(now), max_bytes, *fields
+        )[0]
+        if as_text(said) == "too_large":
             raise SessionError(Reason.TOO_LARGE, f"a session holds at most {max_bytes} bytes")
         return not self._is_nothing(said)
 
     def rework_session(self, key: str, new_key: str, now: float) -> bool:
         """See :class:`~flask_jam.stores.Store`."""
         keys = [self._session_key(key), self._session_key(new_key)]
-        said = as_text(self._write(lua.REWORK_SESSION, keys, repr(now)))
-        return not self._is_nothing(said)
+        started = time.monotonic()
+        try:
+            said = self._write(lua.REWORK_SESSION, keys, repr(now))
+        except StoreUnavailable:
+            # If only the reply was lost, nobody else knows under which id the session lives now.
+            if time.monotonic() - started > (self._timeout or 0) / 2:
+                raise
+            said = self._write(lua.REWORK_SESSION, keys, repr(now))
+        return not self._is_nothing(said[0])
 
     def delete_session(self, key: str, now: float) -> str | None:
         """See :class:`~flask_jam.stores.Store`."""
@@ -247,7 +261,7 @@ class RedisStore:
     def clear_sessions(self, place: str, session_key: str, now: float) -> int:
         """See :class:`~flask_jam.stores.Store`."""
         named = [self._key(letter, place, hashed(session_key)) for letter in ("o", "k")]
-        count, keys = self._write(
+        _, count, keys = self._write(
             lua.CLEAR_SESSIONS, named, repr(now), repr(now + ON_ITS_WAY), kept_for(ON_ITS_WAY)
         )
         self.changed(as_text(key) for key in keys)
@@ -258,9 +272,9 @@ class RedisStore:
     ) -> Sequence[tuple[str, Session]]:
         """See :class:`~flask_jam.stores.Store`."""
         found = self._ask(lua.LIST_SESSIONS, [self._owner_key(place, session_key)], repr(now))
-        names = [as_text(name) for name in found[::2]]
+        names = [as_text(name) for name in found[1::2]]
         read = [(name, self._session(told, self._session_key(name)))
-                for name, told in zip(names, found[1::2], strict=True)]  # fmt: skip
+                for name, told in zip(names, found[2::2], strict=True)]  # fmt: skip
         living = [(name, session) for name, session in read if session is not None]
         return sorted(living, key=lambda item: item[1].created_at)
 
@@ -293,20 +307,20 @@ class RedisStore:
                     self._look()
         except FAILURES as error:
             self._failed(error, script)
-            if isinstance(error, ReadOnlyError):
-                self._leave()
             raise StoreUnavailable from None
-        if self._failing:
+        if self._down:
             self._answered(script)
         return answer
 
     def _evaluated(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         ask = self.client().execute_command
         try:
-            return ask("EVALSHA", _SHAS[script], len(keys), *keys, *arguments)
+            answer = ask("EVALSHA", _SHAS[script], len(keys), *keys, *arguments)
         except NoScriptError:
             # A server that does not know the script has not run it: this is no repetition.
-            return ask("EVAL", script, len(keys), *keys, *arguments)
+            answer = ask("EVAL", script, len(keys), *keys, *arguments)
+        _check_answer(script, keys, answer)
+        return answer
 
     def client(self) -> Any:
         """The client, made when it is first needed: a cluster's asks the servers for its map."""
@@ -314,37 +328,38 @@ class RedisStore:
             made = self._make_client()
             with self._lock:
                 self._client = self._client or made
+            if self._client is not made:
+                disconnect(made)  # another thread was faster
         return self._client
 
-    def _leave(self) -> None:
-        # A primary that has become a replica keeps its connections: new ones may find another.
-        pool = getattr(self.client(), "connection_pool", None)
-        if pool is not None:
-            pool.disconnect(inuse_connections=False)
-
     def _failed(self, error: BaseException, script: str) -> None:
-        # What it will not do, such as to write when its memory is full, may be one step of many.
-        kind = type(error).__name__
-        refused = script if isinstance(error, ResponseError) else None
         with self._lock:
-            first = kind not in self._failing
-            self._failing.setdefault(kind, refused)
+            first, self._down, self._failed_at = not self._down, True, time.monotonic()
+            if isinstance(error, ResponseError):
+                # Where memory is full, say: some steps go on meanwhile.
+                self._refused.add(script)
+        # Redis 6.2 says it within another error.
+        demoted = isinstance(error, ReadOnlyError) or "READONLY" in str(error)
+        if demoted and self._client is not None:
+            # Who connects now gets to the new primary. Threads that are asking find out themselves.
+            disconnect(self._client, inuse=False)
         if first:
             # One line for an outage. The text of the error may hold keys and addresses.
-            _log.error("Redis does not answer: %s", kind)
+            _log.error("Redis does not answer: %s", type(error).__name__)
 
     def _answered(self, script: str) -> None:
         with self._lock:
-            over = [kind for kind, step in self._failing.items() if step in (None, script)]
-            for kind in over:
-                del self._failing[kind]
+            self._refused.discard(script)
+            calm = time.monotonic() - self._failed_at >= _CALM
+            over = self._down and calm and not self._refused
+            self._down = self._down and not over
         if over:
-            _log.warning("Redis answers again after %s", ", ".join(over))
+            _log.warning("Redis answers again")
 
     def _look(self) -> None:
         """Once, whether the server may forget what it holds."""
         self._looked = True
-        with suppress(*FAILURES):
+        with suppress(Exception):  # nobody waits for it
             said = self.client().info("memory")
             policies = {each.get("maxmemory_policy", _KEEPS) for each in (said, *said.values())
                         if isinstance(each, dict)}  # fmt: skip
@@ -367,4 +382,16 @@ class RedisStore:
     def close(self) -> None:
         """Close the connections. The store may be used again."""
         if self._client is not None:
-            self._client.close()
+            disconnect(self._client)
+
+
+def _check_answer(script: str, keys: Sequence[str], answer: Any) -> None:
+    """Whether that step can have said this: a stranger at the address may answer, too."""
+    word, *found = answer if isinstance(answer, list) and answer else [None]
+    if script is lua.READ_MARKS:
+        known = as_text(word) == "marks" and len(found) == len(keys)
+        known = known and all(value is None or isinstance(value, (bytes, str)) for value in found)
+    else:
+        known = isinstance(word, (bytes, str)) and as_text(word) in _WORDS
+    if not known:
+        raise ValueError("not Redis")

@@ -19,7 +19,7 @@ from . import NOTHING_KNOWN, Family, Marks, Session
 #: Seconds that a value is kept longer than it counts.
 SLACK = 60.0
 #: What a value that is not ours does to whoever reads it.
-UNREAD = (TypeError, ValueError, OverflowError, RecursionError, TokenError)
+UNREAD = (TypeError, AttributeError, ValueError, OverflowError, RecursionError, TokenError)
 
 
 def marks_of(letters: str, values: Sequence[bytes | None], now: float) -> Marks:
