@@ -87,22 +87,18 @@ class NearStore(RedisStore):
         at, version = time.monotonic(), places.get(place, 0)
         if at - as_of >= self._silence:
             return self._unheard(super().marks(place, jti, family, subject, now))
-        known = _found(self._known, (place, jti, family, subject))
-        if (
-            known is None
-            or known.era is not era
-            or known.version != version
-            or at - known.read_at > MAX_AGE
-        ):
-            letters, keys = self.mark_keys(place, jti, family, subject)
-            values = self.read_marks(keys)
-            known = _Known(
-                era, version, at, letters, values if values.count(None) < len(values) else None
-            )
-            self._put(self._known, (place, jti, family, subject), known)
-        if known.values is None:
-            return NOTHING_KNOWN
-        return marks_of(known.letters, known.values, now)
+        name = (place, jti, family, subject)
+        try:
+            kept_era, kept_version, read_at, letters, values = self._known[name]
+            if kept_era is era and kept_version == version and at - read_at <= MAX_AGE:
+                return NOTHING_KNOWN if values is None else marks_of(letters, values, now)
+        except KeyError:
+            pass
+        letters, keys = self.mark_keys(*name)
+        found = self.read_marks(keys)
+        values = found if found.count(None) < len(found) else None
+        self._put(self._known, name, _Known(era, version, at, letters, values))
+        return marks_of(letters, found, now)
 
     def read_session(self, key: str, now: float) -> Session | None:
         """See :class:`~flask_jam.stores.Store`."""
