@@ -72,13 +72,14 @@ class _Timely:
     """A socket of which no wait outlasts the deadline: a timeout of its own is for one packet."""
 
     def __init__(self, sock: Any) -> None:
-        self._sock, self._set = sock, sock.gettimeout()
-        self._usual = self._set
+        self._sock = sock
+        self._usual: Any = sock.gettimeout()
+        self._set = self._usual
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
 
-    def settimeout(self, seconds: float | None) -> None:
+    def settimeout(self, seconds: float) -> None:
         self._usual = self._set = seconds
         self._sock.settimeout(seconds)
 

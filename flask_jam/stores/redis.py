@@ -88,13 +88,13 @@ class RedisStore:
     """
 
     def __init__(self, client: Any, *, prefix: str = "jam", timeout: float | None = None) -> None:
-        if not callable(client) and not hasattr(client, "execute_command"):
+        ask = getattr(client, "execute_command", None)
+        if ask is None and not callable(client):
             raise ConfigError("RedisStore takes a client: redis.Redis(...) or redis.RedisCluster")
-        is_client = hasattr(client, "execute_command")
-        if is_client and inspect.iscoroutinefunction(client.execute_command):
+        if inspect.iscoroutinefunction(ask):
             raise ConfigError("RedisStore takes a client of redis, not of redis.asyncio")
-        self._client: Any = client if is_client else None
-        self._make_client: Any = None if is_client else client
+        self._client: Any = None if ask is None else client
+        self._make_client: Any = client if ask is None else None
         self._prefix = prefix
         self._timeout = timeout
         self._down, self._failed_at = False, 0.0
