@@ -15,6 +15,8 @@ start.
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -29,6 +31,7 @@ from redis.connection import Connection, SSLConnection, UnixDomainSocketConnecti
 from redis.retry import Retry
 from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
+from ..cache import fork_safe_lock
 from ..errors import ConfigError
 
 # Half of redis-py has no types; which half changes with its version.
@@ -38,6 +41,8 @@ _node: Any = redis.cluster.ClusterNode
 #: When the question under way must be answered, on the monotonic clock.
 _deadline: ContextVar[float | None] = ContextVar("flask_jam_deadline", default=None)
 
+#: Seconds in which a cluster has to say who it is.
+_PATIENCE = 5.0
 _TLS_OPTIONS = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
 _SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
 _FORMS = "redis://host:6379/0, rediss://..., unix:///path, redis+sentinel://... or redis+cluster://"
@@ -160,6 +165,43 @@ _PLAIN, _SECURE, _LOCAL, _FOUND, _FOUND_SECURE = map(
 )
 
 
+class _Patient:
+    """Makes a client that asks so much that one question's time may not be enough.
+
+    It goes on when whoever wanted it has given up: the next one may find it made.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._made: Any = None
+        self._error: BaseException | None = None
+        self._pid, self._done = 0, threading.Event()
+        self._lock = fork_safe_lock()
+
+    def __call__(self) -> Any:
+        with self._lock:
+            # A fork leaves the thread behind.
+            idle = self._made is None and (self._done.is_set() or self._pid != os.getpid())
+            if idle:
+                self._pid, self._done, self._error = os.getpid(), threading.Event(), None
+            done = self._done
+        if idle:
+            threading.Thread(target=self._run, args=(done,), daemon=True).start()
+        done.wait(_left(_PATIENCE))
+        if self._made is None:
+            raise self._error or TimeoutError("the cluster has not said who it is")
+        return self._made
+
+    def _run(self, done: threading.Event) -> None:
+        try:
+            with answered_within(_PATIENCE):
+                self._made = self._make()
+        except Exception as error:  # raised where it is waited for
+            self._error = error
+        finally:
+            done.set()
+
+
 class _Address(NamedTuple):
     """What a URL says."""
 
@@ -258,7 +300,7 @@ def _cluster(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
         said["retry"] = Retry(NoBackoff(), 1)
     # Given a URL, it makes the pools of the nodes with our class of connections.
     where = f"redis://{host}:{port}"
-    return lambda: redis.RedisCluster(url=where, startup_nodes=list(nodes), **said)
+    return _Patient(lambda: redis.RedisCluster(url=where, startup_nodes=list(nodes), **said))
 
 
 _MAKERS: dict[str, Callable[[SplitResult, dict[str, Any]], Callable[[], Any]]] = {

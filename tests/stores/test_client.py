@@ -386,8 +386,8 @@ def _master(sentinel: RedisServer) -> dict[bytes, bytes]:
 def _failed_over(sentinel: RedisServer) -> bool:
     try:
         return bool(sentinel.client().execute_command("SENTINEL FAILOVER", "shop"))
-    except redis.ResponseError:
-        return False
+    except (redis.ResponseError, redis.ConnectionError):
+        return False  # it resets its clients when it learns of a new primary
 
 
 def test_a_store_follows_the_sentinel_to_the_new_primary(store_of: Open) -> None:
@@ -855,3 +855,20 @@ def _full() -> Iterator[int]:
             knocking.connect_ex(listening.getsockname())
         time.sleep(0.02)
         yield listening.getsockname()[1]
+
+
+def test_a_cluster_that_takes_longer_than_one_question_may_is_known_to_a_later_one(
+    cluster: RedisCluster, store_of: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = redis.RedisCluster
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        time.sleep(3 * LIMIT)
+        return made(*args, **kwargs)
+
+    monkeypatch.setattr(redis, "RedisCluster", slow)
+    store, began = store_of(cluster.url, LIMIT), time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        ask(store)
+    assert time.monotonic() - began < 2 * LIMIT
+    until_it_answers(store, 10)

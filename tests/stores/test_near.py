@@ -59,7 +59,7 @@ class TestNearStoreOnACluster(StoreConformance):
 #: Far ahead of any server's clock, as in the suite above.
 NOW = 4_000_000_000.0
 #: Of most stores here: shorter than anybody wants, so that a test need not wait.
-SILENCE = 0.4
+SILENCE = 0.8
 
 
 def until(true: Callable[[], object], what: str, within: float = 10.0) -> None:
