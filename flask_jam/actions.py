@@ -16,6 +16,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from . import signals
 from .cookies import clear_later, no_store_later, set_later
+from .csrf import is_cross_site
 from .errors import Reason, SessionError, StoreUnavailable, TokenError
 from .jws import strict_object
 from .outcome import Accepted, Credential, Rejected
@@ -105,6 +106,9 @@ def session_login(
     state: AppState, session_key: str, data: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """A new session; what the request came with, if anything, is ended; ``logged_in``."""
+    if state.scheme("session").cookie_name is not None:
+        # Else another site could log its visitors in as somebody of its choice.
+        _check_site(state, "session")
     old = _candidates(state, "session")
     agent = request.user_agent.string or None
     with _durably(state, "session"):
@@ -167,11 +171,22 @@ def _presented(state: AppState, name: str) -> list[Credential]:
     A logout that passed over one would leave it alive. A header that carries none is refused.
     """
     candidates = _candidates(state, name)
+    if state.scheme(name).cookie_name is not None and not all(
+        each.source == "header" for each in candidates or [Credential(name, "cookie", "")]
+    ):
+        # Also where no cookie came: the answer clears it.
+        _check_site(state, name)
     memo, environ = current_memo()
     found = memo.resolve(name, environ)
     if not candidates and isinstance(found, Rejected) and found.reason is Reason.MALFORMED:
         _refuse(state, found)
     return candidates
+
+
+def _check_site(state: AppState, name: str) -> None:
+    """Refuse what another site made a browser send."""
+    if is_cross_site(current_memo()[1], state.jam.settings.trusted_origins):
+        _refuse(state, Rejected(name, Reason.CSRF, "cookie"))
 
 
 def _candidates(state: AppState, name: str) -> list[Credential]:

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from .cookies import check_cookie_name, values_of
+from .csrf import is_cross_site
 from .errors import ConfigError, Reason, SessionError, StoreUnavailable, TokenError
 from .jam import Jam
 from .jws import LARGEST_DATE
@@ -93,6 +94,8 @@ class Scheme:
             return Rejected(self.name, Reason.MALFORMED, "cookie")
         if not values or not values[0]:
             return self._missing
+        if is_cross_site(environ, self.jam.settings.trusted_origins):
+            return Rejected(self.name, Reason.CSRF, "cookie")
         return Credential(self.name, "cookie", values[0])
 
 

@@ -149,6 +149,21 @@ def _prefix(value: Any) -> str:
     return str(value)
 
 
+_ORIGIN = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9-]+(\.[a-z0-9-]+)*)(:[0-9]{1,5})?")
+
+
+def _origins(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
+        raise ValueError("write a list of origins, such as https://app.example.org")
+    found = tuple(each.lower() for each in value)
+    if not all(_ORIGIN.fullmatch(each) for each in found):
+        # No wildcards: whoever gets a page onto a sibling host would be trusted, too.
+        raise ValueError("write each origin whole, without a path: https://app.example.org")
+    return found
+
+
 def nearest(word: object, choices: Iterable[str]) -> str:
     """The choice that was probably meant, as the end of a sentence, or nothing."""
     folded = {choice.lower(): choice for choice in choices}
@@ -241,6 +256,9 @@ class Settings:
         1.0, _seconds(0.1, 60), "Redis silent for so long: nothing kept is believed."
     )
     realm: str = _key("api", _quotable, "Named in WWW-Authenticate (RFC 9110 11.5).")
+    trusted_origins: tuple[str, ...] = _key(
+        (), _origins, "Other origins whose pages may send requests with our cookies."
+    )
     cookie_secure: bool | None = _key(
         None, _flag, "Cookies over HTTPS only. Unset: on, and off only in debug and testing."
     )

@@ -71,7 +71,8 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "session.idle": DAY, "session.absolute": 30 * DAY, "session.max_bytes": 65536,
         "redis_url": None, "redis_prefix": "jam", "redis_timeout": 0.25, "near_cache": True,
         "near_cache_silence": 1.0,
-        "realm": "api", "cookie_secure": None, "cookie_samesite": "Lax", "cookie_domain": None,
+        "realm": "api", "trusted_origins": (),
+        "cookie_secure": None, "cookie_samesite": "Lax", "cookie_domain": None,
     }  # fmt: skip
 
 
@@ -132,6 +133,11 @@ GOOD: dict[str, tuple[Any, str, Any]] = {
     "near_cache": (False, "off", False),
     "near_cache_silence": (2, "2", 2.0),
     "realm": ("my api", "my api", "my api"),
+    "trusted_origins": (
+        ["https://a.example", "http://[::1]:5000"],
+        "https://A.example, http://[::1]:5000",
+        ("https://a.example", "http://[::1]:5000"),
+    ),
     "cookie_secure": (False, "off", False),
     "cookie_samesite": ("Strict", "Strict", "Strict"),
     "cookie_domain": (".example.org", ".example.org", ".example.org"),
@@ -537,6 +543,11 @@ BAD: dict[str, tuple[tuple[Any, ...], str]] = {
     "near_cache": ((5, 2, "maybe", "", MARKER, [], {}, b"1"), "write true or false"),
     "near_cache_silence": ((*NO_NUMBER, 0, -1, 0.05, 61), "write"),
     "realm": ((*NO_TEXT, 'a"b', "a\\b", "a\nb", "a\r\nSet-Cookie: x=1", "é", "\x7f"), "write"),
+    "trusted_origins": (
+        (5, True, {"a": 1}, "*", "app.example.org", ["https://*.example.org"], ["https://a/"],
+         ["https://a/b"], [5], ["null"], ["ftp://a"], [MARKER], ["https://a b"], ["https://"]),
+        "write",
+    ),
     "cookie_secure": ((5, 2, "maybe", "", MARKER, [], {}, b"1"), "write true or false"),
     "cookie_samesite": (
         ("lax", "none", "", True, False, 5, MARKER), "write one of Lax, Strict, None",

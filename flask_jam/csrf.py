@@ -1,0 +1,47 @@
+"""The cross-site check: whether a request that a cookie speaks for comes from the site itself.
+
+A browser adds the cookie to every request, whoever made it send one. So it is asked where the
+request comes from, by two headers that no script can write (Fetch Metadata; RFC 6454 7.3). No page
+has to carry a token. A client that sends neither header is no browser: nobody can make it send a
+cookie that it does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+from urllib.parse import urlsplit
+
+#: They change nothing (RFC 9110 9.2.1), so another site gains nothing by them. TRACE echoes.
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def is_cross_site(environ: dict[str, Any], trusted: Collection[str]) -> bool:
+    """Whether a request with a cookie must be refused (ASVS 3.5.1).
+
+    :param trusted: origins that may send such requests: ``https://app.example.org``.
+    """
+    if environ.get("REQUEST_METHOD") in SAFE:
+        return False
+    site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
+    if origin is not None and origin.lower() in trusted:
+        return False
+    if site is not None:
+        return site not in ("same-origin", "none")
+    return origin is not None and not _is_own(origin, environ)
+
+
+def _is_own(origin: str, environ: dict[str, Any]) -> bool:
+    """Whether an origin is the host that was asked. A proxy may end TLS, so ``https`` always is."""
+    own = environ.get("HTTP_HOST") or f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
+    scheme = environ.get("wsgi.url_scheme", "http")
+    try:
+        said, asked = urlsplit(origin), urlsplit(f"//{own}")
+        same = said.hostname == asked.hostname and said.hostname is not None
+        ports = said.port or _DEFAULT_PORTS[said.scheme], asked.port
+    except (ValueError, KeyError):
+        return False
+    if scheme == "https" and said.scheme != "https":
+        return False  # whoever changes what plain http carries is not the site
+    return same and ports[0] == (ports[1] or _DEFAULT_PORTS[said.scheme])
