@@ -432,6 +432,33 @@ def next_view(store: NearStore) -> None:
         time.sleep(0.0005)
 
 
+def test_an_answer_vouches_for_the_moment_of_the_question_before(
+    one_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis may answer a question before it hands out the pushes of the same turn."""
+    asked: list[float] = []
+    made = link._connection
+
+    def spied(pool: Any, silence: float) -> Any:
+        connection = made(pool, silence)
+        send = connection.send_command
+
+        def send_command(*command: Any, **options: Any) -> Any:
+            if command[0] == "PING":
+                asked.append(time.monotonic())
+            return send(*command, **options)
+
+        connection.send_command = send_command
+        return connection
+
+    monkeypatch.setattr(link, "_connection", spied)
+    with store_at(one_server.url) as store:
+        linked(store)
+        for _ in range(4):
+            next_view(store)
+            assert store.link.view.as_of <= asked[-2] <= asked[-1]
+
+
 def test_an_answer_that_was_long_on_its_way_vouches_for_the_moment_of_its_question(
     one_server: RedisServer,
 ) -> None:
