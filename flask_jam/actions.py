@@ -171,9 +171,8 @@ def _presented(state: AppState, name: str) -> list[Credential]:
     A logout that passed over one would leave it alive. A header that carries none is refused.
     """
     candidates = _candidates(state, name)
-    if state.scheme(name).cookie_name is not None and not all(
-        each.source == "header" for each in candidates or [Credential(name, "cookie", "")]
-    ):
+    by_header = bool(candidates) and all(each.source == "header" for each in candidates)
+    if state.scheme(name).cookie_name is not None and not by_header:
         # Also where no cookie came: the answer clears it.
         _check_site(state, name)
     memo, environ = current_memo()

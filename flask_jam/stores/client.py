@@ -220,13 +220,11 @@ def client_factory(url: str, timeout: float) -> Callable[[], Any]:
     try:
         parts = urlsplit(url.strip())
         make = _MAKERS[parts.scheme]
-        if parts.fragment or "#" in url or "@" in parts.path + parts.query:
-            raise ConfigError(
-                "redis_url: of a user name or a password, write / ? # @ : % as "
-                "urllib.parse.quote(..., safe='') does"
-            )
     except (KeyError, ValueError, AttributeError):
         raise ConfigError(f"redis_url: write {_FORMS}") from None
+    if "#" in url or "@" in parts.path + parts.query:
+        raise ConfigError("redis_url: of a user name or a password, write / ? # @ : % as "
+                          "urllib.parse.quote(..., safe='') does")  # fmt: skip
     return make(parts, {**_own_options(), "socket_timeout": timeout})
 
 

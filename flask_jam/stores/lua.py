@@ -2,10 +2,9 @@
 
 All keys of a step have one ``{tag}``, so that it works on Redis Cluster. Those that are not given
 are beside one that is, under a name that was read on the way: an owner's index, a subject's
-cut-off.
-Times are texts, which Lua compares and never writes: its numbers have 14 digits. What cannot be
-read is removed and reported as ``corrupt``, never guessed at. Each step answers a list that begins
-with a word, so that the answer of a stranger is known as such.
+cut-off. Times are texts, which Lua compares and never writes: its numbers have 14 digits. What
+cannot be read is removed and reported as ``corrupt``, never guessed at. Each step answers a list
+that begins with a word, so that the answer of a stranger is known as such.
 """
 
 from __future__ import annotations
@@ -244,7 +243,7 @@ local function forget(key, got)
 end
 local function used(key, got, now, text)
   local written = redis.pcall('HSET', key, 's', text)
-  -- Where memory is full, it lives as long as it did.
+  -- A primary that takes no writes just now still knows it: it lives as long as it did.
   if type(written) == 'table' and written.err then return end
   got.s = text
   local ending = math.min(now + got.idle, got.ends)

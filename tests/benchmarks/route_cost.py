@@ -438,6 +438,20 @@ def jamlib() -> Case:
     return guarded(app, "/", theirs.issue({"id": "alice", **CLAIMS}, via="jwt", exp=LIFE))
 
 
+def by_cookie(app: Flask, clock: Clock = WORKING) -> Case:
+    """The route of somebody who has come by ``/login``."""
+    headers: dict[str, str] = {}
+    b"".join(app(request("/login"), lambda _status, pairs, *_: headers.update(pairs)))
+    name, _, value = headers["Set-Cookie"].partition(";")[0].partition("=")
+    strangers = [None, f"{name}={forged(value)}"]
+    return Case(
+        app,
+        [request("/", cookie=f"{name}={value}")],
+        turned_away=[request("/", cookie=cookie) for cookie in strangers],
+        clock=clock,
+    )
+
+
 def flask_login() -> Case:
     """Flask's signed cookie; users are in a dict. It cannot do without a SECRET_KEY."""
     from flask_login import LoginManager, UserMixin, login_required, login_user
@@ -450,16 +464,7 @@ def flask_login() -> Case:
     LoginManager(app).user_loader(users.get)
     app.add_url_rule("/login", "login", lambda: str(login_user(users["alice"])))
     app.add_url_rule("/", "guarded", login_required(_view()))
-
-    headers: dict[str, str] = {}
-    b"".join(app(request("/login"), lambda _status, pairs, *_: headers.update(pairs)))
-    name, _, value = headers["Set-Cookie"].partition(";")[0].partition("=")
-    strangers = [None, f"{name}={forged(value)}"]
-    return Case(
-        app,
-        [request("/", cookie=f"{name}={value}")],
-        turned_away=[request("/", cookie=cookie) for cookie in strangers],
-    )
+    return by_cookie(app)
 
 
 def flask_jwt_extended_redis() -> Case:
@@ -491,16 +496,7 @@ def flask_session() -> Case:
 
     app.add_url_rule("/login", "login", lambda: str(data.update(user=1, roles=["admin"])))
     app.add_url_rule("/", "guarded", view)
-    headers: dict[str, str] = {}
-    b"".join(app(request("/login"), lambda _status, pairs, *_: headers.update(pairs)))
-    name, _, value = headers["Set-Cookie"].partition(";")[0].partition("=")
-    strangers = [None, f"{name}={forged(value)}"]
-    return Case(
-        app,
-        [request("/", cookie=f"{name}={value}")],
-        turned_away=[request("/", cookie=cookie) for cookie in strangers],
-        clock=WAITING,
-    )
+    return by_cookie(app, WAITING)
 
 
 REDIS = "redis-server"

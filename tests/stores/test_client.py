@@ -80,6 +80,12 @@ def until_it_answers(store: RedisStore, within: float = 15.0, place: str = "aa")
             return
 
 
+@pytest.mark.parametrize("url", ["redis://:p?secret@host/0", "redis://user:12#rest@host"])
+def test_a_password_that_is_not_quoted_is_told_how_to_be(url: str) -> None:
+    with pytest.raises(ConfigError, match="urllib.parse.quote"):
+        client_factory(url, LIMIT)
+
+
 def until_whole(store: RedisStore) -> None:
     """Each node of a cluster answers. The first question to one has to find out who it is."""
     for node in range(3):
