@@ -6,6 +6,7 @@ as on a guarded route: a login that could not be kept has not happened.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -15,14 +16,23 @@ from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from . import signals
-from .cookies import clear_later, no_store_later, set_later
-from .csrf import is_cross_site
+from .cookies import (
+    Cookie,
+    clear_later,
+    clear_site_data_later,
+    no_store_later,
+    refresh_cookies,
+    set_later,
+)
+from .csrf import is_cross_site, is_from_elsewhere
 from .errors import Reason, SessionError, StoreUnavailable, TokenError
 from .jws import strict_object
 from .outcome import Accepted, Credential, Rejected
 from .refresh import Reload
 from .refusal import Asked, refuse
 from .resolver import AppState, current_memo
+from .schemes import JWTScheme, SessionScheme
+from .sessions import SessionInfo
 from .tokens import copied
 
 #: A refresh request is small; a larger body is not read.
@@ -34,16 +44,19 @@ _MAX_BODY = 16384
 
 def jwt_login(state: AppState, subject: str, claims: Mapping[str, Any]) -> dict[str, Any]:
     """A new pair; ``logged_in``."""
+    _check_site(state, "jwt")
     with _durably(state, "jwt"):
         pair = state.jam.issue_tokens(subject, **claims)
     return _handed_out(state, pair, signals.logged_in)
 
 
 def jwt_refresh(state: AppState, reload: Reload | None) -> dict[str, Any]:
-    """The next pair for the refresh token in the body; ``refreshed``."""
-    token = _refresh_token(state)
-    with _durably(state, "jwt", Credential("jwt", "body", token)):
-        pair = state.jam.refresh_tokens(token, reload_claims=reload)
+    """The next pair for the refresh token of the body, or of its cookie; ``refreshed``."""
+    # Else another site could send a token of its own, and its visitors get the cookies for it.
+    _check_site(state, "jwt")
+    found = _refresh_token(state)
+    with _durably(state, "jwt", found):
+        pair = state.jam.refresh_tokens(found.value, reload_claims=reload)
     return _handed_out(state, pair, signals.refreshed)
 
 
@@ -51,30 +64,58 @@ def _handed_out(state: AppState, pair: dict[str, Any], signal: NamedSignal) -> d
     facts = state.jam.verifier.established(pair["access_token"])
     credential = Credential("jwt", "body", pair["access_token"])
     accepted = Accepted("jwt", "body", facts.sub, facts.fresh(), facts.born)
+    _set_token_cookies(state, pair, facts.born)
     _arrived(state, credential, accepted, signal)
-    return pair
+    if state.scheme("jwt").header_name is not None:
+        return pair
+    # Cookies carry them, and no script needs to see them (ASVS 3.3.4).
+    return {name: said for name, said in pair.items() if name not in _TOKENS}
 
 
-def jwt_logout(state: AppState) -> None:
+_TOKENS = ("access_token", "refresh_token")
+
+
+def _set_token_cookies(state: AppState, pair: dict[str, Any], auth_time: float) -> None:
+    scheme, jam = state.scheme("jwt"), state.jam
+    if scheme.cookie_name is None:
+        return
+    jwt = jam.settings.jwt
+    set_later(state.app, jam.settings, Cookie(scheme.cookie_name), pair["access_token"], jwt.expire)
+    life = min(jwt.refresh_idle, auth_time + jwt.refresh_absolute - jam.clock())
+    for cookie in _refresh_cookies(state):
+        set_later(state.app, jam.settings, cookie, pair["refresh_token"], life)
+
+
+def _refresh_cookies(state: AppState) -> Iterator[Cookie]:
+    scheme = state.scheme("jwt")
+    if isinstance(scheme, JWTScheme) and scheme.cookie_name is not None:
+        yield from refresh_cookies(state.app, scheme.cookie_name, scheme.refresh_path)
+
+
+def jwt_logout(state: AppState, *, clear_site_data: bool = False) -> None:
     """End the tokens of this request, expired or not, and their families; ``logged_out``."""
     subject: str | None = None
     for found in _presented(state, "jwt"):
         with _durably(state, "jwt", found):
             ended = state.jam.end_login(found.value)
         subject = subject if ended is None else ended
-    no_store_later()
-    if subject is not None:
-        _left(state, "jwt", subject)
+    _leave(state, "jwt", subject, clear_site_data=clear_site_data)
 
 
-def _refresh_token(state: AppState) -> str:
-    """The refresh token of the request: one, in a JSON or form field of that name."""
-    values = _body_values()
+def _refresh_token(state: AppState) -> Credential:
+    """The refresh token: one, in a JSON or form field of that name, or else in its cookie."""
+    scheme = state.scheme("jwt")
+    assert isinstance(scheme, JWTScheme)
+    # With a cookie, a script need not send a body, whatever type it says that is of.
+    values = [] if scheme.cookie_name is not None and _is_empty() else _body_values()
     if values is None or len(values) > 1 or not all(isinstance(v, str) for v in values):
         _refuse(state, Rejected("jwt", Reason.MALFORMED, "body"))
-    if not values or not values[0]:
-        _refuse(state, Rejected("jwt", Reason.MISSING))
-    return str(values[0])
+    if values and values[0]:
+        return Credential("jwt", "body", str(values[0]))
+    found = scheme.find_refresh(current_memo()[1])
+    if isinstance(found, Rejected):
+        _refuse(state, found)
+    return found
 
 
 def _body_values() -> list[Any] | None:
@@ -88,6 +129,10 @@ def _body_values() -> list[Any] | None:
         # The latter is what Werkzeug calls some forms that it cannot decode.
         return None
     return [body["refresh_token"]] if "refresh_token" in body else []
+
+
+def _is_empty() -> bool:
+    return not request.content_length and "Transfer-Encoding" not in request.headers
 
 
 def _is_too_long() -> bool:
@@ -106,9 +151,8 @@ def session_login(
     state: AppState, session_key: str, data: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """A new session; what the request came with, if anything, is ended; ``logged_in``."""
-    if state.scheme("session").cookie_name is not None:
-        # Else another site could log its visitors in as somebody of its choice.
-        _check_site(state, "session")
+    # Else another site could log its visitors in as somebody of its choice.
+    _check_site(state, "session")
     old = _candidates(state, "session")
     agent = request.user_agent.string or None
     with _durably(state, "session"):
@@ -133,33 +177,78 @@ def session_refresh(state: AppState) -> dict[str, Any]:
 
 
 def _in_session(state: AppState, session_id: str, signal: NamedSignal) -> dict[str, Any]:
-    scheme, settings = state.scheme("session"), state.jam.settings
-    life = settings.session.absolute
+    scheme, jam = _session_scheme(state), state.jam
     source = "header" if scheme.cookie_name is None else "cookie"
     credential = Credential("session", source, session_id)
     with _durably(state, "session", credential):
-        accepted = scheme.authenticate(credential)
+        session = jam.sessions.lookup(session_id)
+    now = jam.clock()
     if scheme.cookie_name is not None:
-        set_later(state.app, settings, scheme.cookie_name, session_id, life)
-    _arrived(state, credential, accepted, signal)
-    answer = {"expires_in": int(min(settings.session.idle, life))}
+        life = session.ends_at - now
+        set_later(state.app, jam.settings, Cookie(scheme.cookie_name), session_id, life)
+    _arrived(state, credential, scheme.accepted(credential, session), signal)
+    answer = {"expires_in": math.ceil(session.expires_at - now)}
     # Where a cookie carries it, no script needs to see it (ASVS 3.3.4).
     return answer if scheme.header_name is None else {"session_id": session_id, **answer}
 
 
-def session_logout(state: AppState) -> None:
-    """End every session that this request carries and clear the cookie; ``logged_out``."""
+def _session_scheme(state: AppState) -> SessionScheme:
     scheme = state.scheme("session")
+    assert isinstance(scheme, SessionScheme)
+    return scheme
+
+
+def session_logout(state: AppState, *, clear_site_data: bool = False) -> None:
+    """End every session that this request carries and clear the cookie; ``logged_out``."""
     subject: str | None = None
     for found in _presented(state, "session"):
         with _durably(state, "session", found):
             owner = state.jam.end_session(found.value)
         subject = subject if owner is None else owner
-    if scheme.cookie_name is not None:
-        clear_later(state.app, state.jam.settings, scheme.cookie_name)
-    no_store_later()
-    if subject is not None:
-        _left(state, "session", subject)
+    _leave(state, "session", subject, clear_site_data=clear_site_data)
+
+
+def own_sessions(state: AppState) -> list[SessionInfo]:
+    """Every session of whoever is asking, the oldest first."""
+    _, owner = _needed(state)
+    with _durably(state, "session"):
+        return state.jam.list_sessions(owner)
+
+
+def own_handle(state: AppState) -> str | None:
+    """The handle of the session that is asking."""
+    own = _own_session()
+    return None if isinstance(own, Rejected) else state.jam.handle_of(own[0])
+
+
+def end_own_session(state: AppState, handle: str) -> bool:
+    """End one of them."""
+    _, owner = _needed(state)
+    with _durably(state, "session"):
+        return state.jam.delete_session_by_handle(owner, handle)
+
+
+def end_other_sessions(state: AppState) -> int:
+    """End all of them but the one that is asking."""
+    session_id, owner = _needed(state)
+    with _durably(state, "session"):
+        return state.jam.clear_sessions(owner, keep=session_id)
+
+
+def _needed(state: AppState) -> tuple[str, str]:
+    own = _own_session()
+    if isinstance(own, Rejected):
+        _refuse(state, own)
+    return own
+
+
+def _own_session() -> tuple[str, str] | Rejected:
+    """Id and owner of the living session of this request."""
+    memo, environ = current_memo()
+    found, outcome = memo.find("session", environ), memo.resolve("session", environ)
+    if isinstance(outcome, Rejected):
+        return outcome
+    return found if isinstance(found, Rejected) else (found.value, outcome.subject or "")
 
 
 # --- both ----------------------------------------------------------------------------------
@@ -172,10 +261,12 @@ def _presented(state: AppState, name: str) -> list[Credential]:
     """
     candidates = _candidates(state, name)
     by_header = bool(candidates) and all(each.source == "header" for each in candidates)
-    if state.scheme(name).cookie_name is not None and not by_header:
-        # Also where no cookie came: the answer clears it.
-        _check_site(state, name)
     memo, environ = current_memo()
+    # Also where no cookie came, as the answer clears it; and also of a GET, which a picture on
+    # another site can be.
+    is_asked = state.scheme(name).cookie_name is not None and not by_header
+    if is_asked and is_from_elsewhere(environ, state.jam.settings.trusted_origins):
+        _refuse(state, Rejected(name, Reason.CSRF, "cookie"))
     found = memo.resolve(name, environ)
     if not candidates and isinstance(found, Rejected) and found.reason is Reason.MALFORMED:
         _refuse(state, found)
@@ -183,7 +274,9 @@ def _presented(state: AppState, name: str) -> list[Credential]:
 
 
 def _check_site(state: AppState, name: str) -> None:
-    """Refuse what another site made a browser send."""
+    """Where the answer sets cookies, refuse what another site made a browser send."""
+    if state.scheme(name).cookie_name is None:
+        return
     if is_cross_site(current_memo()[1], state.jam.settings.trusted_origins):
         _refuse(state, Rejected(name, Reason.CSRF, "cookie"))
 
@@ -208,6 +301,25 @@ def _arrived(
         signal, state.app, scheme=credential.scheme, subject=accepted.subject,
         payload=copied(accepted.payload),
     )  # fmt: skip
+
+
+def _leave(state: AppState, name: str, subject: str | None, *, clear_site_data: bool) -> None:
+    """What the browser is told, and then who listens."""
+    for cookie in _cookies(state, name):
+        clear_later(state.app, state.jam.settings, cookie)
+    no_store_later()
+    if clear_site_data:
+        clear_site_data_later()
+    if subject is not None:
+        _left(state, name, subject)
+
+
+def _cookies(state: AppState, name: str) -> Iterator[Cookie]:
+    own = state.scheme(name).cookie_name
+    if own is not None:
+        yield Cookie(own)
+    if name == "jwt":
+        yield from _refresh_cookies(state)
 
 
 def _left(state: AppState, scheme: str, subject: str) -> None:

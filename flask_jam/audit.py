@@ -13,7 +13,8 @@ from typing import Any
 from .cache import fork_safe_lock
 from .errors import ConfigError
 from .guards import COVERED, chain_of, name_of
-from .resolver import MARK, AppState
+from .resolver import MARK, PUBLIC, AppState
+from .settings import nearest
 
 
 def check_views(state: AppState) -> None:
@@ -34,6 +35,28 @@ def check_views(state: AppState) -> None:
         for guard in marks if isinstance(marks, tuple) else ():
             for rule in guard.rules:
                 state.scheme(rule.scheme)
+
+
+def check_login_view(state: AppState) -> None:
+    """Refuse a ``login_view`` at which nobody could arrive.
+
+    :raises ConfigError: with a sentence.
+    """
+    name, app = state.jam.settings.login_view, state.app
+    if name is None or name.startswith("/"):
+        return
+    if name not in app.view_functions:
+        raise ConfigError(f"login_view: this app has no endpoint {name!r}"
+                          f"{nearest(name, app.view_functions)}")  # fmt: skip
+    rules = [rule for rule in app.url_map.iter_rules(name) if "GET" in (rule.methods or ())]
+    filled = bool(app.url_default_functions)
+    if not any(filled or rule.arguments <= set(rule.defaults or ()) for rule in rules):
+        raise ConfigError(f"login_view: {name} has no URL that a GET without arguments reaches")
+    marks: Any = getattr(app.view_functions[name], MARK, PUBLIC)
+    guards = () if marks is PUBLIC else marks
+    if not all(any(rule.optional for rule in guard.rules) for guard in guards):
+        raise ConfigError(f"login_view: {name} is guarded, so nobody could log in: remove the "
+                          "guard, or make it optional")  # fmt: skip
 
 
 def _is_idle(view: Any) -> bool:

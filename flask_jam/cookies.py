@@ -1,20 +1,33 @@
-"""Cookies that carry a credential: one place that sets them, one that reads them."""
+"""Cookies that carry a credential: one place that names, sets, clears and reads them."""
 
 from __future__ import annotations
 
 import logging
+import math
+import posixpath
 import re
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from flask import Flask, Response, after_this_request, request
+from werkzeug.http import dump_cookie
 
-from .errors import ConfigError
+from .errors import ConfigError, Reason, TokenError
 from .settings import Settings
 
 _log = logging.getLogger(__name__)
 
 # RFC 6265 4.1.1: a cookie name is a token of RFC 9110 5.6.2.
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+#: Browsers drop a longer one without a word; it counts with its attributes (ASVS 3.3.5).
+LONGEST = 4096
+
+
+class Cookie(NamedTuple):
+    """What tells one cookie of a browser from another."""
+
+    name: str
+    path: str = "/"
 
 
 def check_cookie_name(name: object) -> None:
@@ -24,6 +37,70 @@ def check_cookie_name(name: object) -> None:
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigError("cookie_name: write letters, digits, - or _, such as sessionId")
+
+
+def check_prefix(name: str, settings: Settings) -> None:
+    """Refuse a name whose prefix promises what the settings do not keep: no browser stores it.
+
+    :raises ConfigError: with a sentence (RFC 6265bis 4.1.3, ASVS 3.3.1).
+    """
+    if _is_prefixed(name) and settings.cookie_secure is False:
+        raise ConfigError(f"the cookie {name} must be Secure, by its prefix: leave cookie_secure "
+                          "unset, or choose a name without it")  # fmt: skip
+    if name.lower().startswith("__host-") and settings.cookie_domain is not None:
+        raise ConfigError(f"the cookie {name} is for one host, by its prefix: leave cookie_domain "
+                          "unset, or name it __Secure-…")  # fmt: skip
+
+
+def _is_prefixed(name: str) -> bool:
+    return name.lower().startswith(("__host-", "__secure-"))
+
+
+# --- the refresh token ------------------------------------------------------------------
+
+
+def refresh_name(name: str, use: str = "refresh") -> str:
+    """What the cookie of the refresh token is called; one with a path cannot be ``__Host-``."""
+    if name.lower().startswith("__host-"):
+        name = "__Secure-" + name[len("__Host-") :]
+    return f"{name}_{use}"
+
+
+def refresh_cookies(app: Flask, name: str, path: str | None) -> Iterator[Cookie]:
+    """The cookies of a refresh token: for the URL that refreshes, and for the one that logs out.
+
+    A cookie has one path, so each of the two has its own, and the rest of the site sees neither.
+
+    :param path: what both lie below, where the extension was told.
+    """
+    root = request.script_root
+    refresh = _shared(app, "refresh") if path is None else path
+    if path is None and refresh == "/":
+        _log.warning(
+            "the refresh token goes to every URL of this host, because none or several end in "
+            "refresh: write JWTExtension(refresh_path=…), such as /auth"
+        )
+    yield Cookie(refresh_name(name), root + refresh)
+    logout = _shared(app, "logout") if path is None else path
+    if logout != "/" and not _covers(refresh, logout):
+        yield Cookie(refresh_name(name, "logout"), root + logout)
+
+
+def _shared(app: Flask, word: str) -> str:
+    """The path of the URL that ends in a word; what several have in common; else all."""
+    paths = [
+        rule.rule.partition("<")[0].rstrip("/") or "/"
+        for rule in app.url_map.iter_rules()
+        if rule.rule.rstrip("/").rpartition("/")[2] == word and "POST" in (rule.methods or ())
+    ]
+    return posixpath.commonpath(paths) if paths else "/"
+
+
+def _covers(path: str, other: str) -> bool:
+    return path in ("/", other) or other.startswith(path.rstrip("/") + "/")
+
+
+# --- reading ------------------------------------------------------------------------------
 
 
 def values_of(environ: dict[str, Any], name: str) -> list[str]:
@@ -38,33 +115,68 @@ def values_of(environ: dict[str, Any], name: str) -> list[str]:
     return [value for found, equals, value in pairs if equals and found == name]
 
 
-def set_later(app: Flask, settings: Settings, name: str, value: str, max_age: float) -> None:
-    """Set the cookie on the response of this request, whatever view makes it."""
+def is_ambiguous(environ: dict[str, Any], name: str, count: int) -> bool:
+    """Whether somebody tossed in a second cookie of the name, or one that is nearly of it.
 
-    attributes = _attributes(app, settings)
-    if attributes["secure"] and not request.is_secure:
+    A browser sends the name as it is: another parser on the way may read ``name =`` or ``"name"=``
+    as ours. None of them is believed.
+
+    :param count: how many are of exactly this name.
+    """
+    header: str = environ.get("HTTP_COOKIE", "")
+    if count == 1 and header.count(name) == 1:
+        return False
+    names = (part.strip(" \t").partition("=")[0] for part in header.split(";"))
+    return count > 1 or any(name == found.strip("\"' \t\r\n\v\f") != found for found in names)
+
+
+# --- setting and clearing -------------------------------------------------------------------
+
+
+def set_later(app: Flask, settings: Settings, cookie: Cookie, value: str, max_age: float) -> None:
+    """Set it on the response of this request, whatever view makes that.
+
+    :param max_age: seconds; the credential's own life.
+    :raises TokenError: ``too_large``, where browsers would drop it.
+    """
+    line = _line(app, settings, cookie, value, max(0, math.ceil(max_age)))
+    if len(line) > LONGEST:
+        raise TokenError(Reason.TOO_LARGE, f"the cookie {cookie.name} would be longer than "
+                         f"{LONGEST} bytes: put less into the token")  # fmt: skip
+    if "; Secure" in line and not request.is_secure:
         _log.warning(
             "the cookie %s is Secure and this request came over http: a browser will not send it "
             "back. Behind a TLS proxy use werkzeug's ProxyFix; for plain http set "
             "JAM_COOKIE_SECURE=false",
-            name,
+            cookie.name,
         )
-
-    def set_it(response: Response) -> Response:
-        response.set_cookie(name, value, max_age=int(max_age), **attributes)
-        return response
-
-    after_this_request(set_it)
+    _send_later(line)
 
 
-def clear_later(app: Flask, settings: Settings, name: str) -> None:
+def clear_later(app: Flask, settings: Settings, cookie: Cookie) -> None:
     """Clear it with the attributes that it was set with: browsers keep it otherwise."""
+    _send_later(_line(app, settings, cookie, "", 0))
 
-    def clear_it(response: Response) -> Response:
-        response.delete_cookie(name, **_attributes(app, settings))
+
+def _line(app: Flask, settings: Settings, cookie: Cookie, value: str, max_age: int) -> str:
+    samesite = "None" if settings.cookie_partitioned else settings.cookie_samesite
+    secure = settings.cookie_secure
+    if secure is None:
+        must_be = samesite == "None" or _is_prefixed(cookie.name)
+        secure = must_be or not (app.debug or app.testing)
+    line = dump_cookie(
+        cookie.name, value, max_age=max_age, path=cookie.path, domain=settings.cookie_domain,
+        secure=secure, httponly=True, samesite=samesite, max_size=0,
+    )  # fmt: skip
+    return line + "; Partitioned" if settings.cookie_partitioned else line
+
+
+def _send_later(line: str) -> None:
+    def send(response: Response) -> Response:
+        response.headers.add("Set-Cookie", line)
         return response
 
-    after_this_request(clear_it)
+    after_this_request(send)
 
 
 def no_store_later() -> None:
@@ -77,12 +189,14 @@ def no_store_later() -> None:
     after_this_request(mark)
 
 
-def _attributes(app: Flask, settings: Settings) -> dict[str, Any]:
-    secure = settings.cookie_secure
-    return {
-        "path": "/",
-        "domain": settings.cookie_domain,
-        "secure": not (app.debug or app.testing) if secure is None else secure,
-        "httponly": True,
-        "samesite": settings.cookie_samesite,
-    }
+def clear_site_data_later() -> None:
+    """Have the browser forget what it kept of this site's pages (ASVS 14.3.1).
+
+    Not its cookies: there may be some that are not ours, and ours are cleared one by one.
+    """
+
+    def send(response: Response) -> Response:
+        response.headers["Clear-Site-Data"] = '"cache", "storage"'
+        return response
+
+    after_this_request(send)

@@ -22,8 +22,11 @@ def is_cross_site(environ: dict[str, Any], trusted: Collection[str]) -> bool:
 
     :param trusted: origins that may send such requests: ``https://app.example.org``.
     """
-    if environ.get("REQUEST_METHOD") in SAFE:
-        return False
+    return environ.get("REQUEST_METHOD") not in SAFE and is_from_elsewhere(environ, trusted)
+
+
+def is_from_elsewhere(environ: dict[str, Any], trusted: Collection[str]) -> bool:
+    """Whether another site made the browser send it, with whatever method."""
     site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
     if origin is not None and origin.lower() in trusted:
         return False

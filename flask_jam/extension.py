@@ -14,12 +14,14 @@ from weakref import finalize, ref
 from flask import Flask, current_app, request
 
 from . import actions, signals
-from .audit import check_views
+from .audit import check_login_view, check_views
+from .cookies import check_prefix
 from .errors import ConfigError
 from .jam import Jam
 from .refresh import Reload
-from .resolver import EXTENSION_KEY, AppState, with_payload
-from .schemes import JWTScheme, Scheme, SessionScheme, check_sources
+from .resolver import EXTENSION_KEY, AppState, current_auth, with_payload
+from .schemes import JWTScheme, Scheme, SessionScheme, check_refresh_path, check_sources
+from .sessions import SessionInfo
 from .settings import load
 
 _log = logging.getLogger(__name__)
@@ -70,6 +72,8 @@ class _SchemeExtension(JamExtension):
                 f"cookie_name {self.cookie_name!r} is the cookie of Flask's own session: write "
                 "another, such as sessionId"
             )
+        if self.cookie_name is not None:
+            check_prefix(self.cookie_name, state.jam.settings)
         owner = state.owners.get(self._name)
         if owner is None:
             state.add(self, self._scheme(state.jam))
@@ -100,12 +104,15 @@ class JWTExtension(_SchemeExtension):
     :param cookie_name: the cookie to read, or ``None``. A header beats a cookie.
     :param reload_claims: called with subject and claims at each refresh; gives the new claims, or
         ``None`` to refuse.
+    :param refresh_path: what the URLs of refresh and logout have in common, such as ``/auth``: only
+        there does the cookie of the refresh token go. By default to the URLs that end in
+        ``refresh`` and ``logout``.
     :raises ConfigError: if there is neither a header nor a cookie.
     """
 
     _name = "jwt"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - where a credential is, and who may go on
         self,
         jam: Jam | None = None,
         app: Flask | None = None,
@@ -113,27 +120,37 @@ class JWTExtension(_SchemeExtension):
         header_name: str | None = "Authorization",
         cookie_name: str | None = None,
         reload_claims: Reload | None = None,
+        refresh_path: str | None = None,
     ) -> None:
+        check_refresh_path(refresh_path)
         self._reload_claims = reload_claims
+        self._refresh_path = refresh_path
         super().__init__(jam, app, header_name, cookie_name)
 
     def _scheme(self, jam: Jam) -> Scheme:
-        return JWTScheme(jam, self.header_name, self.cookie_name)
+        return JWTScheme(jam, self.header_name, self.cookie_name, self._refresh_path)
 
     def login(self, subject: str, **claims: Any) -> dict[str, Any]:
         """A token pair for who has just proved to be ``subject`` (RFC 6749 5.1).
+
+        With a ``cookie_name`` both tokens are set as cookies too; where there is no
+        ``header_name``, they are in nothing else.
 
         :param claims: ``scopes``, ``roles`` and claims of your own.
         """
         return actions.jwt_login(self._state(), subject, claims)
 
     def refresh(self) -> dict[str, Any]:
-        """The next pair for the field ``refresh_token`` of a JSON or form body; or a refusal."""
+        """The next pair for the field ``refresh_token`` of a JSON or form body, or for the cookie
+        of the refresh token; or a refusal."""
         return actions.jwt_refresh(self._state(), self._reload_claims)
 
-    def logout(self) -> None:
-        """End the token of this request and every token of the same login."""
-        actions.jwt_logout(self._state())
+    def logout(self, *, clear_site_data: bool = False) -> None:
+        """End the token of this request and every token of the same login; clear the cookies.
+
+        :param clear_site_data: have the browser drop what it kept of your pages (ASVS 14.3.1).
+        """
+        actions.jwt_logout(self._state(), clear_site_data=clear_site_data)
 
 
 class SessionExtension(_SchemeExtension):
@@ -171,9 +188,31 @@ class SessionExtension(_SchemeExtension):
         """A new id for the session of this request, after a change of privilege; or a refusal."""
         return actions.session_refresh(self._state())
 
-    def logout(self) -> None:
-        """End the session of this request and clear its cookie."""
-        actions.session_logout(self._state())
+    def logout(self, *, clear_site_data: bool = False) -> None:
+        """End the session of this request and clear its cookie.
+
+        :param clear_site_data: have the browser drop what it kept of your pages (ASVS 14.3.1).
+        """
+        actions.session_logout(self._state(), clear_site_data=clear_site_data)
+
+    def list(self) -> list[SessionInfo]:
+        """Every session of whoever is asking, the oldest first; or a refusal (ASVS 7.5.2)."""
+        return actions.own_sessions(self._state())
+
+    def handle(self) -> str | None:
+        """Under which handle :meth:`list` shows the session that is asking; or ``None``."""
+        return actions.own_handle(self._state())
+
+    def end(self, handle: str) -> bool:
+        """End one of one's own sessions; whether there was one. Or a refusal.
+
+        :param handle: as :meth:`list` gives it: no credential, and good for one's own only.
+        """
+        return actions.end_own_session(self._state(), handle)
+
+    def end_others(self) -> int:
+        """Log out everywhere else; how many sessions that ended. Or a refusal (ASVS 7.4.3)."""
+        return actions.end_other_sessions(self._state())
 
 
 def _state_of(app: Flask, jam: Jam | None) -> AppState:
@@ -189,9 +228,10 @@ def _new_state(app: Flask, jam: Jam) -> AppState:
     state = AppState(app, jam)
     app.extensions[EXTENSION_KEY] = state
     app.extensions["jam"] = jam
-    state.start_checks.append(check_views)
+    state.start_checks += [check_views, check_login_view]
     # The earliest place of a request where a value that is returned cannot answer it.
     app.url_value_preprocessors[None].insert(0, state.first_request)
+    app.template_context_processors[None].append(lambda: {"current_auth": current_auth})
     app.app_ctx_globals_class = with_payload(app.app_ctx_globals_class)
     forward = _forwarder(app, jam)
     jam.subscribe(forward)

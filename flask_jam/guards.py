@@ -198,6 +198,7 @@ class Guard:
             # Optional, and nobody: whom an outer guard or a login let in stays.
             admitted = memo.accepted if memo.admitted else None
         memo.admit(admitted)
+        memo.state.depends_on_who_asks(memo)
 
     def _without_anybody(self, memo: Memo, refused: tuple[Rule, Rejected] | None) -> None:
         if refused is not None:

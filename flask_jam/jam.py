@@ -10,7 +10,7 @@ from typing import Any
 from .errors import ConfigError, SessionError, TokenError, shown
 from .keys import KeyRing
 from .refresh import Families, Reload, ReuseError
-from .sessions import SessionInfo, Sessions, checked_owner
+from .sessions import SessionInfo, Sessions, checked_owner, handle_of
 from .settings import Settings, Source, load
 from .stores import Family, Store
 from .stores.memory import MemoryStore
@@ -215,9 +215,22 @@ class Jam:
             self._tell("revoked", kind="session", subject=owner)
         return owner
 
-    def clear_sessions(self, session_key: str) -> int:
-        """End every session of ``session_key``; how many there were."""
-        count = self.sessions.clear(session_key)
+    def delete_session_by_handle(self, session_key: str, handle: str) -> bool:
+        """End the one of ``session_key`` that :meth:`list_sessions` shows under a handle.
+
+        :returns: whether there was one: a handle of somebody else's session ends nothing.
+        """
+        owner = self.sessions.delete_by_handle(session_key, handle)
+        if owner is not None:
+            self._tell("revoked", kind="session", subject=owner)
+        return owner is not None
+
+    def clear_sessions(self, session_key: str, *, keep: str | None = None) -> int:
+        """End every session of ``session_key``; how many there were.
+
+        :param keep: the id of one that stays: so somebody logs out everywhere else (ASVS 7.4.3).
+        """
+        count = self.sessions.clear(session_key, keep)
         if count:
             self._tell("revoked", kind="session", subject=session_key)
         return count
@@ -225,6 +238,13 @@ class Jam:
     def list_sessions(self, session_key: str) -> list[SessionInfo]:
         """The living sessions of ``session_key``, the oldest first."""
         return self.sessions.listed(session_key)
+
+    def handle_of(self, session_id: str) -> str:
+        """Under which handle :meth:`list_sessions` shows the session of an id.
+
+        :raises SessionError: for what has not the shape of an id.
+        """
+        return handle_of(session_id)
 
     # --- events ---
 

@@ -20,16 +20,18 @@ from werkzeug.exceptions import (
     ServiceUnavailable,
     Unauthorized,
 )
+from werkzeug.utils import redirect
 
 from . import signals
+from .cookies import Cookie, clear_later
 from .errors import Reason
 from .outcome import Rejected
+from .pages import PROBLEM, login_url, wants_html, wants_page
 from .resolver import AppState
 
 _log = logging.getLogger(__name__)
 
 RETRY_AFTER = 1
-PROBLEM = "application/problem+json"
 
 
 class Asked(NamedTuple):
@@ -54,21 +56,25 @@ class Refusal(HTTPException):
     reason: Reason
     error: str
     challenge: str | None = None
+    #: Where a script of HTMX should send the person to log in.
+    login_url: str | None = None
 
     @property
     def extra_headers(self) -> dict[str, str]:
         """What an answer of your own should carry too: the challenge, or ``Retry-After``."""
+        if self.code == ServiceUnavailable.code:
+            return {"Retry-After": str(RETRY_AFTER)}
         extra = {} if self.challenge is None else {"WWW-Authenticate": self.challenge}
-        return {"Retry-After": str(RETRY_AFTER)} if self.code == 503 else extra
+        return extra if self.login_url is None else {**extra, "HX-Redirect": self.login_url}
 
     def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
         """The headers of the answer, the challenge included."""
-        kind = "text/html; charset=utf-8" if _wants_html() else PROBLEM
+        kind = "text/html; charset=utf-8" if wants_html() else PROBLEM
         return [("Content-Type", kind), *self.extra_headers.items()]
 
     def get_body(self, *args: Any, **kwargs: Any) -> str:
         """Problem details (RFC 9457), or a page for who prefers one."""
-        if _wants_html():
+        if wants_html():
             return super().get_body(*args, **kwargs)
         problem = {"type": "about:blank", "title": self.name, "status": self.code,
                    "detail": self.description, "error": self.error}  # fmt: skip
@@ -89,6 +95,22 @@ class Denied(Refusal, Forbidden):
 
 class Unavailable(Refusal, ServiceUnavailable):
     """503: the store did not answer, so nothing is known."""
+
+
+class ToLogin(Refusal):
+    """302 or 303: a page that somebody must log in for sends them there."""
+
+    def __init__(self, location: str, code: int) -> None:
+        self.code = code
+        response = redirect(location, code)
+        response.headers["Cache-Control"] = "no-store"
+        super().__init__("Log in first.", response)
+
+    @property
+    def extra_headers(self) -> dict[str, str]:
+        """Where to."""
+        response: Any = self.response
+        return {"Location": response.headers["Location"]}
 
 
 # One text for every way in which a token can be wrong: a stranger learns nothing from it (RFC
@@ -161,12 +183,48 @@ def refuse(state: AppState, why: Rejected, guard: Asked) -> NoReturn:
         signals.rejected, state.app, scheme=why.scheme, reason=why.reason, source=why.source,
         endpoint=request.endpoint, fingerprint=why.fingerprint,
     )  # fmt: skip
+    is_page = wants_page()
+    if is_page and why.source == "cookie" and why.reason in _DEAD:
+        _clear(state, why.scheme)
     headers = [state.scheme(name).header_name for name in guard.schemes]
     cookie_only = set(guard.schemes) == {"session"} and not any(headers)
-    raise refusal(
+    refused = refusal(
         why.reason, state.jam.settings.realm, cookie_only=cookie_only, scopes=guard.scopes,
         max_age=guard.max_age,
     )  # fmt: skip
+    raise _sent_to_login(state, refused, is_page=is_page)
+
+
+#: A cookie of these never becomes good again. Others may be good for another page, or in a moment.
+_DEAD = frozenset({
+    Reason.TOO_LARGE, Reason.INVALID, Reason.EXPIRED, Reason.WRONG_ISSUER, Reason.WRONG_AUDIENCE,
+    Reason.WRONG_TYPE, Reason.REVOKED, Reason.REUSED, Reason.UNKNOWN_SESSION,
+    Reason.SESSION_EXPIRED,
+})  # fmt: skip
+
+
+def _clear(state: AppState, scheme: str) -> None:
+    # Of pages only: a script's answer may come after that of the refresh which replaced the cookie.
+    name = state.scheme(scheme).cookie_name
+    if name is not None:
+        clear_later(state.app, state.jam.settings, Cookie(name))
+
+
+def _sent_to_login(state: AppState, refused: Refusal, *, is_page: bool) -> Refusal:
+    """What a person gets instead of a 401: the way to the login page, if the app has one."""
+    view = state.jam.settings.login_view
+    if view is None or refused.code != Unauthorized.code:
+        return refused
+    url = login_url(view)
+    if url is None:
+        return refused
+    if not is_page:
+        # https://htmx.org/reference/#response_headers: it follows this with any status.
+        refused.login_url = url if "HX-Request" in request.headers else None
+        return refused
+    to_login = ToLogin(url, 302 if request.method in ("GET", "HEAD") else 303)
+    to_login.reason, to_login.error = refused.reason, refused.error
+    return to_login
 
 
 _CHALLENGED = frozenset({"missing_credential", "invalid_request", "invalid_token",
@@ -185,11 +243,3 @@ def _bearer(realm: str, answer: Answer, scopes: Iterable[str], max_age: float | 
     if answer.error == "insufficient_user_authentication":
         parts.append(f'max_age="{int(max_age or 0)}"')
     return ", ".join(parts)
-
-
-def _wants_html() -> bool:
-    # To weigh all types costs more than the rest of a refusal, and most clients name none of text.
-    if not request or "text/" not in request.headers.get("Accept", "").lower():
-        return False
-    accept = request.accept_mimetypes
-    return accept["text/html"] > max(accept[PROBLEM], accept["application/json"])

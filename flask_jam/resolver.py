@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, current_app, request
+from flask import Flask, Response, after_this_request, current_app, request
 
 from .cache import fork_safe_lock
 from .errors import ConfigError, Reason
@@ -37,7 +37,9 @@ PUBLIC = "public"
 class Memo:
     """What one request has found out so far. It hangs on the request object and ends with it."""
 
-    __slots__ = ("accepted", "admitted", "assigned", "outcomes", "presented", "settled", "state")
+    __slots__ = (
+        "accepted", "admitted", "assigned", "outcomes", "presented", "settled", "state", "varies",
+    )  # fmt: skip
 
     def __init__(self, state: AppState) -> None:
         self.state = state
@@ -51,6 +53,8 @@ class Memo:
         self.admitted = False
         #: In a tuple: what the app itself wrote to ``g.payload``, if it did.
         self.assigned: tuple[Any] | None = None
+        #: Whether the answer says already that it depends on who is asking.
+        self.varies = False
 
     def resolve(self, name: str, environ: dict[str, Any]) -> Outcome:
         """The outcome of a scheme: asked now, or remembered."""
@@ -92,6 +96,7 @@ class AppState:
         self._checked = False
         self._checking = fork_safe_lock()
         self._undecorated: dict[str, bool] = {}
+        self._vary = ""
 
     def add(self, owner: object, scheme: Scheme) -> None:
         """Have a scheme, for the extension that owns it."""
@@ -106,6 +111,9 @@ class AppState:
         for each in self.schemes.values():
             name = each.header_name
             each.shares_header = name is not None and headers.count(name.lower()) > 1
+        read = {s.header_name for s in self.schemes.values() if s.header_name}
+        cookie = {"Cookie"} if any(s.cookie_name for s in self.schemes.values()) else set()
+        self._vary = ", ".join(sorted(read | cookie))
 
     def first_request(self, _endpoint: str | None, _view_args: object) -> None:
         """Check all views, then get out of the way.
@@ -131,6 +139,25 @@ class AppState:
                 "redis_url, or run one process with threads"
             )
 
+    def depends_on_who_asks(self, memo: Memo) -> None:
+        """Have no cache hand the answer of this request to somebody else (ASVS 14.3.2)."""
+        if not memo.varies:
+            memo.varies = True
+            after_this_request(self._keep_private)
+
+    def _keep_private(self, response: Response) -> Response:
+        # What the view said of caching stands. Names are compared here because to look one up in
+        # the headers that is not there costs as much as all the rest.
+        headers = response.headers
+        said = {name.lower() for name, _ in headers}
+        if "cache-control" not in said and current_memo()[0].accepted is not None:
+            headers.add("Cache-Control", "no-store")
+        if "vary" in said:
+            response.vary.update(self._vary.split(", "))
+        else:
+            headers.add("Vary", self._vary)
+        return response
+
     def settle(self, memo: Memo) -> Accepted | None:
         """Who it is; where no guard has said so, and none will, the first scheme decides."""
         if not memo.settled:
@@ -139,6 +166,7 @@ class AppState:
             endpoint = request.endpoint
             if endpoint is not None and self._is_undecorated(endpoint):
                 memo.accepted = self._somebody(memo, request.environ)
+                self.depends_on_who_asks(memo)
         return memo.accepted
 
     def _is_undecorated(self, endpoint: str) -> bool:

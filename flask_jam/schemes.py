@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .cookies import check_cookie_name, values_of
+from .cookies import check_cookie_name, is_ambiguous, refresh_name, values_of
 from .csrf import is_cross_site
 from .errors import ConfigError, Reason, SessionError, StoreUnavailable, TokenError
 from .jam import Jam
 from .jws import LARGEST_DATE
 from .outcome import Accepted, Credential, Outcome, Rejected
 from .sessions import copied_data, is_session_id
+from .stores import Session
 
 _TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 9110 11.2
 _BEARER = re.compile(r"(?:^|,)[ \t]*bearer", re.IGNORECASE)
+_COOKIE_PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
 #: Longer header values are not parsed at all: four times the largest token that is allowed.
 _LONGEST_HEADER = 4 * 65536
@@ -49,11 +51,15 @@ class Scheme:
         """All that might be one, in every source: passing one over would leave it alive."""
         header = environ.get(self._header_key or "", "")
         values = [("header", part) for part in re.split(r"[ ,\t]+", header[:_LONGEST_HEADER])]
-        if self.cookie_name is not None:
-            values += [("cookie", value) for value in values_of(environ, self.cookie_name)]
+        for name in self.cookie_names():
+            values += [("cookie", value) for value in values_of(environ, name)]
         return [
             Credential(self.name, source, value) for source, value in values if self.might_be(value)
         ]
+
+    def cookie_names(self) -> list[str]:
+        """Every cookie that may carry one of its credentials."""
+        return [] if self.cookie_name is None else [self.cookie_name]
 
     def might_be(self, value: str) -> bool:
         """Whether a value has the shape of a credential of this scheme."""
@@ -89,8 +95,7 @@ class Scheme:
 
     def _in_cookie(self, environ: dict[str, Any], name: str) -> Credential | Rejected:
         values = values_of(environ, name)
-        if len(values) > 1:
-            # Two of one name: a sibling host or a longer path tossed one in.
+        if is_ambiguous(environ, name, len(values)):
             return Rejected(self.name, Reason.MALFORMED, "cookie")
         if not values or not values[0]:
             return self._missing
@@ -103,6 +108,26 @@ class JWTScheme(Scheme):
     """A signed token."""
 
     name = "jwt"
+
+    def __init__(
+        self, jam: Jam, header_name: str | None, cookie_name: str | None,
+        refresh_path: str | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(jam, header_name, cookie_name)
+        self.refresh_path = refresh_path
+
+    def cookie_names(self) -> list[str]:
+        """Those of the refresh token too: a logout ends what they say."""
+        if self.cookie_name is None:
+            return []
+        others = [refresh_name(self.cookie_name, use) for use in ("refresh", "logout")]
+        return [self.cookie_name, *others]
+
+    def find_refresh(self, environ: dict[str, Any]) -> Credential | Rejected:
+        """The refresh token in its cookie."""
+        if self.cookie_name is None:
+            return self._missing
+        return self._in_cookie(environ, refresh_name(self.cookie_name))
 
     def might_be(self, value: str) -> bool:
         """Two dots: an access token, or a refresh token that was sent in its place."""
@@ -126,7 +151,10 @@ class SessionScheme(Scheme):
 
     def authenticate(self, credential: Credential) -> Accepted:
         """See :class:`Scheme`."""
-        session = self.jam.sessions.lookup(credential.value)
+        return self.accepted(credential, self.jam.sessions.lookup(credential.value))
+
+    def accepted(self, credential: Credential, session: Session) -> Accepted:
+        """Whose session it is."""
         return Accepted(
             "session", credential.source, session.session_key, copied_data(session),
             session.auth_time,
@@ -147,6 +175,16 @@ def authenticated(scheme: Scheme, found: Credential | Rejected) -> Outcome:
 def _is_malformed(found: Credential) -> bool:
     # Asked of refused credentials only: nothing that is no token68 ever passes a gate.
     return found.source == "header" and not _TOKEN68.fullmatch(found.value)
+
+
+def check_refresh_path(path: object) -> None:
+    """Refuse a path that no cookie can have.
+
+    :raises ConfigError: with a sentence.
+    """
+    if path is not None and not (isinstance(path, str) and _COOKIE_PATH.fullmatch(path)):
+        raise ConfigError("refresh_path: write the path that your refresh and logout URLs have in "
+                          "common, such as /auth")  # fmt: skip
 
 
 def check_sources(header_name: str | None, cookie_name: str | None) -> None:

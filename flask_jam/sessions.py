@@ -114,10 +114,19 @@ class Sessions:
             return None
         return self._store.delete_session(_hashed(str(session_id)), self._stamps.clock())
 
-    def clear(self, session_key: str) -> int:
-        """End every session of an owner; how many there were."""
+    def delete_by_handle(self, session_key: str, handle: object) -> str | None:
+        """End the session that an owner's list shows under a handle."""
+        place, now = place_of(checked_owner(session_key)), self._stamps.clock()
+        for key, _ in self._store.list_sessions(place, session_key, now):
+            if _handle(key) == handle:
+                return self._store.delete_session(key, now)
+        return None
+
+    def clear(self, session_key: str, keep: object = None) -> int:
+        """End every session of an owner, but the one with the id ``keep``; how many there were."""
         place = place_of(checked_owner(session_key))
-        return self._store.clear_sessions(place, session_key, self._stamps.cut())
+        kept = _hashed(str(keep)) if is_session_id(keep) else None
+        return self._store.clear_sessions(place, session_key, self._stamps.cut(), kept)
 
     def listed(self, session_key: str) -> list[SessionInfo]:
         """The living sessions of an owner, the oldest first."""
@@ -155,6 +164,11 @@ def is_session_id(value: object) -> bool:
 def copied_data(session: Session) -> dict[str, Any]:
     """The data, as a copy that its owner may change."""
     return {name: copied(value) for name, value in session.data.items()}
+
+
+def handle_of(session_id: str) -> str:
+    """Under which handle a list shows the session of an id."""
+    return _handle(_hashed(_shaped(session_id)))
 
 
 def _shaped(session_id: object) -> str:

@@ -135,6 +135,13 @@ def _domain(value: Any) -> str:
     return str(value)
 
 
+def _view(value: Any) -> str:
+    # Only a path of this host, or an endpoint: a URL elsewhere would get our visitors' paths.
+    if not re.fullmatch(r"[A-Za-z_][\w.-]*|/|/[\w.~-][\w./~-]*", _text(value), re.ASCII):
+        raise ValueError("write an endpoint such as auth.login, or a path such as /login")
+    return str(value)
+
+
 def _redis(value: Any) -> Any:
     # A client of one's own is taken as it is; what it is asked for shows when it is used.
     if not isinstance(value, str) and hasattr(value, "execute_command"):
@@ -264,6 +271,12 @@ class Settings:
     )
     cookie_samesite: str = _key("Lax", _one_of("Lax", "Strict", "None"), "SameSite of cookies.")
     cookie_domain: str | None = _key(None, _domain, "Domain of cookies; unset: this host only.")
+    cookie_partitioned: bool = _key(
+        False, _flag, "For pages in frames of other sites: SameSite=None; Secure; Partitioned."
+    )
+    login_view: str | None = _key(
+        None, _view, "Where a page sends who is not known: an endpoint, or a path of this host."
+    )
 
 
 _SECTIONS: dict[str, Any] = {"jwt": JWTSettings, "session": SessionSettings}
@@ -324,6 +337,11 @@ def _build(raw: Mapping[str, Any]) -> Settings:
     )
     if settings.cookie_samesite == "None" and settings.cookie_secure is False:
         raise ConfigError("cookie_samesite None needs cookie_secure: browsers drop it otherwise")
+    if settings.cookie_partitioned and (
+        settings.cookie_secure is False or settings.cookie_samesite == "Strict"
+    ):
+        raise ConfigError("cookie_partitioned is for pages in frames of other sites: leave "
+                          "cookie_secure and cookie_samesite unset")  # fmt: skip
     return settings
 
 

@@ -551,3 +551,79 @@ def test_a_verb_of_an_extension_that_is_not_on_the_app_says_so(app: Flask, jam: 
     for stranger in (JWTExtension(jam), SessionExtension(jam)):
         with app.test_request_context(), pytest.raises(ConfigError, match=r"\.init_app\(app\)"):
             stranger.logout()
+
+
+# --- one's own sessions ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def devices(jam: Jam) -> list[FlaskClient]:
+    """Three browsers of alice, and one of bob, on an app that shows them their sessions."""
+    app = Flask("devices")
+    session = SessionExtension(jam, app)
+    app.add_url_rule(
+        "/login/<name>", "login", session.login, methods=["POST"], defaults={"data": {}}
+    )
+    app.view_functions["login"] = lambda name, data: session.login(name, data)
+    app.add_url_rule("/list", "list", lambda: [info._asdict() for info in session.list()])
+    app.add_url_rule("/handle", "handle", lambda: {"handle": session.handle()})
+    app.add_url_rule("/end/<handle>", "end", lambda handle: {"ended": session.end(handle)},
+                     methods=["POST"])  # fmt: skip
+    app.add_url_rule("/others", "others", lambda: {"ended": session.end_others()}, methods=["POST"])
+    app.add_url_rule("/out", "out", lambda: (session.logout(), session.handle())[1] or "nobody",
+                     methods=["POST"])  # fmt: skip
+    clients = [app.test_client() for _ in range(4)]
+    for number, client in enumerate(clients):
+        name = "bob" if number == 3 else "alice"
+        client.post(f"/login/{name}", headers={"User-Agent": f"browser {number}"})
+    return clients
+
+
+def handles(client: FlaskClient) -> list[str]:
+    return [info["handle"] for info in client.get("/list").json]
+
+
+def test_people_see_their_own_sessions_and_which_one_is_this(devices: list[FlaskClient]) -> None:
+    one, two, three, bobs = devices
+    shown = one.get("/list").json
+    assert [info["user_agent"] for info in shown] == ["browser 0", "browser 1", "browser 2"]
+    own = [client.get("/handle").json["handle"] for client in (one, two, three)]
+    assert own == handles(one) == handles(two)
+    assert handles(bobs) == [bobs.get("/handle").json["handle"]]
+
+
+def test_people_end_one_of_their_own_and_no_other(devices: list[FlaskClient]) -> None:
+    one, two, _, bobs = devices
+    handle = handles(one)[1]
+    assert bobs.post(f"/end/{handle}").json == {"ended": False}
+    assert one.post(f"/end/{handle}").json == {"ended": True}
+    assert one.post(f"/end/{handle}").json == {"ended": False}
+    assert two.get("/list").status_code == 401
+    assert len(handles(one)) == 2
+
+
+def test_people_log_out_everywhere_else(devices: list[FlaskClient]) -> None:
+    one, two, three, bobs = devices
+    assert two.post("/others").json == {"ended": 2}
+    assert [client.get("/list").status_code for client in (one, two, three, bobs)] == [
+        401, 200, 401, 200,
+    ]  # fmt: skip
+    assert two.post("/others").json == {"ended": 0}
+
+
+def test_who_is_nobody_has_no_sessions(devices: list[FlaskClient]) -> None:
+    nobody = devices[0].application.test_client()
+    assert nobody.get("/handle").json == {"handle": None}
+    for answer in (nobody.get("/list"), nobody.post("/end/x"), nobody.post("/others")):
+        assert (answer.status_code, answer.json["error"]) == (401, "missing_credential")
+
+
+def test_another_site_ends_nothing(devices: list[FlaskClient]) -> None:
+    crossed = {"Sec-Fetch-Site": "cross-site"}
+    for path in ("/others", f"/end/{handles(devices[0])[1]}"):
+        assert devices[0].post(path, headers=crossed).status_code == 403
+    assert len(handles(devices[0])) == 3
+
+
+def test_after_a_logout_the_request_is_nobodys(devices: list[FlaskClient]) -> None:
+    assert devices[0].post("/out").text == "nobody"

@@ -19,7 +19,7 @@ from flask_jam.keys import KeyRing
 NAMES = {
     "Jam", "JamExtension", "JWTExtension", "SessionExtension",
     "Guard", "jwt_required", "session_required", "public",
-    "current_auth", "Accepted", "SessionInfo", "signals",
+    "current_auth", "safe_next", "Accepted", "SessionInfo", "signals",
     "JamError", "ConfigError", "TokenError", "SessionError", "StoreUnavailable", "Reason",
 }  # fmt: skip
 
@@ -36,8 +36,10 @@ METHODS = {
     "update_session": "(self, session_id, data)",
     "rework_session": "(self, session_id)",
     "delete_session": "(self, session_id)",
-    "clear_sessions": "(self, session_key)",
+    "clear_sessions": "(self, session_key, *, keep=None)",
     "list_sessions": "(self, session_key)",
+    "delete_session_by_handle": "(self, session_key, handle)",
+    "handle_of": "(self, session_id)",
 }
 
 OTHERS = [
@@ -45,8 +47,15 @@ OTHERS = [
     (
         JWTExtension,
         "(jam=None, app=None, *, header_name='Authorization', cookie_name=None, "
-        "reload_claims=None)",
+        "reload_claims=None, refresh_path=None)",
     ),
+    (JWTExtension.logout, "(self, *, clear_site_data=False)"),
+    (SessionExtension.logout, "(self, *, clear_site_data=False)"),
+    (SessionExtension.list, "(self)"),
+    (SessionExtension.handle, "(self)"),
+    (SessionExtension.end, "(self, handle)"),
+    (SessionExtension.end_others, "(self)"),
+    (flask_jam.safe_next, "(default='/')"),
     (SessionExtension, "(jam=None, app=None, *, header_name=None, cookie_name='sessionId')"),
     (KeyRing.from_jwks, "(jwks)"),
     (verify_jws, "(token, keyring, *, max_bytes=8192)"),

@@ -23,7 +23,7 @@ ORDER = (
     "stores.lua", "stores.values", "stores.client", "stores.link", "stores.redis", "stores.near",
     "tokens", "refresh", "sessions",
     "jam",
-    "signals", "cookies", "csrf", "schemes",
+    "signals", "cookies", "csrf", "pages", "schemes",
     "resolver", "refusal",
     "guards", "actions",
     "audit", "cli",

@@ -327,6 +327,52 @@ def test_whose_it_is_must_be_a_text(jam: Jam, key: Any) -> None:
             job()
 
 
+# --- the list, and what one does with it ------------------------------------------------
+
+
+def test_a_handle_ends_the_session_that_the_list_shows_under_it(jam: Jam) -> None:
+    ids = [jam.create_session("ann", {"n": n}) for n in range(3)]
+    assert [info.handle for info in jam.list_sessions("ann")] == list(map(jam.handle_of, ids))
+    assert jam.delete_session_by_handle("ann", jam.handle_of(ids[1])) is True
+    assert [jam.get_session(each) for each in ids] == [{"n": 0}, None, {"n": 2}]
+    assert jam.delete_session_by_handle("ann", jam.handle_of(ids[1])) is False
+
+
+def test_a_handle_is_no_credential_and_ends_nothing_of_somebody_else(jam: Jam) -> None:
+    own, other = jam.create_session("ann", {}), jam.create_session("bob", {})
+    handle = jam.handle_of(own)
+    assert handle not in own
+    assert jam.get_session(handle) is None
+    assert jam.delete_session(handle) == 0
+    assert jam.delete_session_by_handle("bob", handle) is False
+    for made_up in ("", "x", own, None, 5, b"x", handle.upper() + "x"):
+        assert jam.delete_session_by_handle("ann", made_up) is False  # type: ignore[arg-type]
+    assert jam.get_session(own) == jam.get_session(other) == {}
+
+
+@pytest.mark.parametrize("session_id", ["", "x", "A" * 44, "A" * 46, None, 5])
+def test_what_is_no_id_has_no_handle(jam: Jam, session_id: Any) -> None:
+    assert gone(lambda: jam.handle_of(session_id)) is Reason.UNKNOWN_SESSION
+
+
+def test_all_sessions_but_one_are_ended(jam: Jam) -> None:
+    kept, *others = [jam.create_session("ann", {}) for _ in range(4)]
+    bobs = jam.create_session("bob", {})
+    heard: list[Any] = []
+    jam.subscribe(lambda event, what: heard.append((event, dict(what))))
+    assert jam.clear_sessions("ann", keep=kept) == 3
+    assert jam.clear_sessions("ann", keep=kept) == 0
+    assert heard == [("revoked", {"kind": "session", "subject": "ann"})]
+    assert [jam.get_session(each) for each in (kept, *others, bobs)] == [{}, None, None, None, {}]
+
+
+@pytest.mark.parametrize("keep", [None, "", "x", 5, "A" * 45])
+def test_what_is_no_session_of_theirs_keeps_none(jam: Jam, keep: Any) -> None:
+    jam.create_session("ann", {})
+    assert jam.clear_sessions("ann", keep=keep) == 1
+    assert jam.list_sessions("ann") == []
+
+
 # --- rework ---------------------------------------------------------------------------
 
 

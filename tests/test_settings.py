@@ -73,6 +73,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "near_cache_silence": 1.0,
         "realm": "api", "trusted_origins": (),
         "cookie_secure": None, "cookie_samesite": "Lax", "cookie_domain": None,
+        "cookie_partitioned": False, "login_view": None,
     }  # fmt: skip
 
 
@@ -141,6 +142,8 @@ GOOD: dict[str, tuple[Any, str, Any]] = {
     "cookie_secure": (False, "off", False),
     "cookie_samesite": ("Strict", "Strict", "Strict"),
     "cookie_domain": (".example.org", ".example.org", ".example.org"),
+    "cookie_partitioned": (True, "on", True),
+    "login_view": ("auth.login", "auth.login", "auth.login"),
 }
 
 Source = Callable[[Path, pytest.MonkeyPatch, str], Settings]
@@ -266,6 +269,14 @@ def test_samesite_none_goes_with_secure_only() -> None:
     assert load({"cookie_samesite": "None"}).cookie_samesite == "None"
     said = sentence(lambda: load({"cookie_samesite": "None", "cookie_secure": False}))
     assert "cookie_secure" in said
+
+
+@pytest.mark.parametrize(
+    "other", [{"cookie_secure": False}, {"cookie_samesite": "Strict"}], ids=str
+)
+def test_partitioned_goes_with_what_it_needs_only(other: dict[str, Any]) -> None:
+    said = sentence(lambda: load({"cookie_partitioned": True, **other}))
+    assert "cookie_partitioned" in said
 
 
 # --- which source wins ----------------------------------------------------------------
@@ -554,6 +565,9 @@ BAD: dict[str, tuple[tuple[Any, ...], str]] = {
     ),
     "cookie_domain": ((*NO_TEXT, "a b", "https://example.org", "example.org/", "example..org",
                        "a;b", "example.org:80", "é.example"), "write"),
+    "cookie_partitioned": ((5, 2, "maybe", "", MARKER, [], {}, b"1"), "write true or false"),
+    "login_view": ((*NO_TEXT, "https://example.org/login", "//evil.example", "/a b", "login form",
+                    "/login?x=1", "/\\evil.example", "/login\n", "é", "a/b"), "write"),
 }  # fmt: skip
 
 

@@ -213,8 +213,10 @@ class Store(Protocol):
         """Remove a session; whose it was, or ``None`` when none was alive."""
         ...
 
-    def clear_sessions(self, place: str, session_key: str, now: float) -> int:
-        """Remove every session of one owner; how many were alive.
+    def clear_sessions(
+        self, place: str, session_key: str, now: float, keep: str | None = None
+    ) -> int:
+        """Remove every session of one owner, but the one at the key ``keep``; how many were alive.
 
         One that was stamped up to ``now`` and is still on its way here is not kept, either.
         """

@@ -338,20 +338,23 @@ return told(why or 'alive', got)
 )
 
 # KEYS: index of an owner, when it was cleared. ARGV: now, end of that mark, milliseconds to keep
-# it.
+# it, the session that stays.
 CLEAR_SESSIONS = (
     _SESSION
     + """
 local names, keys, count = redis.pcall('ZRANGE', KEYS[1], 0, -1), {}, 0
 if names.err then names = {} end
-for i, name in ipairs(names) do
-  local key = beside(KEYS[1], 's', name)
-  keys[i] = key
-  local got, why = session(key, tonumber(ARGV[1]))
-  if got and not why then count = count + 1 end
-  redis.call('DEL', key)
+for _, name in ipairs(names) do
+  if name ~= ARGV[4] then
+    local key = beside(KEYS[1], 's', name)
+    keys[#keys + 1] = key
+    local got, why = session(key, tonumber(ARGV[1]))
+    if got and not why then count = count + 1 end
+    redis.call('DEL', key)
+    redis.call('ZREM', KEYS[1], name)
+  end
 end
-redis.call('DEL', KEYS[1])
+if ARGV[4] == '' then redis.call('DEL', KEYS[1]) end
 set_mark(KEYS[2], ARGV[1], ARGV[2], ARGV[3])
 return {'done', count, keys}
 """

@@ -218,10 +218,13 @@ class MemoryStore:
             session = self._pop(key)
             return session.session_key if session and now < session.expires_at else None
 
-    def clear_sessions(self, place: str, session_key: str, now: float) -> int:
+    def clear_sessions(
+        self, place: str, session_key: str, now: float, keep: str | None = None
+    ) -> int:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
-            ended = [self._pop(key) for key in list(self._owned.get(session_key, ()))]
+            owned = [key for key in self._owned.get(session_key, ()) if key != keep]
+            ended = [self._pop(key) for key in owned]
             before, _ = self._cleared.get(session_key, (now, 0.0))
             self._cleared[session_key] = (max(now, before), now + ON_ITS_WAY)
             self._sweep(now)

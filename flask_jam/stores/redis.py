@@ -258,11 +258,18 @@ class RedisStore:
         session = None if self._is_nothing(found[0]) else self._session(found, redis_key)
         return session.session_key if session and as_text(found[0]) == "alive" else None
 
-    def clear_sessions(self, place: str, session_key: str, now: float) -> int:
+    def clear_sessions(
+        self, place: str, session_key: str, now: float, keep: str | None = None
+    ) -> int:
         """See :class:`~flask_jam.stores.Store`."""
         named = [self._key(letter, place, hashed(session_key)) for letter in ("o", "k")]
         _, count, keys = self._write(
-            lua.CLEAR_SESSIONS, named, repr(now), repr(now + ON_ITS_WAY), kept_for(ON_ITS_WAY)
+            lua.CLEAR_SESSIONS,
+            named,
+            repr(now),
+            repr(now + ON_ITS_WAY),
+            kept_for(ON_ITS_WAY),
+            keep or "",
         )
         self.changed(as_text(key) for key in keys)
         return int(count)

@@ -610,6 +610,31 @@ class StoreConformance:
         assert left == {owner: 0 if owner == name else 2 for owner in NAMES}
         assert store.read_session(at(f"{name}/0"), now) is None
 
+    def test_clearing_may_leave_one(self, store: Store, now: float) -> None:
+        for name in ("kept", "one", "two"):
+            store.create_session(at(name), a_session(now, data=ANY_JSON))
+        for _ in range(2):
+            before = len(store.list_sessions(PLACE, "ann", now))
+            assert store.clear_sessions(PLACE, "ann", now, at("kept")) == before - 1
+            assert [key for key, _ in store.list_sessions(PLACE, "ann", now)] == [at("kept")]
+        assert store.read_session(at("one"), now) is None
+        assert store.read_session(at("kept"), now) == a_session(now, data=ANY_JSON)
+        # What was on its way is not kept, and the one that stays goes on as before.
+        assert not store.create_session(at("late"), a_session(now))
+        assert store.update_session(at("kept"), {"n": 1}, now, 10_000)
+        assert store.rework_session(at("kept"), at("kept2"), now)
+        assert store.clear_sessions(PLACE, "ann", now) == 1
+
+    @pytest.mark.parametrize("keep", ["nowhere", "bobs"])
+    def test_clearing_leaves_nothing_for_a_key_that_is_not_the_owners(
+        self, store: Store, now: float, keep: str
+    ) -> None:
+        store.create_session(at("bobs"), a_session(now, session_key="bob"))
+        store.create_session(at("k"), a_session(now))
+        assert store.clear_sessions(PLACE, "ann", now, at(keep)) == 1
+        assert store.list_sessions(PLACE, "ann", now) == []
+        assert len(store.list_sessions(PLACE, "bob", now)) == 1
+
     def test_clearing_ends_what_was_stamped_before_and_is_still_on_its_way(
         self, store: Store, now: float
     ) -> None:
