@@ -38,7 +38,7 @@ class Memo:
     """What one request has found out so far. It hangs on the request object and ends with it."""
 
     __slots__ = (
-        "accepted", "admitted", "assigned", "outcomes", "presented", "settled", "state", "varies",
+        "accepted", "admitted", "assigned", "outcomes", "presented", "settled", "state", "told",
     )  # fmt: skip
 
     def __init__(self, state: AppState) -> None:
@@ -53,8 +53,8 @@ class Memo:
         self.admitted = False
         #: In a tuple: what the app itself wrote to ``g.payload``, if it did.
         self.assigned: tuple[Any] | None = None
-        #: Whether the answer says already that it depends on who is asking.
-        self.varies = False
+        #: What the answer will say of who is asking: "varies", or "private" as well.
+        self.told: str | None = None
 
     def resolve(self, name: str, environ: dict[str, Any]) -> Outcome:
         """The outcome of a scheme: asked now, or remembered."""
@@ -141,21 +141,29 @@ class AppState:
 
     def depends_on_who_asks(self, memo: Memo) -> None:
         """Have no cache hand the answer of this request to somebody else (ASVS 14.3.2)."""
-        if not memo.varies:
-            memo.varies = True
+        if memo.accepted is None:
+            if memo.told is None:
+                memo.told = "varies"
+                after_this_request(self._varies)
+        elif memo.told != "private":
+            memo.told = "private"
             after_this_request(self._keep_private)
 
     def _keep_private(self, response: Response) -> Response:
-        # What the view said of caching stands. Names are compared here because to look one up in
-        # the headers that is not there costs as much as all the rest.
-        headers = response.headers
-        said = {name.lower() for name, _ in headers}
-        if "cache-control" not in said and current_memo()[0].accepted is not None:
+        headers, is_cached, is_varied = response.headers, False, False
+        # To ask the headers for a name that is not there costs more than to look through them.
+        for name, _ in headers:
+            is_cached = is_cached or name.lower() == "cache-control"
+            is_varied = is_varied or name.lower() == "vary"
+        if not is_cached:  # what the view said of caching stands
             headers.add("Cache-Control", "no-store")
-        if "vary" in said:
-            response.vary.update(self._vary.split(", "))
-        else:
-            headers.add("Vary", self._vary)
+        if is_varied:
+            return self._varies(response)
+        headers.add("Vary", self._vary)
+        return response
+
+    def _varies(self, response: Response) -> Response:
+        response.vary.update(self._vary.split(", "))
         return response
 
     def settle(self, memo: Memo) -> Accepted | None:
