@@ -1,0 +1,7 @@
+"""Made once, without an app; each app that ``create_app`` makes has its own Jam and state."""
+
+from __future__ import annotations
+
+from flask_jam import SessionExtension
+
+session = SessionExtension(cookie_name="site_session")
