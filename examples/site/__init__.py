@@ -2,8 +2,8 @@
 
 Run it with ``flask --app examples/site run --debug`` and open ``/``. The people are ``alice``, an
 admin, with the password ``wonderland``, and ``bob``, a reader, with ``builder``. ``JAM_...`` in the
-environment sets up the rest: ``JAM_REDIS_URL`` for more than one process. The warning about a random
-key is about tokens, and this site has none.
+environment sets up the rest: ``JAM_REDIS_URL`` for more than one process. The warning about a
+random key is about tokens, and this site has none.
 """
 
 from __future__ import annotations
