@@ -184,7 +184,8 @@ def _in_session(state: AppState, session_id: str, signal: NamedSignal) -> dict[s
         session = jam.sessions.lookup(session_id)
     now = jam.clock()
     if scheme.cookie_name is not None:
-        life = session.ends_at - now
+        # A stamp may lie a moment ahead of the clock.
+        life = min(session.ends_at - now, jam.settings.session.absolute)
         set_later(state.app, jam.settings, Cookie(scheme.cookie_name), session_id, life)
     _arrived(state, credential, scheme.accepted(credential, session), signal)
     answer = {"expires_in": math.ceil(session.expires_at - now)}

@@ -14,7 +14,7 @@ from flask import current_app, request, url_for
 PROBLEM = "application/problem+json"
 #: A path, with or without a query: no host (``//``), and nothing that a browser drops or turns
 #: into a slash before it looks for one (controls, ``\\``).
-_PATH = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]{0,2047}")
+_PATH = re.compile(r"/(?!/)[^\\\x00-\x20\x7f]{0,2047}")
 
 
 def wants_page() -> bool:
