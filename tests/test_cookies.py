@@ -467,3 +467,14 @@ def test_a_cookie_and_a_header_are_told_apart(jam: Jam) -> None:
     assert get(client, "/me", headers=bearer(pair["access_token"])).status_code == 200
     jam.revoke_subject("bob")
     assert get(client, "/me", headers=bearer(pair["access_token"])).status_code == 401
+
+
+@pytest.mark.parametrize("beside", ["", "; sessionId={id}"])
+@pytest.mark.parametrize("odd", ["sessionId ={id}", '"sessionId"={id}', "sessionId\t=x"])
+def test_who_sends_what_is_nearly_a_cookie_of_ours_is_refused(
+    client: FlaskClient, jam: Jam, odd: str, beside: str
+) -> None:
+    cookie = (odd + beside).format(id=jam.create_session("ann", {}))
+    bare = client.application.test_client(use_cookies=False)
+    answer = get(bare, "/mine", headers={"Cookie": cookie})
+    assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")

@@ -196,3 +196,39 @@ def test_trusted_origins_are_trusted(make_jam: Callable[..., Jam]) -> None:
     sent = {"Origin": "https://app.example", "Sec-Fetch-Site": "same-site"}
     assert client.post("/session-refresh", headers=sent).status_code == 200
     assert client.post("/session-refresh", headers=ELSEWHERE).status_code == 403
+
+
+# --- the verbs, where tokens are in cookies ---------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/login/mallory", "/refresh", "/logout"])
+def test_another_site_sets_and_clears_no_token(
+    signed_in: FlaskClient, jam: Jam, event_log: list[tuple[str, dict[str, Any]]], path: str
+) -> None:
+    event_log.clear()
+    mallorys = {"refresh_token": jam.issue_tokens("mallory")["refresh_token"]}
+    answer = signed_in.post(path, headers=ELSEWHERE, data=mallorys)
+    assert (answer.status_code, answer.json["error"]) == (403, "csrf")  # type: ignore[index]
+    assert "Set-Cookie" not in answer.headers
+    assert [name for name, _ in event_log] == ["rejected"]
+    assert signed_in.get("/jwt").json["subject"] == "ann"  # type: ignore[index]
+    assert signed_in.post(path, data=mallorys).status_code in (200, 204)
+
+
+@pytest.mark.parametrize("path", ["/login/ann", "/refresh"])
+def test_where_they_are_not_in_cookies_there_is_nothing_to_check(jam: Jam, path: str) -> None:
+    own = {"refresh_token": jam.issue_tokens("ann")["refresh_token"]}
+    client = build_app(jam).test_client()
+    assert client.post(path, headers=ELSEWHERE, json=own).status_code == 200
+
+
+@pytest.mark.parametrize("view", ["logout", "session_logout"])
+def test_a_picture_on_another_site_logs_nobody_out(
+    signed_in: FlaskClient, app: Flask, view: str
+) -> None:
+    app.add_url_rule("/bye", "bye", app.view_functions[view], methods=["GET"])
+    picture = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
+    assert signed_in.get("/bye", headers=picture).status_code == 403
+    assert signed_in.get("/jwt").status_code == signed_in.get("/session").status_code == 200
+    for own in ({"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}, {}):
+        assert signed_in.get("/bye", headers=own).status_code == 204
