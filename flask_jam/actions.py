@@ -18,6 +18,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from . import signals
 from .cookies import (
     Cookie,
+    Setting,
     clear_later,
     clear_site_data_later,
     no_store_later,
@@ -80,10 +81,12 @@ def _set_token_cookies(state: AppState, pair: dict[str, Any], auth_time: float) 
     if scheme.cookie_name is None:
         return
     jwt = jam.settings.jwt
-    set_later(state.app, jam.settings, Cookie(scheme.cookie_name), pair["access_token"], jwt.expire)
     life = min(jwt.refresh_idle, auth_time + jwt.refresh_absolute - jam.clock())
-    for cookie in _refresh_cookies(state):
-        set_later(state.app, jam.settings, cookie, pair["refresh_token"], life)
+    set_later(
+        state.app, jam.settings,
+        Setting(Cookie(scheme.cookie_name), pair["access_token"], jwt.expire),
+        *(Setting(cookie, pair["refresh_token"], life) for cookie in _refresh_cookies(state)),
+    )  # fmt: skip
 
 
 def _refresh_cookies(state: AppState) -> Iterator[Cookie]:
@@ -186,7 +189,7 @@ def _in_session(state: AppState, session_id: str, signal: NamedSignal) -> dict[s
     if scheme.cookie_name is not None:
         # A stamp may lie a moment ahead of the clock.
         life = min(session.ends_at - now, jam.settings.session.absolute)
-        set_later(state.app, jam.settings, Cookie(scheme.cookie_name), session_id, life)
+        set_later(state.app, jam.settings, Setting(Cookie(scheme.cookie_name), session_id, life))
     _arrived(state, credential, scheme.accepted(credential, session), signal)
     answer = {"expires_in": math.ceil(session.expires_at - now)}
     # Where a cookie carries it, no script needs to see it (ASVS 3.3.4).
@@ -224,22 +227,24 @@ def own_handle(state: AppState) -> str | None:
 
 def end_own_session(state: AppState, handle: str) -> bool:
     """End one of them."""
-    _, owner = _needed(state)
+    _, owner = _needed(state, ends=True)
     with _durably(state, "session"):
         return state.jam.delete_session_by_handle(owner, handle)
 
 
 def end_other_sessions(state: AppState) -> int:
     """End all of them but the one that is asking."""
-    session_id, owner = _needed(state)
+    session_id, owner = _needed(state, ends=True)
     with _durably(state, "session"):
         return state.jam.clear_sessions(owner, keep=session_id)
 
 
-def _needed(state: AppState) -> tuple[str, str]:
-    own = _own_session()
+def _needed(state: AppState, *, ends: bool = False) -> tuple[str, str]:
+    own, (memo, environ) = _own_session(), current_memo()
     if isinstance(own, Rejected):
         _refuse(state, own)
+    if ends and memo.resolve("session", environ).source == "cookie":
+        _check_elsewhere(state, "session")
     return own
 
 
@@ -261,13 +266,9 @@ def _presented(state: AppState, name: str) -> list[Credential]:
     A logout that passed over one would leave it alive. A header that carries none is refused.
     """
     candidates = _candidates(state, name)
-    by_header = bool(candidates) and all(each.source == "header" for each in candidates)
+    if not candidates or any(each.source != "header" for each in candidates):
+        _check_elsewhere(state, name)  # also where no cookie came, as the answer clears it
     memo, environ = current_memo()
-    # Also where no cookie came, as the answer clears it; and also of a GET, which a picture on
-    # another site can be.
-    is_asked = state.scheme(name).cookie_name is not None and not by_header
-    if is_asked and is_from_elsewhere(environ, state.jam.settings.trusted_origins):
-        _refuse(state, Rejected(name, Reason.CSRF, "cookie"))
     found = memo.resolve(name, environ)
     if not candidates and isinstance(found, Rejected) and found.reason is Reason.MALFORMED:
         _refuse(state, found)
@@ -279,6 +280,14 @@ def _check_site(state: AppState, name: str) -> None:
     if state.scheme(name).cookie_name is None:
         return
     if is_cross_site(current_memo()[1], state.jam.settings.trusted_origins):
+        _refuse(state, Rejected(name, Reason.CSRF, "cookie"))
+
+
+def _check_elsewhere(state: AppState, name: str) -> None:
+    """The same for what ends a login, also of a GET, which a picture on another site can be."""
+    if state.scheme(name).cookie_name is None:
+        return
+    if is_from_elsewhere(current_memo()[1], state.jam.settings.trusted_origins):
         _refuse(state, Rejected(name, Reason.CSRF, "cookie"))
 
 
@@ -352,4 +361,5 @@ def _rejected(scheme: str, found: Credential | None, reason: Reason) -> Rejected
 
 
 def _refuse(state: AppState, why: Rejected) -> NoReturn:
-    refuse(state, why, Asked((why.scheme,)))
+    # A refresh that was refused says nothing of the access token, which has the other cookie.
+    refuse(state, why, Asked((why.scheme,)), clears=why.scheme == "session")

@@ -48,7 +48,8 @@ def check_login_view(state: AppState) -> None:
     if name not in app.view_functions:
         raise ConfigError(f"login_view: this app has no endpoint {name!r}"
                           f"{nearest(name, app.view_functions)}")  # fmt: skip
-    rules = [rule for rule in app.url_map.iter_rules(name) if "GET" in (rule.methods or ())]
+    of_it = [rule for rule in app.url_map.iter_rules() if rule.endpoint == name]
+    rules = [rule for rule in of_it if rule.methods is None or "GET" in rule.methods]
     filled = bool(app.url_default_functions)
     if not any(filled or rule.arguments <= set(rule.defaults or ()) for rule in rules):
         raise ConfigError(f"login_view: {name} has no URL that a GET without arguments reaches")

@@ -91,7 +91,8 @@ def _shared(app: Flask, word: str) -> str:
     paths = [
         rule.rule.partition("<")[0].rstrip("/") or "/"
         for rule in app.url_map.iter_rules()
-        if rule.rule.rstrip("/").rpartition("/")[2] == word and "POST" in (rule.methods or ())
+        if rule.rule.rstrip("/").rpartition("/")[2] == word
+        and (rule.methods is None or "POST" in rule.methods)
     ]
     return posixpath.commonpath(paths) if paths else "/"
 
@@ -133,29 +134,41 @@ def is_ambiguous(environ: dict[str, Any], name: str, count: int) -> bool:
 # --- setting and clearing -------------------------------------------------------------------
 
 
-def set_later(app: Flask, settings: Settings, cookie: Cookie, value: str, max_age: float) -> None:
-    """Set it on the response of this request, whatever view makes that.
+class Setting(NamedTuple):
+    """A cookie to set, and how long it should live, in seconds: as its credential does."""
 
-    :param max_age: seconds; the credential's own life.
-    :raises TokenError: ``too_large``, where browsers would drop it.
+    cookie: Cookie
+    value: str
+    max_age: float
+
+
+def set_later(app: Flask, settings: Settings, *wanted: Setting) -> None:
+    """Set all of them on the response of this request, whatever view makes that, or none.
+
+    :raises TokenError: ``too_large``, where browsers would drop one.
     """
-    line = _line(app, settings, cookie, value, max(0, math.ceil(max_age)))
-    if len(line) > LONGEST:
-        raise TokenError(Reason.TOO_LARGE, f"the cookie {cookie.name} would be longer than "
-                         f"{LONGEST} bytes: put less into the token")  # fmt: skip
-    if "; Secure" in line and not request.is_secure:
+    lines = [_line(app, settings, cookie, value, max(0, math.ceil(age)))
+             for cookie, value, age in wanted]  # fmt: skip
+    for line, (cookie, *_) in zip(lines, wanted, strict=True):
+        if len(line) > LONGEST:
+            raise TokenError(Reason.TOO_LARGE, f"the cookie {cookie.name} would be longer than "
+                             f"{LONGEST} bytes: put less into the token")  # fmt: skip
+    if any("; Secure" in line for line in lines) and not request.is_secure:
         _log.warning(
             "the cookie %s is Secure and this request came over http: a browser will not send it "
             "back. Behind a TLS proxy use werkzeug's ProxyFix; for plain http set "
             "JAM_COOKIE_SECURE=false",
-            cookie.name,
+            wanted[0].cookie.name,
         )
-    _send_later(line)
+    for line in lines:
+        _send_later(line)
 
 
 def clear_later(app: Flask, settings: Settings, cookie: Cookie) -> None:
     """Clear it with the attributes that it was set with: browsers keep it otherwise."""
-    _send_later(_line(app, settings, cookie, "", 0))
+    line = _line(app, settings, cookie, "", 0)
+    if len(line) <= LONGEST:  # a longer one was never set
+        _send_later(line)
 
 
 def _line(app: Flask, settings: Settings, cookie: Cookie, value: str, max_age: int) -> str:

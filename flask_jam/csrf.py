@@ -22,7 +22,9 @@ def is_cross_site(environ: dict[str, Any], trusted: Collection[str]) -> bool:
 
     :param trusted: origins that may send such requests: ``https://app.example.org``.
     """
-    return environ.get("REQUEST_METHOD") not in SAFE and is_from_elsewhere(environ, trusted)
+    # A WebSocket begins with a GET, and no CORS stands in its way (RFC 6455 10.2).
+    is_safe = environ.get("REQUEST_METHOD") in SAFE and "HTTP_UPGRADE" not in environ
+    return not is_safe and is_from_elsewhere(environ, trusted)
 
 
 def is_from_elsewhere(environ: dict[str, Any], trusted: Collection[str]) -> bool:

@@ -67,16 +67,15 @@ class _SchemeExtension(JamExtension):
         super().__init__(jam, app)
 
     def _register(self, state: AppState) -> None:
-        if self.cookie_name == state.app.config.get("SESSION_COOKIE_NAME"):
-            raise ConfigError(
-                f"cookie_name {self.cookie_name!r} is the cookie of Flask's own session: write "
-                "another, such as sessionId"
-            )
-        if self.cookie_name is not None:
-            check_prefix(self.cookie_name, state.jam.settings)
+        scheme, flasks = self._scheme(state.jam), state.app.config.get("SESSION_COOKIE_NAME")
+        if flasks in scheme.cookie_names():
+            raise ConfigError(f"{flasks!r} is the cookie of Flask's own session: write another "
+                              "cookie_name, such as sessionId")  # fmt: skip
+        for name in scheme.cookie_names():
+            check_prefix(name, state.jam.settings)
         owner = state.owners.get(self._name)
         if owner is None:
-            state.add(self, self._scheme(state.jam))
+            state.add(self, scheme)
         elif owner is not self:
             raise RuntimeError(f"this app has a {type(self).__name__} already: keep one, "
                                "with a header_name and a cookie_name")  # fmt: skip

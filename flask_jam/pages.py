@@ -6,15 +6,25 @@ data should see a 401. What is asked for is told by ``Accept`` and by how the re
 
 from __future__ import annotations
 
+import logging
 import re
 from urllib.parse import quote, urlsplit
 
 from flask import current_app, request, url_for
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import BuildError, MapAdapter
+from werkzeug.urls import iri_to_uri
+
+_log = logging.getLogger(__name__)
 
 PROBLEM = "application/problem+json"
 #: A path, with or without a query: no host (``//``), and nothing that a browser drops or turns
 #: into a slash before it looks for one (controls, ``\\``).
 _PATH = re.compile(r"/(?!/)[^\\\x00-\x20\x7f]{0,2047}")
+_IN_PATH = "/!$&'()*+,:;=@"  # RFC 3986 3.3
+_ABSOLUTE = ("http://", "https://")
+#: A browser's ``Accept`` has some 150 characters. To weigh the types of a longer one takes time.
+_LONGEST_ACCEPT = 1024
 
 
 def wants_page() -> bool:
@@ -29,7 +39,8 @@ def wants_page() -> bool:
 def wants_html() -> bool:
     """Whether HTML is what the client likes best, by ``Accept`` (RFC 9110 12.5.1)."""
     # To weigh all types costs more than the rest of a refusal, and most clients name none of text.
-    if not request or "text/" not in request.headers.get("Accept", "").lower():
+    said = request.headers.get("Accept", "") if request else ""
+    if "text/" not in said.lower() or len(said) > _LONGEST_ACCEPT:
         return False
     accept = request.accept_mimetypes
     named = [quality for kind, quality in accept if kind.lower().endswith("+json")]
@@ -40,18 +51,42 @@ def wants_html() -> bool:
 
 
 def login_url(login_view: str) -> str | None:
-    """Where this request should go to log in, and come back from; ``None`` if it is there.
+    """Where this request should go to log in, and come back from; ``None`` if there is no way.
 
     A path, not a URL: whoever writes the ``Host`` header must not choose where people log in.
     """
-    if login_view in (request.endpoint, request.path):
+    if request.endpoint == login_view or request.path.rstrip("/") == login_view.rstrip("/"):
         return None
-    by_path = login_view.startswith("/")
-    url = request.script_root + login_view if by_path else url_for(login_view)
+    url = _url_of(login_view)
+    if not url.startswith(_ABSOLUTE) and not is_path(url):
+        return None
     # On a host of its own, which the app's configuration names, no path of this one is of use.
     back = _way_back() if url.startswith("/") else None
     join = "&" if "?" in url else "?"
     return url if back is None else f"{url}{join}next={quote(back, safe='/')}"
+
+
+def _url_of(login_view: str) -> str:
+    """In ASCII, and empty if it cannot be built here."""
+    root = request.script_root
+    if login_view.startswith("/"):
+        return quote(root, safe=_IN_PATH) + login_view
+    try:
+        url = url_for(login_view) if _adapter() is not None else ""
+    except BuildError:
+        _log.warning("login_view: a part of the URL of %s is not known here", login_view)
+        return ""
+    if url.startswith(_ABSOLUTE):
+        return iri_to_uri(url)
+    # Werkzeug quotes the path, and not the mount point before it.
+    return quote(root, safe=_IN_PATH) + url.removeprefix(root)
+
+
+def _adapter() -> MapAdapter | None:
+    try:
+        return current_app.create_url_adapter(request)
+    except (HTTPException, ValueError):
+        return None  # the host that was asked for is none, or not trusted
 
 
 def _way_back() -> str | None:
@@ -61,7 +96,7 @@ def _way_back() -> str | None:
     elif not _answers_get():
         return None
     else:
-        back = quote(request.script_root + request.path, safe="/!$&'()*+,:;=@")
+        back = quote(request.script_root + request.path, safe=_IN_PATH)
         if request.query_string:
             back += "?" + request.query_string.decode("latin-1")
     return back if is_path(back) else None
@@ -69,7 +104,7 @@ def _way_back() -> str | None:
 
 def _answers_get() -> bool:
     # Not asked of the rule that matched: a GET and a POST of one URL may be two.
-    adapter = current_app.create_url_adapter(request)
+    adapter = _adapter()
     return adapter is not None and adapter.test(method="GET")
 
 
@@ -93,5 +128,8 @@ def safe_next(default: str = "/") -> str:
 
     Anything else, such as ``//evil.example``, gives ``default``. Redirect there with 303.
     """
-    target = request.args.get("next") or request.form.get("next")
+    try:
+        target = request.args.get("next") or request.form.get("next")
+    except UnicodeDecodeError:  # what Werkzeug makes of a query of odd bytes
+        return default
     return target if target is not None and is_path(target) else default

@@ -173,9 +173,10 @@ def refusal(
     return exception
 
 
-def refuse(state: AppState, why: Rejected, guard: Asked) -> NoReturn:
+def refuse(state: AppState, why: Rejected, guard: Asked, *, clears: bool = True) -> NoReturn:
     """Tell who listens, then raise. Every refusal of a request goes through here.
 
+    :param clears: whether a page that is refused for a dead cookie clears it.
     :raises Refusal: always.
     """
     _log.debug("refused at %s: %s (%s)", request.endpoint, why.reason, why.fingerprint)
@@ -184,7 +185,7 @@ def refuse(state: AppState, why: Rejected, guard: Asked) -> NoReturn:
         endpoint=request.endpoint, fingerprint=why.fingerprint,
     )  # fmt: skip
     is_page = wants_page()
-    if is_page and why.source == "cookie" and why.reason in _DEAD:
+    if clears and is_page and why.source == "cookie" and why.reason in _DEAD:
         _clear(state, why.scheme)
     headers = [state.scheme(name).header_name for name in guard.schemes]
     cookie_only = set(guard.schemes) == {"session"} and not any(headers)
@@ -195,11 +196,11 @@ def refuse(state: AppState, why: Rejected, guard: Asked) -> NoReturn:
     raise _sent_to_login(state, refused, is_page=is_page)
 
 
-#: A cookie of these never becomes good again. Others may be good for another page, or in a moment.
+#: A cookie of these never becomes good again. Others may be good for another page, another app of
+#: the same domain, or in a moment.
 _DEAD = frozenset({
-    Reason.TOO_LARGE, Reason.INVALID, Reason.EXPIRED, Reason.WRONG_ISSUER, Reason.WRONG_AUDIENCE,
-    Reason.WRONG_TYPE, Reason.REVOKED, Reason.REUSED, Reason.UNKNOWN_SESSION,
-    Reason.SESSION_EXPIRED,
+    Reason.TOO_LARGE, Reason.INVALID, Reason.EXPIRED, Reason.WRONG_TYPE, Reason.REVOKED,
+    Reason.REUSED, Reason.UNKNOWN_SESSION, Reason.SESSION_EXPIRED,
 })  # fmt: skip
 
 
@@ -215,12 +216,13 @@ def _sent_to_login(state: AppState, refused: Refusal, *, is_page: bool) -> Refus
     view = state.jam.settings.login_view
     if view is None or refused.code != Unauthorized.code:
         return refused
-    url = login_url(view)
+    is_htmx = "HX-Request" in request.headers
+    url = login_url(view) if is_page or is_htmx else None
     if url is None:
         return refused
-    if not is_page:
+    if is_htmx:
         # https://htmx.org/reference/#response_headers: it follows this with any status.
-        refused.login_url = url if "HX-Request" in request.headers else None
+        refused.login_url = url
         return refused
     to_login = ToLogin(url, 302 if request.method in ("GET", "HEAD") else 303)
     to_login.reason, to_login.error = refused.reason, refused.error

@@ -100,11 +100,9 @@ class AppState:
 
     def add(self, owner: object, scheme: Scheme) -> None:
         """Have a scheme, for the extension that owns it."""
-        cookies = [s.cookie_name for s in self.schemes.values() if s.cookie_name is not None]
-        if scheme.cookie_name in cookies:
-            raise ConfigError(
-                f"two extensions read the cookie {scheme.cookie_name!r}: give each its own"
-            )
+        others = {cookie for other in self.schemes.values() for cookie in other.cookie_names()}
+        for cookie in others.intersection(scheme.cookie_names()):
+            raise ConfigError(f"two extensions read the cookie {cookie!r}: give each its own")
         self.owners[scheme.name] = owner
         self.schemes[scheme.name] = scheme
         headers = [s.header_name.lower() for s in self.schemes.values() if s.header_name]
@@ -112,8 +110,9 @@ class AppState:
             name = each.header_name
             each.shares_header = name is not None and headers.count(name.lower()) > 1
         read = {s.header_name for s in self.schemes.values() if s.header_name}
-        cookie = {"Cookie"} if any(s.cookie_name for s in self.schemes.values()) else set()
-        self._vary = ", ".join(sorted(read | cookie))
+        if any(s.cookie_name for s in self.schemes.values()):
+            read.add("Cookie")
+        self._vary = ", ".join(sorted(read))
 
     def first_request(self, _endpoint: str | None, _view_args: object) -> None:
         """Check all views, then get out of the way.

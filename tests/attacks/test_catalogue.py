@@ -20,6 +20,7 @@ SECTIONS = {
     "V": (28, "the cache of verified tokens"),
     "T": (15, "transport"),
     "S": (32, "server-side sessions"),
+    "X": (20, "cookies and cross-site requests"),
     "R": (24, "refresh and revocation"),
     "P": (20, "routes and policy"),
 }

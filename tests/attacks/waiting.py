@@ -17,18 +17,16 @@ WAITING: dict[str, str] = {
     "C24": "a client that is named as a user is told apart by its issuer's rules, with key rings",
     "C26-issuers": "one jti under two trusted issuers comes with key rings",
     "V24": "introspection comes with issuers",
-    "T08-login-view": "the URL of a login page comes with redirects for browsers",
-    "T09": "redirects after a login come with the browser's cookies",
     "T15": "the doctor that finds an app without HTTPS comes with the command line",
     # 3.7 server-side sessions
     "S16": "no setting bounds how many sessions a subject has, so two logins cannot race for it",
     "S22-change": "that a session is used from another browser or address is told to nobody yet",
     "S26-pending": "a login that waits for a second factor has no record of a kind of its own yet",
     "S32": "nobody can act as somebody else yet, so there is no trail of it to keep",
+    # 3.8 cookies and cross-site requests
+    "X19": "the doctor that finds CORS with credentials for any origin comes with the command line",
     # 3.10 refresh and revocation
-    "R06-cookie": "the refresh cookie comes with the browser's cookies",
     "R07": "a refresh token is bound to no client and no key yet, so none can be another",
-    "R13": "the cross-site check comes with the refresh cookie",
     "R23": "the back-channel logout endpoint comes with issuers",
     # 3.11 routes and policy
     "P01": "protect, which denies by default, is an issue of its own",
