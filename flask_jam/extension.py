@@ -231,6 +231,7 @@ def _new_state(app: Flask, jam: Jam) -> AppState:
     # The earliest place of a request where a value that is returned cannot answer it.
     app.url_value_preprocessors[None].insert(0, state.first_request)
     app.template_context_processors[None].append(lambda: {"current_auth": current_auth})
+    app.process_response = state.before_it_leaves(app.process_response)  # type: ignore[method-assign]
     app.app_ctx_globals_class = with_payload(app.app_ctx_globals_class)
     forward = _forwarder(app, jam)
     jam.subscribe(forward)

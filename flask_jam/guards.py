@@ -50,7 +50,7 @@ class Rule:
     @cached_property
     def asks(self) -> bool:
         """Whether being authenticated is not enough."""
-        return bool(self.scopes or self.roles or self.check) or self.max_age is not None
+        return bool(self.scopes or self.roles) or not (self.max_age is self.check is None)
 
     def unmet(self, accepted: Accepted, clock: Callable[[], float]) -> Reason | None:
         """The first condition that does not hold, or ``None``."""
@@ -198,7 +198,7 @@ class Guard:
             # Optional, and nobody: whom an outer guard or a login let in stays.
             admitted = memo.accepted if memo.admitted else None
         memo.admit(admitted)
-        memo.state.depends_on_who_asks(memo)
+        memo.depends = True
 
     def _without_anybody(self, memo: Memo, refused: tuple[Rule, Rejected] | None) -> None:
         if refused is not None:

@@ -672,3 +672,20 @@ def test_a_refusal_is_decided_before_an_async_view_starts(app: Flask) -> None:
     used: FlaskClient = app.test_client()
     assert used.get("/").status_code == 401
     assert started == []
+
+
+def test_a_check_is_asked_whatever_python_takes_it_for(jam: Jam) -> None:
+    class Invited(list[str]):
+        """Nobody yet: so it is false, and no check less."""
+
+        def __call__(self, payload: dict[str, Any]) -> bool:
+            return payload["sub"] in self
+
+    invited = Invited()
+    app = Flask("party")
+    JWTExtension(jam, app)
+    app.add_url_rule("/", "in", jwt_required(check=invited)(lambda: "in"))
+    client, token = app.test_client(), jam.issue_tokens("ann")["access_token"]
+    assert client.get("/", headers=bearer(token)).status_code == 403
+    invited.append("ann")
+    assert client.get("/", headers=bearer(token)).status_code == 200

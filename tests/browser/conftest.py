@@ -11,7 +11,7 @@ from flask import Flask
 from .drive import Browser, Site, missing
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _chromium() -> Iterator[Browser]:
     if reason := missing():
         pytest.skip(reason)
