@@ -198,7 +198,7 @@ class Guard:
             # Optional, and nobody: whom an outer guard or a login let in stays.
             admitted = memo.accepted if memo.admitted else None
         memo.admit(admitted)
-        memo.depends = True
+        memo.depends, memo.seen = True, memo.seen or admitted is not None
 
     def _without_anybody(self, memo: Memo, refused: tuple[Rule, Rejected] | None) -> None:
         if refused is not None:

@@ -38,7 +38,8 @@ class Memo:
     """What one request has found out so far. It hangs on the request object and ends with it."""
 
     __slots__ = (
-        "accepted", "admitted", "assigned", "outcomes", "presented", "settled", "state", "depends",
+        "accepted", "admitted", "assigned", "depends", "outcomes", "presented",
+        "seen", "settled", "state",
     )  # fmt: skip
 
     def __init__(self, state: AppState) -> None:
@@ -53,8 +54,9 @@ class Memo:
         self.admitted = False
         #: In a tuple: what the app itself wrote to ``g.payload``, if it did.
         self.assigned: tuple[Any] | None = None
-        #: Whether the answer depends on who is asking: a guard or the view has looked.
-        self.depends = False
+        #: Whether the answer depends on who is asking, and whether somebody was seen: a guard or
+        #: the view has looked.
+        self.depends = self.seen = False
 
     def resolve(self, name: str, environ: dict[str, Any]) -> Outcome:
         """The outcome of a scheme: asked now, or remembered."""
@@ -161,7 +163,7 @@ class AppState:
         for name, _ in headers:
             is_cached = is_cached or name.lower() == "cache-control"
             is_varied = is_varied or name.lower() == "vary"
-        if not is_cached and memo.accepted is not None:
+        if not is_cached and memo.seen:
             headers.add("Cache-Control", "no-store")
         if is_varied:
             response.vary.update(self._vary.split(", "))
@@ -176,7 +178,7 @@ class AppState:
             endpoint = request.endpoint
             if endpoint is not None and self._is_undecorated(endpoint):
                 memo.accepted = self._somebody(memo, request.environ)
-                memo.depends = True
+                memo.depends, memo.seen = True, memo.accepted is not None
         return memo.accepted
 
     def _is_undecorated(self, endpoint: str) -> bool:

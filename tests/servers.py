@@ -119,10 +119,18 @@ def _free_port() -> int:
 
 def _until(true: Callable[[], bool], what: str, within: float = START_WITHIN) -> None:
     end = time.monotonic() + within
-    while not true():
+    while not _is_now(true):
         if time.monotonic() > end:
             raise TimeoutError(f"{what}: not within {within:g} s")
         time.sleep(0.005)
+
+
+def _is_now(true: Callable[[], bool]) -> bool:
+    """A server that is busy with what is waited for may not answer: then it is not true yet."""
+    try:
+        return true()
+    except (redis.ConnectionError, redis.TimeoutError):
+        return False
 
 
 def gone(pid: int) -> bool:
