@@ -50,7 +50,9 @@ class Rule:
     @cached_property
     def asks(self) -> bool:
         """Whether being authenticated is not enough."""
-        return bool(self.scopes or self.roles) or not (self.max_age is self.check is None)
+        # Not the truth of the check itself: a callable may well be false.
+        has_more = self.max_age is not None or self.check is not None
+        return bool(self.scopes or self.roles) or has_more
 
     def unmet(self, accepted: Accepted, clock: Callable[[], float]) -> Reason | None:
         """The first condition that does not hold, or ``None``."""
