@@ -17,5 +17,6 @@ from .guards import session_required as session_required
 from .jam import Jam as Jam
 from .outcome import Accepted as Accepted
 from .pages import safe_next as safe_next
+from .protection import protect as protect
 from .resolver import current_auth as current_auth
 from .sessions import SessionInfo as SessionInfo

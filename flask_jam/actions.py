@@ -252,6 +252,7 @@ def _own_session() -> tuple[str, str] | Rejected:
     """Id and owner of the living session of this request."""
     memo, environ = current_memo()
     found, outcome = memo.find("session", environ), memo.resolve("session", environ)
+    memo.depends, memo.seen = True, memo.seen or isinstance(outcome, Accepted)
     if isinstance(outcome, Rejected):
         return outcome
     return found if isinstance(found, Rejected) else (found.value, outcome.subject or "")

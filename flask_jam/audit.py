@@ -1,123 +1,137 @@
-"""The routes of an app, looked at once, when all of them are known."""
+"""Every route of an app and who may come in: for people, for scripts, and for a test."""
 
 from __future__ import annotations
 
-import ast
-import inspect
-import linecache
+import os
+import re
 from collections.abc import Iterator
-from functools import lru_cache
-from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
-from .cache import fork_safe_lock
-from .errors import ConfigError
-from .guards import COVERED, chain_of, name_of
-from .resolver import MARK, PUBLIC, AppState
-from .settings import nearest
+from flask import Flask
+from flask.views import MethodView
+from werkzeug.routing import Rule
 
-
-def check_views(state: AppState) -> None:
-    """Refuse to serve an app whose guards cannot work.
-
-    :raises ConfigError: for a guard above ``@app.route``, where it protects nothing, and for a
-        guard whose scheme the app has no extension for.
-    """
-    routed = state.app.view_functions.values()
-    inside = {id(inner) for view in routed for inner in list(chain_of(view))[1:]}
-    for view in routed:
-        if id(view) not in inside and _is_idle(view):
-            raise ConfigError(
-                f"the guard on {name_of(view)} ({_place(view)}) stands above the route and "
-                "protects nothing: swap the two lines, so that the route comes first"
-            )
-        marks = getattr(view, MARK, ())
-        for guard in marks if isinstance(marks, tuple) else ():
-            for rule in guard.rules:
-                state.scheme(rule.scheme)
+from .checks import method_of, own_guards, source_of
+from .guards import Guard
+from .protection import blueprints_of, has_automatic_options, is_static, protections
+from .resolver import MARK, PUBLIC
 
 
-def check_login_view(state: AppState) -> None:
-    """Refuse a ``login_view`` at which nobody could arrive.
+class Route(NamedTuple):
+    """A rule of an app with methods that are guarded alike."""
 
-    :raises ConfigError: with a sentence.
-    """
-    name, app = state.jam.settings.login_view, state.app
-    if name is None or name.startswith("/"):
-        return
-    if name not in app.view_functions:
-        raise ConfigError(f"login_view: this app has no endpoint {name!r}"
-                          f"{nearest(name, app.view_functions)}")  # fmt: skip
-    of_it = [rule for rule in app.url_map.iter_rules() if rule.endpoint == name]
-    rules = [rule for rule in of_it if rule.methods is None or "GET" in rule.methods]
-    filled = bool(app.url_default_functions)
-    if not any(filled or rule.arguments <= set(rule.defaults or ()) for rule in rules):
-        raise ConfigError(f"login_view: {name} has no URL that a GET without arguments reaches")
-    marks: Any = getattr(app.view_functions[name], MARK, PUBLIC)
-    guards = () if marks is PUBLIC else marks
-    if not all(any(rule.optional for rule in guard.rules) for guard in guards):
-        raise ConfigError(f"login_view: {name} is guarded, so nobody could log in: remove the "
-                          "guard, or make it optional")  # fmt: skip
+    rule: str
+    methods: tuple[str, ...]
+    endpoint: str
+    #: File and line of the view.
+    source: str
+    #: All guards in one text, with ``&`` between those that must all be satisfied.
+    guard: str
+    #: Where they come from: some of ``app blueprint own``; else ``public`` or ``static``. Empty
+    #: where it is open and nobody said that it should be.
+    origins: tuple[str, ...]
+    guards: tuple[Guard, ...] = ()
 
 
-def _is_idle(view: Any) -> bool:
-    """Whether this view was given to a guard whose product took its name, and is routed itself.
-
-    A function that is open on one route and guarded on another was guarded by a plain call; only
-    a decorator, or ``view = guard(view)``, takes the name away.
-    """
-    cls = getattr(view, "view_class", None)
-    if cls is not None:
-        return hasattr(cls, COVERED) and not hasattr(view, MARK)
-    places = getattr(view, "__dict__", {}).get(COVERED, ())
-    return any(_takes_the_name(view, file, line) for file, line in places)
+def routes(app: Flask) -> list[Route]:
+    """Every route, sorted: the same app gives the same list."""
+    found = [
+        _route(app, rule, methods, functions)
+        for rule in app.url_map.iter_rules()
+        if not rule.build_only and rule.redirect_to is None
+        for methods, functions in _groups(app.view_functions.get(rule.endpoint), rule)
+    ]
+    return sorted(found, key=lambda route: (route.rule, route.methods, route.endpoint))
 
 
-def _takes_the_name(view: Any, file: str, line: int) -> bool:
-    with _parsing:
-        lines = _lines_of(file)
-    if lines is None:
-        # No source to read, as in a shell: the function knows where its decorators begin.
-        code: CodeType | None = getattr(inspect.unwrap(view), "__code__", None)
-        if code is None or code.co_filename != file:
-            return False
-        return code.co_firstlineno <= line < _body_of(code)
-    return any(first <= line <= last for first, last in lines)
+def open_routes(app: Flask) -> list[Route]:
+    """Those that are open without being marked ``@public``."""
+    return [route for route in routes(app) if not route.origins]
 
 
-def _body_of(code: CodeType) -> int:
-    first = code.co_firstlineno
-    return min((line for *_, line in code.co_lines() if line and line > first), default=first + 1)
+def _methods(rule: Rule) -> tuple[str, ...]:
+    """Those that reach the view. ``HEAD`` comes with ``GET``, and is guarded as ``GET`` is."""
+    methods = set(rule.methods or ())
+    if has_automatic_options(rule):
+        methods.discard("OPTIONS")
+    if "GET" in methods:
+        methods.discard("HEAD")
+    return tuple(sorted(methods))
 
 
-# ast.parse of Python 3.11 fails when two threads are in it.
-_parsing = fork_safe_lock()
+def _groups(view: Any, rule: Rule) -> list[tuple[tuple[str, ...], tuple[Any, ...]]]:
+    """Methods that are guarded alike, and the functions of the class that answer them."""
+    methods, cls = _methods(rule), getattr(view, "view_class", None)
+    if rule.methods is not None and not methods:
+        return []  # Flask's automatic OPTIONS is all there is
+    if cls is None or rule.methods is None or not issubclass(cls, MethodView):
+        return [(methods, () if cls is None else (cls.dispatch_request,))]
+    if "GET" in methods and hasattr(cls, "head"):
+        methods = (*methods, "HEAD")
+    groups: dict[tuple[Guard, ...], list[str]] = {}
+    for name in sorted(methods):
+        groups.setdefault(own_guards(method_of(cls, name)), []).append(name)
+    return [
+        (tuple(names), (cls.dispatch_request, method_of(cls, names[0])))
+        for names in groups.values()
+    ]
 
 
-@lru_cache(maxsize=64)
-def _lines_of(file: str) -> tuple[tuple[int, int], ...] | None:
-    source = "".join(linecache.getlines(file))
-    try:
-        return tuple(_renaming_lines(ast.parse(source))) if source else None
-    except (SyntaxError, ValueError):
-        return None
+def _route(app: Flask, rule: Rule, methods: tuple[str, ...], functions: tuple[Any, ...]) -> Route:
+    view: Any = app.view_functions.get(rule.endpoint)
+    found = list(_in_front(app, rule, view, functions))
+    guards = tuple(guard for _, guard in found)
+    origins = tuple(dict.fromkeys(origin for origin, _ in found)) or _said(app, rule, view)
+    return Route(rule.rule, methods, rule.endpoint, _source(view, functions), _joined(guards),
+                 origins, guards)  # fmt: skip
 
 
-def _renaming_lines(tree: ast.AST) -> Iterator[tuple[int, int]]:
-    """Lines of decorators, down to their ``def``, and of ``name = something(name)``."""
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.decorator_list:
-            yield min(d.lineno for d in node.decorator_list), node.lineno
-        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-            given = {arg.id for arg in node.value.args if isinstance(arg, ast.Name)}
-            taken = {name.id for name in node.targets if isinstance(name, ast.Name)}
-            if given & taken:
-                yield node.lineno, node.end_lineno or node.lineno
+def _in_front(
+    app: Flask, rule: Rule, view: Any, functions: tuple[Any, ...]
+) -> Iterator[tuple[str, Guard]]:
+    if not _said(app, rule, view):
+        yield from protections(app, rule.endpoint)
+    yield from _hooks(app, rule.endpoint)
+    for each in (view, *functions):
+        yield from (("own", guard) for guard in own_guards(each))
 
 
-def _place(view: Any) -> str:
-    cls = getattr(view, "view_class", None)
-    code = getattr(inspect.unwrap(view), "__code__", None)
-    if cls is not None or code is None:
-        return f"in {getattr(cls or view, '__module__', 'an unknown place')}"
-    return f"{code.co_filename}:{code.co_firstlineno}"
+def _said(app: Flask, rule: Rule, view: Any) -> tuple[str, ...]:
+    """Why it may be open."""
+    if getattr(view, MARK, None) is PUBLIC:
+        return ("public",)
+    return ("static",) if is_static(app, rule) else ()
+
+
+def _hooks(app: Flask, endpoint: str) -> Iterator[tuple[str, Guard]]:
+    """Guards that ``before_request(guard.enforce)`` has put there."""
+    for name in (None, *blueprints_of(endpoint)):
+        hooks: list[Any] = app.before_request_funcs.get(name, [])
+        for guard in (hook.__self__ for hook in hooks if _is_enforce(hook)):
+            yield "app" if name is None else "blueprint", guard
+
+
+def _is_enforce(hook: Any) -> bool:
+    return getattr(hook, "__func__", None) is Guard.enforce
+
+
+def _joined(guards: tuple[Guard, ...]) -> str:
+    said = [stable(repr(guard)) for guard in dict.fromkeys(guards)]
+    return " & ".join(f"({each})" if " | " in each and len(said) > 1 else each for each in said)
+
+
+def stable(text: str) -> str:
+    """Without the addresses that Python shows of objects that have no name."""
+    return re.sub(r" at 0x[0-9A-Fa-f]+", "", text)
+
+
+def _source(view: Any, functions: tuple[Any, ...]) -> str:
+    if view is None or (getattr(view, "__module__", None) or "").startswith("flask."):
+        return ""  # none, or Flask's own, as for static files
+    return _short(source_of(functions[-1] if len(functions) > 1 else view))
+
+
+def _short(place: str) -> str:
+    """From here, so that the list is the same on every machine."""
+    here = os.getcwd() + os.sep
+    return place.removeprefix(here)

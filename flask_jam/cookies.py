@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import posixpath
@@ -186,18 +187,27 @@ def _line(app: Flask, settings: Settings, cookie: Cookie, value: str, max_age: i
 
 def _send_later(line: str) -> None:
     def send(response: Response) -> Response:
-        response.headers.add("Set-Cookie", line)
-        return response
+        own = _copy(response)
+        own.headers.add("Set-Cookie", line)
+        return own
 
     after_this_request(send)
+
+
+def _copy(response: Response) -> Response:
+    """One with headers of its own: a view may give the same object to everybody."""
+    own = copy.copy(response)
+    own.headers = response.headers.copy()
+    return own
 
 
 def no_store_later() -> None:
     """``Cache-Control: no-store`` on a response that carries a credential (RFC 6749 5.1)."""
 
     def mark(response: Response) -> Response:
-        response.cache_control.no_store = True
-        return response
+        own = _copy(response)
+        own.cache_control.no_store = True
+        return own
 
     after_this_request(mark)
 
@@ -209,7 +219,8 @@ def clear_site_data_later() -> None:
     """
 
     def send(response: Response) -> Response:
-        response.headers["Clear-Site-Data"] = '"cache", "storage"'
-        return response
+        own = _copy(response)
+        own.headers["Clear-Site-Data"] = '"cache", "storage"'
+        return own
 
     after_this_request(send)

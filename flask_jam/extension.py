@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 from weakref import finalize, ref
 
-from flask import Flask, current_app, request
+from flask import Flask, current_app, g, request
 
-from . import actions, signals
-from .audit import check_login_view, check_views
+from . import actions, cli, signals
+from .checks import check_login_view, check_views
 from .cookies import check_prefix
 from .errors import ConfigError
 from .jam import Jam
@@ -231,8 +231,12 @@ def _new_state(app: Flask, jam: Jam) -> AppState:
     # The earliest place of a request where a value that is returned cannot answer it.
     app.url_value_preprocessors[None].insert(0, state.first_request)
     app.template_context_processors[None].append(lambda: {"current_auth": current_auth})
+    cli.register(app)
     app.process_response = state.before_it_leaves(app.process_response)  # type: ignore[method-assign]
     app.app_ctx_globals_class = with_payload(app.app_ctx_globals_class)
+    if current_app and current_app._get_current_object() is app:  # type: ignore[attr-defined]
+        # The g of the context that this runs in was made before, and requests may share it.
+        object.__setattr__(g._get_current_object(), "__class__", app.app_ctx_globals_class)
     forward = _forwarder(app, jam)
     jam.subscribe(forward)
     finalize(app, jam.unsubscribe, forward).atexit = False

@@ -21,6 +21,7 @@ from flask.views import View
 
 from .errors import ConfigError, Reason, shown
 from .outcome import Accepted, Credential, Rejected
+from .policies import Policy
 from .refusal import Asked, refuse
 from .resolver import MARK, PUBLIC, Memo, current_memo
 from .settings import name_set, nearest
@@ -105,7 +106,14 @@ class Guard:
     def __init__(self, *rules: Rule) -> None:
         if not rules:
             raise ConfigError("a guard without a rule lets nobody in: start from jwt_required")
-        self.rules = rules
+        self._rules = rules
+        only = rules[0] if len(rules) == 1 and not rules[0].asks else None
+        self._plain = None if only is None else only.scheme
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """One for each scheme that is let in: any of them."""
+        return self._rules
 
     def __repr__(self) -> str:
         return " | ".join(_described(rule) for rule in self.rules)
@@ -181,6 +189,16 @@ class Guard:
         :raises Refusal: an HTTP exception; the signal ``rejected`` was sent before.
         """
         memo, environ = current_memo()
+        if self._plain is not None:  # most guards are, and have nothing to weigh
+            outcome = memo.resolve(self._plain, environ)
+            if isinstance(outcome, Accepted):
+                memo.admit(outcome)
+                memo.depends = True
+                return
+        self._weigh(memo, environ)
+
+    def _weigh(self, memo: Memo, environ: dict[str, Any]) -> None:
+        """Go through all rules, and let in or refuse."""
         refused: tuple[Rule, Rejected] | None = None
         admitted: Accepted | None = None
         for rule in self.rules:
@@ -200,7 +218,7 @@ class Guard:
             # Optional, and nobody: whom an outer guard or a login let in stays.
             admitted = memo.accepted if memo.admitted else None
         memo.admit(admitted)
-        memo.depends, memo.seen = True, memo.seen or admitted is not None
+        memo.depends = True
 
     def _without_anybody(self, memo: Memo, refused: tuple[Rule, Rejected] | None) -> None:
         if refused is not None:
@@ -211,6 +229,7 @@ class Guard:
 
     def _refuse(self, memo: Memo, rule: Rule, why: Rejected) -> NoReturn:
         memo.admit(None)
+        memo.refused = True
         schemes = tuple(each.scheme for each in self.rules)
         refuse(memo.state, why, Asked(schemes, rule.scopes, rule.max_age))
 
@@ -289,6 +308,9 @@ def _checked_age(max_age: object) -> float | None:
 def _checked_check(check: Any) -> Check | None:
     if check is not None and (not callable(check) or inspect.iscoroutinefunction(check)):
         raise ConfigError("check: write a plain function of the payload that returns True")
+    if isinstance(check, Policy) and check.needs_resource:
+        raise ConfigError(f"check: {check!r} needs a resource, which only a view has: write "
+                          "authorize(policy, resource) there")  # fmt: skip
     return check  # type: ignore[no-any-return]
 
 
@@ -337,15 +359,35 @@ def public(view: Any) -> Any:
         raise ConfigError(f"{name_of(view)} is public and guarded: remove one of the two")
     if isinstance(view, type):
         return _public_class(view)
-    setattr(view, MARK, PUBLIC)
-    return view
+    opened = _passed_on(view)
+    setattr(opened, MARK, PUBLIC)
+    return opened
+
+
+def _passed_on(view: Any) -> Any:
+    """Another function that does the same: on another route the view itself may be closed."""
+    if inspect.iscoroutinefunction(view):
+
+        @wraps(view)
+        async def opened_async(*args: Any, **kwargs: Any) -> Any:
+            return await view(*args, **kwargs)
+
+        return opened_async
+
+    @wraps(view)
+    def opened(*args: Any, **kwargs: Any) -> Any:
+        return view(*args, **kwargs)
+
+    return opened
 
 
 def _public_class(cls: Any) -> Any:
     make = cls.as_view.__func__
 
     def as_view(klass: Any, name: str, *args: Any, **kwargs: Any) -> Any:
-        return public(make(klass, name, *args, **kwargs))
+        made = make(klass, name, *args, **kwargs)
+        # Of a class that inherits from it nobody has said so.
+        return public(made) if klass.__dict__.get(MARK) is PUBLIC else made
 
     cls.as_view = classmethod(as_view)
     setattr(cls, MARK, PUBLIC)

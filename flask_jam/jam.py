@@ -56,7 +56,7 @@ class Jam:
         keyring, stamps = KeyRing.from_settings(self.settings.jwt), Stamps(clock)
         self.verifier = Verifier(keyring, self.settings.jwt, self.store, clock)
         self._tokens = Tokens(keyring, self.settings.jwt, self.store, stamps, self.verifier)
-        self._families = Families(
+        self.families = Families(
             self._tokens, self.store, self.settings.jwt, stamps, keyring.derive("refresh token")
         )
         self.sessions = Sessions(self.store, self.settings.session, stamps)
@@ -93,7 +93,7 @@ class Jam:
 
         :raises TokenError: for a subject or a claim that verification would refuse.
         """
-        return self._families.start(subject, scopes, roles, claims)
+        return self.families.start(subject, scopes, roles, claims)
 
     def refresh_tokens(
         self, refresh_token: str, *, reload_claims: Reload | None = None
@@ -104,7 +104,7 @@ class Jam:
         :raises TokenError: ``reused`` for one that was rotated: then the family is dead.
         """
         try:
-            return self._families.turn(refresh_token, reload_claims)
+            return self.families.turn(refresh_token, reload_claims)
         except ReuseError as reuse:
             self._tell("revoked", kind="family", subject=reuse.subject)
             self._tell("reuse_detected", subject=reuse.subject, family=reuse.family_id)
@@ -129,12 +129,12 @@ class Jam:
 
     def _family_of(self, token_or_claims: str | Mapping[str, Any]) -> str | None:
         try:
-            return self._families.parsed(token_or_claims)[0]
+            return self.families.parsed(token_or_claims)[0]
         except TokenError:
             return None
 
     def _end_family(self, family_id: str) -> Family | None:
-        family = self._families.end(family_id)
+        family = self.families.end(family_id)
         if family is not None:
             self._tell("revoked", kind="family", subject=family.subject)
         return family

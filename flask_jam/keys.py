@@ -189,13 +189,28 @@ def _openssl(alg: str) -> str:
     return "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:3072 -out private.pem"
 
 
-def _generate(alg: str) -> Any:
+def _generate(alg: str, bits: int = 2048) -> Any:
     if alg == "EdDSA":
         return ed25519.Ed25519PrivateKey.generate()
     if alg in _CURVES:
         curves = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
         return ec.generate_private_key(curves[alg])
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return rsa.generate_private_key(public_exponent=65537, key_size=bits)
+
+
+def new_key(alg: str) -> dict[str, str]:
+    """Settings for a new key, by their names in the environment."""
+    if alg.startswith("HS"):
+        return {"JAM_JWT_ALG": alg, "JAM_JWT_SECRET_KEY": secrets.token_urlsafe(64)}
+    key = _generate(alg, bits=3072)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return {"JAM_JWT_ALG": alg, "JAM_JWT_PRIVATE_KEY": private.decode(),
+            "JAM_JWT_PUBLIC_KEY": public.decode()}  # fmt: skip
 
 
 # --- secrets --------------------------------------------------------------------------

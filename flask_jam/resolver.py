@@ -38,7 +38,7 @@ class Memo:
     """What one request has found out so far. It hangs on the request object and ends with it."""
 
     __slots__ = (
-        "accepted", "admitted", "assigned", "depends", "outcomes", "presented",
+        "accepted", "admitted", "assigned", "depends", "outcomes", "presented", "refused",
         "seen", "settled", "state",
     )  # fmt: skip
 
@@ -57,6 +57,12 @@ class Memo:
         #: Whether the answer depends on who is asking, and whether somebody was seen: a guard or
         #: the view has looked.
         self.depends = self.seen = False
+        #: Whether a guard said no. Where the view made a page of that, the page depends on it.
+        self.refused = False
+
+    def was_refused(self, response: Response) -> bool:
+        """Whether the view made a page of a refusal: somebody else would have got another."""
+        return self.refused and response.status_code < 300
 
     def resolve(self, name: str, environ: dict[str, Any]) -> Outcome:
         """The outcome of a scheme: asked now, or remembered."""
@@ -83,6 +89,8 @@ class Memo:
         """Let the view see who it is."""
         self.accepted = accepted
         self.settled, self.admitted, self.assigned = True, True, None
+        if accepted is not None:
+            self.seen = True
 
 
 class AppState:
@@ -148,10 +156,12 @@ class AppState:
         """
 
         def process_response(response: Response) -> Response:
-            response = process(response)
-            memo: Memo | None = _request._get_current_object().__dict__.get(_MEMO)
-            if memo is not None and memo.depends:
-                self._keep_private(memo, response)
+            try:
+                response = process(response)
+            finally:  # a hook that raises leaves the answer as it is by now
+                memo: Memo | None = _request._get_current_object().__dict__.get(_MEMO)
+                if memo is not None and (memo.depends or memo.was_refused(response)):
+                    self._keep_private(memo, response)
             return response
 
         return process_response
@@ -165,10 +175,13 @@ class AppState:
             is_varied = is_varied or name.lower() == "vary"
         if not is_cached and memo.seen:
             headers.add("Cache-Control", "no-store")
-        if is_varied:
-            response.vary.update(self._vary.split(", "))
-        else:
+        if not is_varied and self._vary:
             headers.add("Vary", self._vary)
+        elif self._vary:
+            said = [name.strip() for line in headers.getlist("Vary") for name in line.split(",")]
+            known = {name.lower() for name in said}
+            said += [name for name in self._vary.split(", ") if name.lower() not in known]
+            headers["Vary"] = ", ".join(said)
 
     def settle(self, memo: Memo) -> Accepted | None:
         """Who it is; where no guard has said so, and none will, the first scheme decides."""

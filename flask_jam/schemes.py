@@ -9,11 +9,12 @@ from .cookies import check_cookie_name, is_ambiguous, refresh_name, values_of
 from .csrf import is_cross_site
 from .errors import ConfigError, Reason, SessionError, StoreUnavailable, TokenError
 from .jam import Jam
-from .jws import LARGEST_DATE
 from .outcome import Accepted, Credential, Outcome, Rejected
 from .sessions import copied_data, is_session_id
 from .stores import Session
 
+#: A NamedTuple's own ``__new__`` calls this from Python, which counts on the guarded route.
+_new: Any = tuple.__new__
 _TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 9110 11.2
 _BEARER = re.compile(r"(?:^|,)[ \t]*bearer", re.IGNORECASE)
 _COOKIE_PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
@@ -85,7 +86,8 @@ class Scheme:
                 return Rejected(self.name, Reason.MALFORMED, "header")
             if (value.count(".") == 2) != (self.name == "jwt"):
                 return None
-        return Credential(self.name, "header", value)
+        found: Credential = _new(Credential, (self.name, "header", value))
+        return found
 
     def _without_scheme(self, header: str) -> Rejected | None:
         # Basic and the like are for somebody else. A mangled Bearer, one behind another header of
@@ -136,8 +138,10 @@ class JWTScheme(Scheme):
     def authenticate(self, credential: Credential) -> Accepted:
         """See :class:`Scheme`."""
         facts = self.jam.verifier.verify(credential.value)
-        auth_time = _date(facts.flat.get("auth_time"))
-        return Accepted("jwt", credential.source, facts.sub, facts.fresh(), auth_time)
+        accepted: Accepted = _new(
+            Accepted, ("jwt", credential.source, facts.sub, facts.fresh(), facts.auth_time)
+        )
+        return accepted
 
 
 class SessionScheme(Scheme):
@@ -204,9 +208,3 @@ def check_sources(header_name: str | None, cookie_name: str | None) -> None:
 
 def _environ_key(header_name: str | None) -> str | None:
     return None if header_name is None else "HTTP_" + header_name.upper().replace("-", "_")
-
-
-def _date(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return value if -LARGEST_DATE < value < LARGEST_DATE else None

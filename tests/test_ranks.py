@@ -25,9 +25,11 @@ ORDER = (
     "jam",
     "signals", "cookies", "csrf", "pages", "schemes",
     "resolver", "refusal",
-    "guards", "actions",
-    "audit", "cli",
-    "extension", "testing",
+    "policies", "guards", "protection", "actions",
+    "inspection", "checks", "audit", "openapi", "doctor", "cli",
+    "extension",
+    "testing.stores", "testing.events", "testing.clock", "testing.client", "testing.assertions",
+    "testing.plugin", "testing",
     "",
 )  # fmt: skip
 #: The lowest module that knows Flask.
@@ -40,6 +42,7 @@ HOMES = {
     "cachetools": {"cache", "stores.near"},
     "redis": {"stores.client", "stores.link", "stores.redis", "stores.near"},
     "yaml": {"settings"},
+    "pytest": {"testing.stores", "testing.plugin"},
     "pickle": set(),
     "marshal": set(),
     "shelve": set(),

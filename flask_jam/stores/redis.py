@@ -367,13 +367,16 @@ class RedisStore:
         """Once, whether the server may forget what it holds."""
         self._looked = True
         with suppress(Exception):  # nobody waits for it
-            said = self.client().info("memory")
-            policies = {each.get("maxmemory_policy", _KEEPS) for each in (said, *said.values())
-                        if isinstance(each, dict)}  # fmt: skip
-            for policy in policies - {_KEEPS}:
+            for policy in self.eviction_policies() - {_KEEPS}:
                 self._note(f"Redis may evict what it holds (maxmemory-policy {policy}): a "
                            "revocation that it forgets is undone; set maxmemory-policy noeviction",
                            logging.WARNING)  # fmt: skip
+
+    def eviction_policies(self) -> set[str]:
+        """``maxmemory-policy`` of the server, or of each node of a cluster."""
+        said = self.client().info("memory")
+        nodes = [each for each in said.values() if isinstance(each, dict)]
+        return {each.get("maxmemory_policy", _KEEPS) for each in nodes or [said]}
 
     def _is_nothing(self, said: Any) -> bool:
         """Whether a step found nothing that lives or has just ended."""

@@ -39,9 +39,9 @@ from flask_jam import (
     signals,
 )
 from flask_jam.refusal import Refusal
+from flask_jam.testing.stores import at_once
 
 from ..conftest import SECRET, Clock, bearer
-from ..stores.conformance import at_once
 from .craft import COOKIE, OK, FlakyStore, N, R, RawResponse, S, T, Verdict, served, verdict
 
 MakeJam = Callable[..., Jam]

@@ -23,6 +23,7 @@ SECTIONS = {
     "X": (20, "cookies and cross-site requests"),
     "R": (24, "refresh and revocation"),
     "P": (20, "routes and policy"),
+    "L": (7, "logs, errors and signals"),
 }
 CODES = [f"{letter}{number:02}" for letter, (last, _) in SECTIONS.items()
          for number in range(1, last + 1)]  # fmt: skip

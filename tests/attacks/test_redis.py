@@ -19,10 +19,10 @@ from flask import Flask
 from flask_jam import Jam, StoreUnavailable, TokenError
 from flask_jam.stores import lua
 from flask_jam.stores.near import NearStore
+from flask_jam.testing.stores import at_once
 
 from ..conftest import SECRET, Clock, bearer, build_app
 from ..servers import Proxy
-from ..stores.conformance import at_once
 from .conftest import _active
 from .craft import COOKIE, DOWN, OK, T, verdict
 from .stores import Backend, RedisWatch, listen, wait_for_links

@@ -1,4 +1,4 @@
-"""Routes and policy: what applies already of P01 to P20 of the attack catalogue."""
+"""Routes and policy: P01 to P19 of the attack catalogue."""
 
 from __future__ import annotations
 
@@ -22,9 +22,13 @@ from flask_jam import (
     SessionExtension,
     current_auth,
     jwt_required,
+    protect,
     public,
     session_required,
+    signals,
 )
+from flask_jam.policies import authorize, authorized, policy
+from flask_jam.testing import JamClient, capture, frozen_time
 
 from ..conftest import Clock, bearer, build_app
 from .craft import (
@@ -62,7 +66,27 @@ def bare(jam: Jam) -> Flask:
     return app
 
 
-# P01 waits for default-deny.
+class Bare(MethodView):
+    """Nobody has decorated it."""
+
+    def get(self) -> str:
+        return "in"
+
+
+@pytest.mark.parametrize("path", ["/", "/nested", "/class"])
+def test_P01_what_nobody_decorated_is_closed_where_everything_is_protected(
+    bare: Flask, path: str
+) -> None:
+    protect(bare, jwt_required)
+    blueprint = Blueprint("b", __name__)
+    bare.add_url_rule("/", "root", lambda: "in")
+    blueprint.add_url_rule("/nested", "nested", lambda: "in")
+    bare.register_blueprint(blueprint)
+    bare.add_url_rule("/class", view_func=Bare.as_view("bare"))
+    client = bare.test_client()
+    assert answer(client, path, None) == N
+    assert answer(client, path, BAD) == T
+    assert answer(client, path, GOOD) == OK
 
 
 @pytest.mark.parametrize("order", ["function", "class"])
@@ -153,6 +177,20 @@ def test_P03_every_method_of_a_class_is_guarded_also_one_that_comes_later(bare: 
         assert answer(client, path, GOOD, how) == OK
 
 
+def test_P03_what_is_added_after_everything_was_protected_is_closed(bare: Flask) -> None:
+    outer, inner = Blueprint("outer", __name__), Blueprint("inner", __name__)
+    protect(bare, jwt_required)
+    bare.add_url_rule("/class", view_func=Bare.as_view("bare"), methods=["GET", "PURGE"])
+    Bare.purge = lambda self: "purged"  # type: ignore[attr-defined]
+    inner.add_url_rule("/late", "late", lambda: "in")
+    outer.register_blueprint(inner, url_prefix="/inner")
+    bare.register_blueprint(outer, url_prefix="/outer")
+    client = bare.test_client()
+    for path, how in (("/class", "GET"), ("/class", "PURGE"), ("/outer/inner/late", "GET")):
+        assert answer(client, path, None, how) == N
+        assert answer(client, path, GOOD, how) == OK
+
+
 def test_P03_a_guarded_view_is_guarded_under_every_blueprint(bare: Flask) -> None:
     inner, outer = Blueprint("inner", __name__), Blueprint("outer", __name__)
     inner.add_url_rule("/secret", "secret", jwt_required(lambda: "in"))
@@ -196,7 +234,7 @@ def test_P04_an_options_view_of_ones_own_is_guarded(bare: Flask) -> None:
     assert answer(client, "/own", GOOD, "OPTIONS") == OK
 
 
-# P05 waits for the audit of routes.
+# P05 is in test_commands.py: the list of routes names static files.
 
 
 @pytest.mark.parametrize("token", [None, BAD, GOOD, "a b"])
@@ -585,3 +623,58 @@ def test_no_route_of_the_test_app_is_open_by_mistake(client: FlaskClient) -> Non
     for how, path in GUARDED:
         expected = OK if path == "/optional" else N
         assert answer(client, path, None, how) == expected
+
+
+# --- P16, P17: helpers for tests, decisions about a thing ---------------------------------------
+
+
+@pytest.mark.parametrize(
+    "cheat",
+    [
+        pytest.param(lambda app, jam: JamClient(app).login("alice"), id="P16-login"),
+        pytest.param(lambda app, jam: JamClient(app).login("alice", "session"), id="P16-session"),
+        pytest.param(lambda app, jam: frozen_time(app).__enter__(), id="P16-time-of-an-app"),
+        pytest.param(
+            lambda app, jam: capture(signals.rejected, app).__enter__(), id="P16-listening"
+        ),
+    ],
+)
+def test_what_helps_tests_is_of_no_use_to_an_app_in_production(
+    jam: Jam, cheat: Callable[[Flask, Jam], Any]
+) -> None:
+    app = build_app(jam)
+    app.testing = False
+    app.debug = True
+    with pytest.raises(ConfigError, match="testing"):
+        cheat(app, jam)
+
+
+def test_P16_a_login_of_a_test_passes_the_guards_and_not_around_them(app: Flask, jam: Jam) -> None:
+    app.testing = True
+    client = JamClient(app)
+    client.login("alice", roles={"reader"})
+    assert client.get("/jwt").status_code == 200
+    assert client.get("/admin").status_code == 403
+    jam.revoke_subject("alice")
+    assert client.get("/jwt").status_code == 401
+
+
+@policy
+def owner(payload: dict[str, Any], article: dict[str, str]) -> bool:
+    return article["author"] == payload["sub"]
+
+
+def test_P17_an_answer_about_a_thing_that_nobody_decided_on_is_found_out(bare: Flask) -> None:
+    article = {"author": "alice"}
+    bare.add_url_rule("/asked", "asked", jwt_required(lambda: (authorize(owner, article), "")[1]))
+    bare.add_url_rule("/forgot", "forgot", jwt_required(lambda: article["author"]))
+
+    @bare.after_request
+    def decided(response: Any) -> Any:
+        return response if authorized() or response.status_code != 200 else Response("", 500)
+
+    client = bare.test_client()
+    assert client.get("/asked", headers=bearer(GOOD)).status_code == 200
+    assert client.get("/forgot", headers=bearer(GOOD)).status_code == 500
+    article["author"] = "bob"
+    assert client.get("/asked", headers=bearer(GOOD)).status_code == 403

@@ -25,10 +25,10 @@ from flask_jam import (
     signals,
 )
 from flask_jam.stores import Session, place_of
+from flask_jam.testing.stores import at_once
 
 from ..conftest import SECRET, Clock, bearer, build_app
 from ..servers import HOST, Proxy, RedisServer
-from ..stores.conformance import at_once
 from .conftest import _active
 from .craft import COOKIE, DOWN, OK, STALE, FlakyStore, verdict
 from .stores import KINDS, Backend, RedisWatch, wait_for_links

@@ -17,23 +17,14 @@ WAITING: dict[str, str] = {
     "C24": "a client that is named as a user is told apart by its issuer's rules, with key rings",
     "C26-issuers": "one jti under two trusted issuers comes with key rings",
     "V24": "introspection comes with issuers",
-    "T15": "the doctor that finds an app without HTTPS comes with the command line",
     # 3.7 server-side sessions
     "S16": "no setting bounds how many sessions a subject has, so two logins cannot race for it",
     "S22-change": "that a session is used from another browser or address is told to nobody yet",
     "S26-pending": "a login that waits for a second factor has no record of a kind of its own yet",
     "S32": "nobody can act as somebody else yet, so there is no trail of it to keep",
     # 3.8 cookies and cross-site requests
-    "X19": "the doctor that finds CORS with credentials for any origin comes with the command line",
     # 3.10 refresh and revocation
     "R07": "a refresh token is bound to no client and no key yet, so none can be another",
     "R23": "the back-channel logout endpoint comes with issuers",
     # 3.11 routes and policy
-    "P01": "protect, which denies by default, is an issue of its own",
-    "P02-audit": "flask jam routes --check finds idle guards before the first request",
-    "P03-default-deny": "protect covers what is added later",
-    "P05": "the audit of routes comes with the command line",
-    "P16": "the test client that logs in by name comes with flask_jam.testing",
-    "P17": "whether a policy about an object was asked is the audit's to find out",
-    "P20": "the commands that show tokens and settings come with the command line",
 }

@@ -40,7 +40,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from flask import Flask, g
 from werkzeug.test import EnvironBuilder
 
-from flask_jam import Jam, JWTExtension, SessionExtension, jwt_required, session_required
+from flask_jam import (
+    Jam,
+    JWTExtension,
+    SessionExtension,
+    jwt_required,
+    protect,
+    session_required,
+)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.servers import RedisServer, binaries  # it is run as a script, too
@@ -70,6 +77,7 @@ REFUSED = "no credential, guarded route: 401"
 SEEN = "token seen before, {}"
 SCOPED = "token seen before, HS256, scopes and roles"
 READ = "token seen before, HS256, g.payload read"
+PROTECTED = "token seen before, HS256, by protect"
 UNSEEN = "token not seen before, {}"
 SESSION = "session in memory"
 NEAR_TOKEN = "token seen before, HS256, Redis, near cache"
@@ -269,6 +277,17 @@ def read() -> Case:
     case = seen("HS256", "/read")
     case.body = b"alice"
     return case
+
+
+def protected() -> Case:
+    """The guard is the app's, and the view has none."""
+    jam = our_jam()
+    app = Flask("protected_app")
+    JWTExtension(jam, app)
+    SessionExtension(jam, app)
+    protect(app, jwt_required)
+    app.add_url_rule("/jwt", "jwt", _view())
+    return guarded(app, "/jwt", our_token(jam))
 
 
 def unseen(alg: str) -> Case:
@@ -519,6 +538,7 @@ CASES: dict[str, Entry] = {
     SEEN.format("ES256"): Entry(lambda: seen("ES256")),
     SCOPED: Entry(lambda: seen("HS256", "/strict")),
     READ: Entry(read),
+    PROTECTED: Entry(protected),
     SESSION: Entry(session),
     UNSEEN.format("HS256"): Entry(lambda: unseen("HS256")),
     UNSEEN.format("RS256"): Entry(lambda: unseen("RS256")),
@@ -538,8 +558,8 @@ CASES: dict[str, Entry] = {
     FJE_REDIS: Entry(flask_jwt_extended_redis, "flask_jwt_extended"),
     FLASK_SESSION: Entry(flask_session, "flask_session"),
 }
-OURS = [OPEN, *(SEEN.format(alg) for alg in ("HS256", "RS256", "ES256")), SCOPED, READ, SESSION,
-        NEAR_TOKEN, NEAR_SESSION, FAR_TOKEN, FAR_SESSION,
+OURS = [OPEN, *(SEEN.format(alg) for alg in ("HS256", "RS256", "ES256")), SCOPED, READ,
+        PROTECTED, SESSION, NEAR_TOKEN, NEAR_SESSION, FAR_TOKEN, FAR_SESSION,
         UNSEEN.format("HS256"), UNSEEN.format("RS256"), REFUSED]  # fmt: skip
 #: Plain functions, not routes.
 YARDSTICKS = {YARDSTICK.format("HS256"), YARDSTICK.format("RS256")}

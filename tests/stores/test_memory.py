@@ -6,8 +6,7 @@ import pytest
 
 from flask_jam.stores import Kind, Marks
 from flask_jam.stores.memory import MemoryStore
-
-from .conformance import StoreConformance, a_family, a_session
+from flask_jam.testing.stores import StoreConformance, a_family, a_session
 
 
 class TestMemoryStore(StoreConformance):

@@ -27,9 +27,9 @@ from flask_jam.stores import Kind, Marks, Store, link, near
 from flask_jam.stores.client import client_factory
 from flask_jam.stores.near import NearStore
 from flask_jam.stores.redis import RedisStore
+from flask_jam.testing.stores import PLACE, StoreConformance, a_family, a_session, at
 
 from ..servers import HOST, SLOTS, Proxy, RedisCluster, RedisServer, binaries
-from .conformance import PLACE, StoreConformance, a_family, a_session, at
 
 
 def near_store(url: str, timeout: float = 5.0, silence: float = 1.0) -> NearStore:

@@ -30,10 +30,18 @@ from flask_jam.stores import Kind, Marks, Session, Turned, place_of
 from flask_jam.stores.client import client_factory
 from flask_jam.stores.near import NearStore
 from flask_jam.stores.redis import RedisStore
+from flask_jam.testing.stores import (
+    ANY_JSON,
+    PLACE,
+    StoreConformance,
+    a_family,
+    a_session,
+    at,
+    at_once,
+)
 
 from ..conftest import SECRET, Clock, build_app
 from ..servers import HOST, Proxy, RedisCluster, RedisServer
-from .conformance import ANY_JSON, PLACE, StoreConformance, a_family, a_session, at, at_once
 
 NOW = 4_000_000_000.0
 MakeJam = Callable[..., Jam]

@@ -1,6 +1,8 @@
-"""What every store must do, as tests: the contract of ``flask_jam.stores``, verb by verb.
+"""What every store must do, as tests: the contract of :mod:`flask_jam.stores`, verb by verb.
 
-Inherit and give the store::
+For writers of stores. Inherit, and give an empty store::
+
+    from flask_jam.testing.stores import StoreConformance
 
     class TestMyStore(StoreConformance):
         @pytest.fixture
@@ -10,6 +12,8 @@ Inherit and give the store::
 Only verbs of the port are called, and time is always their argument. Each test starts with an
 empty store. The suite's own present is far ahead of any server's clock, so a server that expires
 keys by itself does not do it in the middle of a test; override ``now`` where that is not wanted.
+Where your store can be down, show by tests of your own that each verb raises
+:class:`~flask_jam.StoreUnavailable` then: this suite has no way to pull its plug.
 """
 
 from __future__ import annotations
@@ -23,8 +27,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from flask_jam import Reason, SessionError
-from flask_jam.stores import Family, Kind, Marks, Session, Store, Turned
+from ..errors import Reason, SessionError
+from ..stores import Family, Kind, Marks, Session, Store, Turned
 
 T = TypeVar("T")
 
@@ -63,6 +67,7 @@ def at(name: str) -> str:
 
 
 def a_family(now: float, **changes: Any) -> Family:
+    """A refresh family that was started now, of ``ann``."""
     family = Family(
         subject="ann", claims={"auth_time": now, "roles": ["reader"]}, started_at=now,
         ends_at=now + 1000.0, turned_at=now, idle_until=now + 100.0,
@@ -71,6 +76,7 @@ def a_family(now: float, **changes: Any) -> Family:
 
 
 def a_session(now: float, **changes: Any) -> Session:
+    """A session that was created now, of ``ann``."""
     session = Session(
         session_key="ann", data={"n": 0}, created_at=now, auth_time=now, last_seen_at=now,
         idle=100.0, ends_at=now + 1000.0, user_agent="agent/1", ip="192.0.2.1",
@@ -91,14 +97,16 @@ def at_once(count: int, job: Callable[[int], T]) -> list[T]:
 
 
 class StoreConformance:
-    """Inherit this, and override the fixture ``store``."""
+    """Inherit this in a class whose name begins with ``Test``, and override ``store``."""
 
     @pytest.fixture
     def store(self) -> Store:
+        """An empty store."""
         raise NotImplementedError("override the fixture: it gives an empty store")
 
     @pytest.fixture
     def now(self) -> float:
+        """The present of the suite."""
         return 4_000_000_000.0
 
     @pytest.fixture(autouse=True)
@@ -111,6 +119,7 @@ class StoreConformance:
     def turn(
         self, store: Store, generation: int, now: float, *, family_id: str = "f", **other: Any
     ) -> tuple[Turned, Family | None]:
+        """Present a generation, with what the tests mostly say of it."""
         said: dict[str, Any] = {"grace": 10.0, "idle": 100.0, "claims": None,
                                 "mark_until": now + 500.0, **other}  # fmt: skip
         return store.turn_family(at(family_id), generation, now=now, **said)
@@ -216,12 +225,11 @@ class StoreConformance:
 
     @pytest.mark.parametrize("marked_first", [True, False])
     def test_allowing_lifts_no_mark(self, store: Store, now: float, marked_first: bool) -> None:
-        steps = [
-            lambda: store.mark(PLACE, Kind.TOKEN, "t", now, now + 9),
-            lambda: store.allow(PLACE, "t", now, now + 9),
-        ]
-        for step in steps if marked_first else reversed(steps):
-            step()
+        if marked_first:
+            store.mark(PLACE, Kind.TOKEN, "t", now, now + 9)
+        store.allow(PLACE, "t", now, now + 9)
+        if not marked_first:
+            store.mark(PLACE, Kind.TOKEN, "t", now, now + 9)
         assert store.marks(PLACE, "t", None, None, now) == Marks(revoked=True, allowed=True)
 
     # --- refresh families ---
@@ -404,7 +412,7 @@ class StoreConformance:
     def test_fifty_parallel_turns_give_one_successor(self, store: Store, now: float) -> None:
         store.start_family(at("f"), a_family(now))
         for generation in range(1, 11):
-            found = at_once(50, lambda _, old=generation: self.turn(store, old, now))
+            found = at_once(50, lambda _: self.turn(store, generation, now))  # noqa: B023
             assert sorted(outcome.value for outcome, _ in found) == ["new"] + ["same"] * 49
             assert {family.generation for _, family in found if family} == {generation + 1}
         assert store.read_family(at("f"), now).generation == 11  # type: ignore[union-attr]

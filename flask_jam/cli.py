@@ -1,0 +1,330 @@
+"""``flask jam …``: keys, routes, tokens and sessions on the command line.
+
+Thin calls into the rest. No command prints a credential or a key, except the two that make one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timezone
+from typing import Any, NoReturn
+
+import click
+from flask import Flask, current_app
+from flask.cli import AppGroup
+
+from . import doctor as examination
+from .audit import Route, open_routes, routes, stable
+from .checks import idle_guards
+from .errors import JamError
+from .inspection import has_key
+from .inspection import inspect as look_at
+from .jam import Jam
+from .keys import new_key
+from .resolver import EXTENSION_KEY
+from .settings import ALGORITHMS
+from .stores.memory import MemoryStore
+
+
+class _Group(AppGroup):
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what it could not do becomes a sentence."""
+        try:
+            return super().invoke(ctx)
+        except JamError as error:
+            _fail(str(error))
+
+
+group = _Group("jam", help="Keys, routes, tokens and sessions of Flask-Jam.")
+#: As much of the standard input as is read: far more than any credential has.
+_MOST = 1_000_000
+_COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
+
+
+def register(app: Flask) -> None:
+    """Have ``flask jam`` on an app."""
+    app.cli.add_command(group)
+
+
+def _as(*formats: str) -> Callable[[Any], Any]:
+    return click.option("--format", "form", type=click.Choice(formats), default=formats[0],
+                        show_default=True, help="How to print it.")  # fmt: skip
+
+
+def _jam() -> Jam:
+    jam = current_app.extensions.get("jam")
+    if jam is None:
+        _fail("this app has no Jam: write JamExtension(jam).init_app(app)")
+    return jam  # type: ignore[no-any-return]
+
+
+def _fail(sentence: str) -> NoReturn:
+    raise click.ClickException(_shown(sentence))
+
+
+def _shared_jam() -> Jam:
+    """A Jam whose state other processes see: this one has nothing of its own to show."""
+    jam = _jam()
+    if isinstance(jam.store, MemoryStore):
+        _fail("sessions and revocations are in the memory of the server's process, where this "
+              "command cannot see them: set redis_url")  # fmt: skip
+    return jam
+
+
+def _json(value: Any) -> None:
+    # ASCII only: what a token says must not move the cursor of a terminal.
+    click.echo(json.dumps(value, indent=2))
+
+
+def _table(rows: Sequence[Sequence[str]]) -> Iterable[list[str]]:
+    """Cells, padded to the width of their column."""
+    widths = [max(len(row[number]) for row in rows) for number in range(len(rows[0]))]
+    for row in rows:
+        yield [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+
+
+def _shown(text: str) -> str:
+    """On one line, and without what a terminal would act upon."""
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def _moment(seconds: float) -> str:
+    try:
+        return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M:%S}Z"
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds:g}"  # beyond the years that dates have
+
+
+# --- keygen -------------------------------------------------------------------------------------
+
+
+@group.command(with_appcontext=False)
+@click.option("--alg", type=click.Choice(ALGORITHMS), default="HS256", show_default=True,
+              help="The algorithm that the key is for.")  # fmt: skip
+def keygen(alg: str) -> None:
+    """Make a key, as lines for a .env file.
+
+    Keep them secret. HS... signs and verifies with one secret. The others sign with the private
+    key; the public one is no secret, and all that another service needs to verify.
+    """
+    for name, value in new_key(alg).items():
+        # A PEM in quotes keeps its line breaks: a shell reads that as well as a .env file does.
+        click.echo(f'{name}="{value.rstrip()}"' if "\n" in value else f"{name}={value}")
+
+
+# --- routes -------------------------------------------------------------------------------------
+
+_HEADS = ("methods", "rule", "endpoint", "guard", "from", "source")
+
+
+@group.command("routes")
+@_as("table", "json", "markdown")
+@click.option("--check", is_flag=True, help="Exit with 1 if a route is open without being marked "
+              "@public, or if a guard protects nothing.")  # fmt: skip
+def show_routes(form: str, check: bool) -> None:
+    """List every route with the guards in front of it.
+
+    The column "from" says where they come from: the view's own, its blueprint, the app; "public"
+    and "static" are open on purpose, and "none" by mistake.
+    """
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    _PRINT[form](routes(app))
+    if check:
+        _check(app)
+
+
+def _check(app: Flask) -> None:
+    unmarked, idle = open_routes(app), list(idle_guards(app))
+    if unmarked:
+        click.echo(f"\n{len(unmarked)} open without being marked @public:", err=True)
+    for route in unmarked:
+        click.echo(f"  {' '.join(route.methods)} {route.rule}  {route.source}", err=True)
+    for sentence in idle:
+        click.echo(f"\n{sentence}", err=True)
+    if unmarked or idle:
+        raise SystemExit(1)
+
+
+def _cells(route: Route) -> list[str]:
+    came = ", ".join(route.origins) or "none"
+    return [" ".join(route.methods) or "any", route.rule, route.endpoint, route.guard or "-", came,
+            route.source]  # fmt: skip
+
+
+def _print_table(found: list[Route]) -> None:
+    head, *rows = _table([_HEADS, *map(_cells, found)])
+    click.echo("  ".join(head).rstrip())
+    for route, row in zip(found, rows, strict=True):
+        colour = None if route.origins else "red"
+        click.echo(click.style("  ".join(row).rstrip(), fg=colour))
+
+
+def _print_markdown(found: list[Route]) -> None:
+    rows = ([_as_code(cell) for cell in _cells(route)] for route in found)
+    for row in (_HEADS, ["---"] * len(_HEADS), *rows):
+        click.echo("| " + " | ".join(row) + " |")
+
+
+def _as_code(cell: str) -> str:
+    """Else ``<int:id>`` would be a link, and ``__init__`` bold."""
+    return f"`{cell}`".replace("|", "\\|") if re.search(r"[^\w\s,-]|__", cell) else cell
+
+
+def _print_json(found: list[Route]) -> None:
+    _json([
+        {"methods": list(route.methods), "rule": route.rule, "endpoint": route.endpoint,
+         "guard": route.guard or None, "from": list(route.origins), "source": route.source,
+         "open": not route.origins, "all_of": [_alternatives(guard) for guard in route.guards]}
+        for route in found
+    ])  # fmt: skip
+
+
+def _alternatives(guard: Any) -> list[dict[str, Any]]:
+    return [
+        {"scheme": rule.scheme, "optional": rule.optional, "scopes": list(rule.scopes),
+         "roles": list(rule.roles), "max_age": rule.max_age,
+         "check": None if rule.check is None else _name(rule.check)}
+        for rule in guard.rules
+    ]  # fmt: skip
+
+
+def _name(check: Any) -> str:
+    return stable(getattr(check, "__qualname__", None) or repr(check))
+
+
+_PRINT: dict[str, Callable[[list[Route]], None]] = {
+    "table": _print_table,
+    "json": _print_json,
+    "markdown": _print_markdown,
+}
+
+
+# --- tokens -------------------------------------------------------------------------------------
+
+
+@group.command()
+@click.argument("subject")
+@click.option("--scope", "scopes", multiple=True, help="A scope; may be given again.")
+@click.option("--role", "roles", multiple=True, help="A role; may be given again.")
+@click.option("--claim", "claims", multiple=True, metavar="NAME=VALUE", help="Any other claim.")
+@click.option("--force", is_flag=True, help="Also where the app is neither in debug nor testing.")
+def token(subject: str, scopes: Sequence[str], roles: Sequence[str], claims: Sequence[str],
+          force: bool) -> None:  # fmt: skip
+    """Print an access token of SUBJECT, to try the API with.
+
+    A VALUE that is JSON is taken as such: --claim level=3 is a number.
+    """
+    if not (force or current_app.debug or current_app.testing):
+        _fail("this is neither debug nor testing mode: whoever reads the token is SUBJECT. "
+              "Add --force if you mean it")  # fmt: skip
+    jam = _jam()
+    if not has_key(jam.settings.jwt):
+        _fail("no key is configured, so the token is good nowhere: flask jam keygen makes one")
+    if jam.settings.jwt.list == "allow":
+        jam = _shared_jam()
+    said: dict[str, Any] = dict(_claim(each) for each in claims)
+    pair = jam.issue_tokens(subject, scopes=scopes, roles=roles, **said)
+    click.echo(pair["access_token"])
+
+
+#: What is said otherwise, and what cannot be said by name in Python.
+_NOT_AS_CLAIM = {"scopes": "--scope", "scope": "--scope", "roles": "--role",
+                 "subject": "SUBJECT", "self": "another name"}  # fmt: skip
+
+
+def _claim(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        _fail(f"--claim {text}: write NAME=VALUE")
+    if name in _NOT_AS_CLAIM:
+        _fail(f"--claim {name}: write {_NOT_AS_CLAIM[name]}")
+    try:
+        return name, json.loads(value)
+    except (ValueError, RecursionError):
+        return name, value
+
+
+# A session id may begin with a dash.
+@group.command("inspect", context_settings={"ignore_unknown_options": True})
+@click.argument("credential", metavar="TOKEN")
+@_as("text", "json")
+def show_inspection(credential: str, form: str) -> None:
+    """Show what is in a TOKEN, and why it would be refused.
+
+    Also for a refresh token or a session id. With - it is read from the standard input, so that it
+    is in no history. The client is not told these reasons. Exits with 1 if it would be refused.
+    """
+    if credential == "-":
+        credential = sys.stdin.buffer.read(_MOST).decode("utf-8", "replace")
+    found = look_at(_jam(), credential.strip())
+    if form == "json":
+        _json(found)
+    else:
+        for name, value in found.items():
+            click.echo(f"{name}: {_said(name, value)}")
+    raise SystemExit(0 if found["good"] else 1)
+
+
+def _said(name: str, value: Any) -> str:
+    if name.endswith("_at"):
+        return _moment(value)
+    return _shown(value) if isinstance(value, str) else json.dumps(value)
+
+
+# --- sessions -----------------------------------------------------------------------------------
+
+
+@group.command()
+@click.argument("subject")
+@_as("table", "json")
+def sessions(subject: str, form: str) -> None:
+    """List the living sessions of SUBJECT. A handle is no credential."""
+    found = _shared_jam().list_sessions(subject)
+    if form == "json":
+        _json([each._asdict() for each in found])
+        return
+    rows = [[each.handle, _moment(each.created_at), _moment(each.last_seen_at),
+             _shown(each.ip or "-"), _shown(each.user_agent or "-")] for each in found]  # fmt: skip
+    for row in _table([["handle", "since", "last seen", "address", "browser"], *rows]):
+        click.echo("  ".join(row).rstrip())
+
+
+@group.command()
+@click.argument("subject")
+def revoke(subject: str) -> None:
+    """End everything of SUBJECT: tokens, refresh tokens, sessions."""
+    jam = _shared_jam()
+    count = len(jam.list_sessions(subject))
+    jam.revoke_subject(subject)
+    off = jam.settings.jwt.list == "off"
+    tokens = "refresh token" if off else "token"
+    click.echo(f"Revoked: every {tokens} of {_shown(subject)}, and {count} session(s).")
+    if off:
+        click.echo("jwt.list is off: an access token lives until it expires.", err=True)
+
+
+# --- doctor -------------------------------------------------------------------------------------
+
+
+@group.command("doctor")
+@_as("table", "json")
+def show_findings(form: str) -> None:
+    """Check configuration, cookies, store and guards.
+
+    Exits with 1 if something is wrong, which a warning is not. Each line names the requirement of
+    OWASP ASVS 5.0 that it serves.
+    """
+    state = current_app.extensions.get(EXTENSION_KEY)
+    if state is None:
+        _fail("this app has no Jam: write JamExtension(jam).init_app(app)")
+    found = examination.examine(state)
+    if form == "json":
+        _json([finding._asdict() for finding in found])
+    else:
+        for finding in found:
+            status = click.style(finding.status.ljust(7), fg=_COLOURS[finding.status])
+            click.echo(f"{status}  {finding.asvs.ljust(6)}  {finding.says}")
+    raise SystemExit(any(finding.status == examination.FAILURE for finding in found))

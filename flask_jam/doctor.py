@@ -1,0 +1,258 @@
+"""What a look at a configured app finds, and which requirement of ASVS 5.0 each look serves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, urlsplit
+
+from flask import Flask, request
+from werkzeug.datastructures import Headers
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from .audit import open_routes
+from .checks import check_login_view, check_views, idle_guards
+from .errors import ConfigError, StoreUnavailable
+from .inspection import has_key
+from .protection import is_static
+from .resolver import AppState
+from .stores.memory import MemoryStore
+
+OK, WARNING, FAILURE = "ok", "warning", "failure"
+_HOUR = 3600.0
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at."""
+
+    status: str
+    #: The requirement of ASVS 5.0.
+    asvs: str
+    says: str
+
+
+def examine(state: AppState) -> list[Finding]:
+    """Every look, in a fixed order. No finding quotes a secret."""
+    return [finding for look in _LOOKS for finding in look(state)]
+
+
+def _keys(state: AppState) -> Iterator[Finding]:
+    jwt = state.jam.settings.jwt
+    if "jwt" not in state.schemes:
+        return
+    if has_key(jwt):
+        yield Finding(OK, "11.6.1", f"a key for {jwt.alg} is configured and long enough")
+    else:
+        yield Finding(FAILURE, "13.3.1", "no key is configured, so tokens die with the process: "
+                      "flask jam keygen makes one")  # fmt: skip
+    secret, own = state.app.config.get("SECRET_KEY"), jwt.secret_key
+    if own is not None and secret in (own, own.decode("utf-8", "replace")):
+        yield Finding(FAILURE, "13.3.1", "jwt.secret_key is Flask's SECRET_KEY: give each its own")
+
+
+def _tokens(state: AppState) -> Iterator[Finding]:
+    if "jwt" not in state.schemes:
+        return
+    jwt = state.jam.settings.jwt
+    if jwt.audience is None:
+        yield Finding(WARNING, "9.2.3", "jwt.audience is not set: a token for another service with "
+                      "the same key would be taken")  # fmt: skip
+    else:
+        yield Finding(OK, "9.2.3", f"a token must name the audience {jwt.audience}")
+    if jwt.list == "off":
+        yield Finding(WARNING, "7.4.1", "jwt.list is off: an access token lives until it expires, "
+                      "whatever is revoked")  # fmt: skip
+    else:
+        yield Finding(OK, "7.4.1", "what is revoked is refused from the next request on")
+    lives = f"an access token lives {_time(jwt.expire)}"
+    if jwt.expire > _HOUR:
+        yield Finding(WARNING, "7.1.1", f"{lives}: make it shorter, a refresh is cheap")
+    else:
+        yield Finding(OK, "7.1.1", lives)
+
+
+def _sessions(state: AppState) -> Iterator[Finding]:
+    if "session" in state.schemes:
+        session = state.jam.settings.session
+        yield Finding(OK, "7.3.1", f"a session ends {_time(session.idle)} after its last use, and "
+                      f"{_time(session.absolute)} after the login")  # fmt: skip
+
+
+def _cookies(state: AppState) -> Iterator[Finding]:
+    names = [scheme.cookie_name for scheme in state.schemes.values() if scheme.cookie_name]
+    settings = state.jam.settings
+    if not names:
+        return
+    if settings.cookie_secure is False:
+        yield Finding(FAILURE, "3.3.1", "cookie_secure is off: cookies go over plain http as well")
+    elif settings.cookie_secure is None and (state.app.debug or state.app.testing):
+        yield Finding(WARNING, "3.3.1", "cookies are not Secure, because this is debug or testing "
+                      "mode")  # fmt: skip
+    else:
+        yield Finding(OK, "3.3.1", "cookies are Secure, HttpOnly and have a SameSite")
+    if settings.cookie_domain is not None:
+        yield Finding(WARNING, "3.3.3", f"cookies go to every host below {settings.cookie_domain}")
+    else:
+        yield from map(_prefix, names)
+    yield from _https(state)
+
+
+def _prefix(name: str) -> Finding:
+    if name.lower().startswith("__host-"):
+        return Finding(OK, "3.3.3", f"the cookie {name} can be set by this host alone")
+    return Finding(WARNING, "3.3.3", f"a sibling host can set a cookie {name}: name it "
+                   f"__Host-{name.removeprefix('__Secure-')}")  # fmt: skip
+
+
+def _https(state: AppState) -> Iterator[Finding]:
+    if _has_proxy_fix(state.app):
+        yield Finding(OK, "4.1.3", "ProxyFix takes host and scheme from the proxy, and nobody else")
+    elif not state.app.debug:
+        yield Finding(WARNING, "4.1.3", "no ProxyFix: if a proxy ends TLS in front of this app, it "
+                      "takes every request for plain http")  # fmt: skip
+
+
+def _has_proxy_fix(app: Flask) -> bool:
+    """Whether it is one of the layers of middleware, as far as they tell what is in them."""
+    layer: Any = app.wsgi_app
+    for _ in range(20):
+        if isinstance(layer, ProxyFix):
+            return True
+        layer = getattr(layer, "app", None) or getattr(layer, "wsgi_app", None)
+    return False
+
+
+def _origins(state: AppState) -> Iterator[Finding]:
+    for origin in state.jam.settings.trusted_origins:
+        secure = urlsplit(origin).scheme == "https"
+        yield Finding(
+            OK if secure else WARNING,
+            "3.5.1",
+            f"pages of {origin} are trusted"
+            + ("" if secure else ": so is whoever changes what plain http carries; write https"),
+        )
+    found = list(dict.fromkeys(_readable_by_all(state.app)))
+    if found:
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        yield Finding(FAILURE, "3.4.2", "CORS lets pages of every origin read, with credentials, "
+                      f"{found[0]}{more}: name the origins that may")  # fmt: skip
+    else:
+        yield Finding(OK, "3.4.2", "CORS lets no page of a stranger read with credentials")
+
+
+_STRANGER = "https://stranger.invalid"
+
+
+def _readable_by_all(app: Flask) -> Iterator[str]:
+    """Where a stranger's page may read an answer that is made with credentials."""
+    named = app.config.get("CORS_ORIGINS", "*")
+    anybody = named == "*" or (isinstance(named, (list, tuple, set)) and "*" in named)
+    if anybody and app.config.get("CORS_SUPPORTS_CREDENTIALS"):
+        yield "what Flask-CORS covers"
+    for rule in (rule for rule in app.url_map.iter_rules() if not is_static(app, rule)):
+        method = min((rule.methods or {"GET"}) - {"HEAD", "OPTIONS"}, default="OPTIONS")
+        headers = _answer_to_stranger(app, re.sub("<[^>]*>", "1", rule.rule), method)
+        allowed = headers.get("Access-Control-Allow-Origin") in ("*", _STRANGER)
+        if allowed and headers.get("Access-Control-Allow-Credentials", "").lower() == "true":
+            yield rule.rule
+
+
+def _answer_to_stranger(app: Flask, path: str, method: str) -> Headers:
+    """What the app's hooks write on an empty answer. No view runs."""
+    response = app.response_class()
+    asked = app.test_request_context(path, method=method, headers={"Origin": _STRANGER})
+    with suppress(Exception), asked:
+        for name in (*request.blueprints, None):
+            for hook in app.after_request_funcs.get(name, ()):
+                with suppress(Exception):
+                    response = app.ensure_sync(hook)(response)
+    return response.headers
+
+
+def _store(state: AppState) -> Iterator[Finding]:
+    store = state.jam.store
+    if isinstance(store, MemoryStore):
+        yield Finding(WARNING, "7.4.1", "state is in the memory of this process: with more than "
+                      "one, set redis_url")  # fmt: skip
+        return
+    try:
+        state.jam.list_sessions("flask jam doctor")
+    except StoreUnavailable:
+        yield Finding(FAILURE, "13.1.3", "the store does not answer: guarded routes are 503")
+        return
+    yield Finding(OK, "13.1.3", "the store answers")
+    yield from _redis(state, store)
+
+
+def _redis(state: AppState, store: Any) -> Iterator[Finding]:
+    if hasattr(store, "eviction_policies"):
+        yield _eviction(store)
+    url = state.jam.settings.redis_url
+    parts = urlsplit(url) if isinstance(url, str) else None
+    if parts is not None and parts.scheme.partition("+")[0] == "redis":
+        yield _unencrypted(parts)
+    elif parts is not None:
+        yield Finding(OK, "12.3.1", "nobody on the network reads what goes to Redis")
+
+
+def _unencrypted(url: SplitResult) -> Finding:
+    if url.hostname in _HERE:
+        return Finding(OK, "12.3.1", "Redis is on this machine")
+    better = url.scheme.replace("redis", "rediss", 1)
+    return Finding(WARNING, "12.3.1", f"redis_url is not encrypted: write {better}://")
+
+
+def _eviction(store: Any) -> Finding:
+    try:
+        unsafe = store.eviction_policies() - {"noeviction"}
+    except Exception:  # a server that does not tell everybody
+        return Finding(WARNING, "7.4.1", "maxmemory-policy is not told to this user of Redis: see "
+                       "that it is noeviction")  # fmt: skip
+    if unsafe:
+        return Finding(FAILURE, "7.4.1", f"maxmemory-policy is {', '.join(sorted(unsafe))}: a "
+                       "revocation that Redis forgets is undone; set noeviction")  # fmt: skip
+    return Finding(OK, "7.4.1", "maxmemory-policy is noeviction")
+
+
+_HERE = frozenset({None, "localhost", "127.0.0.1", "::1"})
+
+
+def _guards(state: AppState) -> Iterator[Finding]:
+    found = list(idle_guards(state.app))
+    for sentence in found:
+        yield Finding(FAILURE, "8.3.1", sentence)
+    for check in () if found else (check_views, check_login_view):
+        try:
+            check(state)
+        except ConfigError as error:
+            found.append(str(error))
+            yield Finding(FAILURE, "8.3.1", str(error))
+    if not found:
+        yield Finding(OK, "8.3.1", "every guard stands where it protects something")
+    unmarked = open_routes(state.app)
+    if not unmarked:
+        yield Finding(OK, "8.2.1", "every route has a guard, or is open on purpose")
+    for route in unmarked:
+        yield Finding(WARNING, "8.2.1", f"{' '.join(route.methods)} {route.rule} ({route.source}) "
+                      "is open: guard it, or mark it @public")  # fmt: skip
+
+
+def _debug(state: AppState) -> Iterator[Finding]:
+    if state.app.debug:
+        yield Finding(WARNING, "13.4.2", "debug mode is on: never in production")
+    else:
+        yield Finding(OK, "13.4.2", "debug mode is off")
+
+
+_LOOKS: tuple[Callable[[AppState], Iterator[Finding]], ...] = (
+    _keys, _tokens, _sessions, _cookies, _origins, _store, _guards, _debug,
+)  # fmt: skip
+
+
+def _time(seconds: float) -> str:
+    for length, word in ((86400.0, "d"), (_HOUR, "h"), (60.0, "min")):
+        if seconds >= length:
+            return f"{seconds / length:g} {word}"
+    return f"{seconds:g} s"

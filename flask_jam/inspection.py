@@ -1,0 +1,166 @@
+"""What is in a credential, and why it would be refused: for who runs the service.
+
+A client is never told this. A refresh token is looked at, not turned; a session that is looked at
+was used, as if by a request.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Any
+
+from .errors import Reason, SessionError, TokenError
+from .jam import Jam
+from .jws import strict_object, verify_jws
+from .sessions import is_session_id
+from .settings import JWTSettings
+from .stores import Session, Turned
+from .stores.memory import MemoryStore
+
+_LIKE_REFRESH = re.compile(r"[A-Za-z0-9_-]{45}\.[0-9]+\.[A-Za-z0-9_-]{43}")
+#: What a token says where there is nothing more to say.
+_UNSAID = str(TokenError(Reason.INVALID))
+_DETAILS = {
+    Reason.TOO_LARGE: "it, or its header, is longer than is read: see jwt.max_token_bytes",
+    Reason.REVOKED: "it was revoked, or its login was, or its subject",
+    Reason.NOT_YET_VALID: "its nbf or iat lies in the future: does a clock go wrong?",
+    Reason.WRONG_TYPE: "its typ is not that of an access token",
+}
+
+
+def inspect(jam: Jam, credential: str) -> dict[str, Any]:
+    """``kind``, ``good``, ``reason`` where it would be refused, and what it says.
+
+    :raises StoreUnavailable: if the store did not answer.
+    """
+    note = _note(jam)
+    return {**_found(jam, credential), **({"note": note} if note else {})}
+
+
+def has_key(jwt: JWTSettings) -> bool:
+    """Whether there is a key that outlives this process."""
+    return any((jwt.secret_key, jwt.private_key, jwt.private_key_file, jwt.public_key,
+                jwt.public_key_file))  # fmt: skip
+
+
+def _note(jam: Jam) -> str | None:
+    """Why another process may judge otherwise."""
+    if not has_key(jam.settings.jwt):
+        return "no key is configured, so no token of another process can be good here"
+    if isinstance(jam.store, MemoryStore):
+        return "the store is this process's memory: what was revoked elsewhere is not known here"
+    return None
+
+
+def _found(jam: Jam, credential: str) -> dict[str, Any]:
+    if is_session_id(credential):
+        return _session(jam, credential)
+    try:
+        family_id, generation = jam.families.parsed(credential)
+    except TokenError:
+        return _access(jam, credential)
+    return _refresh(jam, family_id, generation)
+
+
+def _session(jam: Jam, session_id: str) -> dict[str, Any]:
+    try:
+        session = jam.sessions.lookup(session_id)
+    except SessionError as error:
+        return {"kind": "session id", **_refused(error.reason, str(error))}
+    return {
+        "kind": "session id", "good": True, "subject": session.session_key,
+        "handle": jam.handle_of(session_id), "created_at": session.created_at,
+        "expires_at": session.expires_at, "data": _masked(session),
+    }  # fmt: skip
+
+
+def _masked(session: Session) -> dict[str, Any]:
+    """What guards look at, and of the rest the names: the app may keep secrets there."""
+    told = ("scope", "roles")
+    return {name: session.data[name] if name in told else "***" for name in sorted(session.data)}
+
+
+def _refresh(jam: Jam, family_id: str, generation: int) -> dict[str, Any]:
+    now, kind = jam.clock(), {"kind": "refresh token"}
+    family = jam.store.read_family(family_id, now)
+    if family is None:
+        return {**kind, **_refused(Reason.REVOKED, "its login has ended, or is not known")}
+    answer = family.answer(generation, now, jam.settings.jwt.refresh_grace)
+    verdict: dict[str, Any] = {"good": True}
+    if answer not in (Turned.NEW, Turned.SAME):
+        verdict = _refused(Reason.REUSED, "it was used before: if it is presented, the login ends "
+                           "for everybody who has it")  # fmt: skip
+    return {
+        **kind, **verdict, "subject": family.subject, "generation": generation,
+        "expires_at": min(family.idle_until, family.ends_at),
+    }  # fmt: skip
+
+
+def _access(jam: Jam, token: str) -> dict[str, Any]:
+    header, claims = _said(token)
+    verdict: dict[str, Any] = {"good": True}
+    try:
+        jam.verify_jwt_token(token)
+    except TokenError as error:
+        verdict = _refused(error.reason, _detail(jam, token, header, error))
+    kind = {"kind": "access token" if isinstance(header, dict) else "unknown"}
+    return {**kind, **verdict, **_end(claims), "header": header, "claims": claims}
+
+
+def _end(claims: Any) -> dict[str, Any]:
+    exp = claims.get("exp") if isinstance(claims, dict) else None
+    is_number = isinstance(exp, (int, float)) and not isinstance(exp, bool)
+    return {"expires_at": exp} if is_number else {}
+
+
+def _detail(jam: Jam, token: str, header: Any, error: TokenError) -> str:
+    if str(error) != _UNSAID:
+        return str(error)
+    return _DETAILS.get(error.reason) or _flaw(jam, token, header)
+
+
+def _flaw(jam: Jam, token: str, header: Any) -> str:
+    """What is wrong with a token that is simply not valid to everybody else."""
+    if not isinstance(header, dict):
+        return _flaw_of_form(token)
+    keyring, alg = jam.verifier.keyring, jam.settings.jwt.alg
+    if header.get("alg") != alg:
+        return f"its alg is not {alg}"
+    if keyring.find(header) is None:
+        return "its kid names no key of ours"
+    try:
+        verify_jws(token, keyring, max_bytes=jam.settings.jwt.max_token_bytes)
+    except TokenError:
+        return "the signature is not that of our key, or its form is not strict"
+    return "the signature is ours; what it says is not strict JSON, or it lives too long"
+
+
+def _flaw_of_form(token: str) -> str:
+    if _LIKE_REFRESH.fullmatch(token):
+        return "it has the form of a refresh token, and was made with another key"
+    if token.count(".") != 2:
+        return "it is no signed token: that has three parts, with dots between them"
+    return "its first part is not strict JSON"
+
+
+def _refused(reason: Reason, detail: str) -> dict[str, Any]:
+    return {"good": False, "reason": str(reason), "detail": detail}
+
+
+def _said(token: str) -> tuple[Any, Any]:
+    """What it says of itself, which only a good one proves: objects, or text that is none."""
+    parts = token[:65536].split(".")
+    return (_decoded(parts[0]), _decoded(parts[1])) if len(parts) == 3 else (None, None)
+
+
+def _decoded(segment: str) -> Any:
+    try:
+        raw = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+        text = raw.decode("utf-8")
+    except ValueError:
+        return None
+    try:
+        return strict_object(raw)
+    except TokenError:
+        return text[:200]

@@ -1,0 +1,164 @@
+"""What the guards say, in the words of OpenAPI 3.1: parts of a description that other tools write.
+
+They are plain dicts and lists, so every tool can take them and none is needed. What is said of a
+route is what :mod:`flask_jam.audit` finds in front of it, the guards of ``protect`` included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any, TypeAlias
+
+from flask import Flask, current_app
+
+from .audit import Route, routes
+from .errors import ConfigError
+from .guards import Guard, chain_of, name_of
+from .jam import Jam
+from .resolver import EXTENSION_KEY, AppState
+from .schemes import Scheme
+
+Security: TypeAlias = list[dict[str, list[str]]]
+#: By scheme: the scopes that its credential must have; ``None`` where there must be none of it.
+Way: TypeAlias = dict[str, "tuple[str, ...] | None"]
+
+_FORMATS = {"jwt": "JWT", "session": "session id"}
+
+
+# --- components.securitySchemes ----------------------------------------------------------
+
+
+def security_schemes(app_or_jam: Flask | Jam) -> dict[str, dict[str, str]]:
+    """``components.securitySchemes``: one for every place where the app looks for a credential.
+
+    Their names are ``jwt_header``, ``jwt_cookie``, ``session_header`` and ``session_cookie``.
+
+    :param app_or_jam: for a Jam, the current app tells what it is used for.
+    :raises ConfigError: if the app has no extension, or another Jam.
+    """
+    if not isinstance(app_or_jam, Jam):
+        state = _state_of(app_or_jam)
+    else:
+        state = _state_of(None)
+        if state.jam is not app_or_jam:
+            raise ConfigError("security_schemes: the current app has another Jam; give it the app")
+    places = (place for scheme in state.schemes.values() for place in _places(scheme))
+    return dict(places)
+
+
+def _places(scheme: Scheme) -> Iterator[tuple[str, dict[str, str]]]:
+    """Name and description of each place where a scheme looks, as OpenAPI has them."""
+    header, kind = scheme.header_name, _FORMATS[scheme.name]
+    if header is not None and header.lower() == "authorization":
+        yield f"{scheme.name}_header", {"type": "http", "scheme": "bearer", "bearerFormat": kind}
+    elif header is not None:
+        # OpenAPI's bearer is the header Authorization and no other.
+        yield f"{scheme.name}_header", {
+            "type": "apiKey", "in": "header", "name": header, "description": f"Bearer <{kind}>",
+        }  # fmt: skip
+    if scheme.cookie_name is not None:
+        yield f"{scheme.name}_cookie", {
+            "type": "apiKey", "in": "cookie", "name": scheme.cookie_name, "description": kind,
+        }  # fmt: skip
+
+
+def _state_of(app: Flask | None) -> AppState:
+    if app is None and not current_app:
+        raise ConfigError("OpenAPI: there is no current app; give it the app, or write this within "
+                          "app.app_context()")  # fmt: skip
+    state: AppState | None = (app or current_app).extensions.get(EXTENSION_KEY)
+    if state is None:
+        raise ConfigError("OpenAPI: this app has no extension that could authenticate anybody: "
+                          "write JWTExtension(jam).init_app(app)")  # fmt: skip
+    return state
+
+
+# --- security of an operation --------------------------------------------------------------
+
+
+def security_for(
+    view: Callable[..., Any] | str, method: str | None = None, app: Flask | None = None
+) -> Security | None:
+    """``security`` of an operation: any one of the list is enough, all within one are needed.
+
+    :param view: as the route has it, or the name of its endpoint.
+    :param method: of HTTP; needed where a class guards its methods differently.
+    :param app: by default the current one.
+    :returns: ``[]`` for ``@public``; ``None`` where nothing is known: leave ``security`` out then.
+    :raises ConfigError: for what is no view of the app, or answers no such method.
+    """
+    state = _state_of(app)
+    found = [_security(state, route) for route in _routes_of(state.app, view, method)]
+    if any(each != found[0] for each in found):
+        raise ConfigError(f"security_for: {_called(view)} is guarded in several ways: say which "
+                          'method, as in security_for(view, "GET"), or which endpoint')  # fmt: skip
+    return found[0]
+
+
+def _routes_of(app: Flask, view: Callable[..., Any] | str, method: str | None) -> list[Route]:
+    endpoints = {view} if isinstance(view, str) else set(_endpoints(app, view))
+    found = [route for route in routes(app) if route.endpoint in endpoints]
+    if not found:
+        raise ConfigError(f"security_for: {_called(view)} is on no route of this app: give it the "
+                          "view that the route has, or the name of its endpoint")  # fmt: skip
+    answering = [route for route in found if method is None or _answers(route, method.upper())]
+    if not answering:
+        raise ConfigError(f"security_for: {_called(view)} does not answer {method}")
+    return answering
+
+
+def _answers(route: Route, method: str) -> bool:
+    return method in route.methods or (method == "HEAD" and "GET" in route.methods)
+
+
+def _endpoints(app: Flask, view: Callable[..., Any]) -> Iterator[str]:
+    """Also of a view that something has been wrapped around since it was routed."""
+    inside = [id(each) for each in chain_of(view)]
+    return (name for name, routed in app.view_functions.items() if id(routed) in inside)
+
+
+def _called(view: Callable[..., Any] | str) -> str:
+    return view if isinstance(view, str) else name_of(view)
+
+
+def _security(state: AppState, route: Route) -> Security | None:
+    if not route.guards:
+        return [] if "public" in route.origins else None
+    ways: list[Way] = [{}]
+    for guard in route.guards:
+        pairs = product(ways, _ways(guard))
+        ways = [merged for one, other in pairs if (merged := _both(one, other)) is not None]
+    found: Security = []
+    for each in (each for way in ways for each in _spelled_out(state, way)):
+        if each not in found:
+            found.append(each)
+    return found
+
+
+def _ways(guard: Guard) -> list[Way]:
+    """In how many ways a guard is content."""
+    ways: list[Way] = [{rule.scheme: rule.scopes} for rule in guard.rules]
+    if any(rule.optional for rule in guard.rules):
+        # A credential that is there must be good, so nobody is who shows none of them.
+        ways.append({rule.scheme: None for rule in guard.rules})
+    return ways
+
+
+def _both(one: Way, other: Way) -> Way | None:
+    """What satisfies two guards at once, unless one wants what the other must not see."""
+    merged = {**one, **other}
+    for name in one.keys() & other.keys():
+        mine, theirs = one[name], other[name]
+        if (mine is None) != (theirs is None):
+            return None
+        merged[name] = None if mine is None else tuple(sorted({*mine, *(theirs or ())}))
+    return merged
+
+
+def _spelled_out(state: AppState, way: Way) -> Iterator[dict[str, list[str]]]:
+    """One for each choice of places: a credential comes in one of them."""
+    needed = {name: scopes for name, scopes in way.items() if scopes is not None}
+    places = [[place for place, _ in _places(state.scheme(name))] for name in needed]
+    for chosen in product(*places):
+        yield {place: list(scopes) for place, scopes in zip(chosen, needed.values(), strict=True)}

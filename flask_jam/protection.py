@@ -1,0 +1,114 @@
+"""A guard for every route of an app or a blueprint: what is not ``@public`` is closed.
+
+A route is known by its endpoint, never by its path: a path has many spellings. What the router
+answers by itself (404, 405, its redirects, automatic ``OPTIONS``) and static files are not guarded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from flask import Blueprint, Flask, current_app, request
+from werkzeug.routing import Rule
+
+from .errors import ConfigError
+from .guards import Guard
+from .resolver import MARK, PUBLIC, AppState
+
+# As in the resolver: an attribute of a proxy costs more than all of this.
+_app: Any = current_app
+_request: Any = request
+
+
+class Protection:
+    """A guard in front of every request, before any ``before_request`` function can answer it."""
+
+    def __init__(self, guard: Guard) -> None:
+        self.guard = guard
+
+    def __call__(self, endpoint: str | None, _view_args: object) -> None:
+        asked = _request._get_current_object()
+        if endpoint is None:
+            return  # the router answers
+        automatic = asked.method == "OPTIONS" and has_automatic_options(asked.url_rule)
+        if not automatic and not is_open(_app._get_current_object(), asked.url_rule):
+            self.guard.enforce()
+
+
+def protect(where: Flask | Blueprint, guard: Guard) -> None:
+    """Guard every route of an app or of a blueprint, also those that come later.
+
+    ``@public`` is the only way out. A request must satisfy the app's guard, then that of each
+    blueprint that it is in, and then the view's own.
+
+    :raises ConfigError: for an app that has served a request already, or a blueprint that was
+        registered: they take no more hooks.
+    """
+    if not isinstance(guard, Guard):
+        raise ConfigError("protect(app, jwt_required): the second argument is a guard")
+    if not isinstance(where, (Flask, Blueprint)):
+        raise ConfigError("protect(app, jwt_required): the first argument is an app or a blueprint")
+    protection = Protection(guard)
+    try:
+        where.url_value_preprocessor(protection)
+    except AssertionError:
+        is_app = isinstance(where, Flask)
+        what = "app has served" if is_app else f"blueprint {where.name} is registered"
+        raise ConfigError(f"the {what} already: protect it before that") from None
+    hooks = where.url_value_preprocessors[None]
+    hooks.remove(protection)
+    hooks.insert(_after_ours(hooks), protection)
+
+
+def _after_ours(hooks: list[Any]) -> int:
+    """Before everybody else's hooks, after the checks of the start and what is here already."""
+    for number, hook in enumerate(hooks):
+        is_check = getattr(hook, "__func__", None) is AppState.first_request
+        if not is_check and not isinstance(hook, Protection):
+            return number
+    return len(hooks)
+
+
+# --- what is asked of a rule; the audit asks it too ---------------------------------------------
+
+
+def has_automatic_options(rule: Rule) -> bool:
+    """Whether Flask answers its ``OPTIONS``, and no view."""
+    return bool(getattr(rule, "provide_automatic_options", False))
+
+
+def is_open(app: Flask, rule: Rule) -> bool:
+    """Whether a protection lets everybody pass: ``@public``, or a file of a static folder."""
+    view = app.view_functions.get(rule.endpoint)
+    return getattr(view, MARK, None) is PUBLIC or is_static(app, rule)
+
+
+def is_static(app: Flask, rule: Rule) -> bool:
+    """Whether it is Flask's own rule for a static folder, not a view that is called so."""
+    if not rule.endpoint.endswith("static"):
+        return False
+    name, _, last = rule.endpoint.rpartition(".")
+    folder: Any = app.blueprints.get(name) if name else app
+    if last != "static" or folder is None or not folder.has_static_folder:
+        return False
+    view = app.view_functions.get(rule.endpoint)
+    module = getattr(view, "__module__", None) or ""
+    if getattr(view, "__self__", None) is not folder and not module.startswith("flask."):
+        return False  # somebody's own in its place
+    return rule.rule.endswith(f"{folder.static_url_path}/<path:filename>")
+
+
+def protections(app: Flask, endpoint: str) -> Iterator[tuple[str, Guard]]:
+    """Every guard in front of an endpoint, the outermost first, with where it comes from."""
+    for name in (None, *blueprints_of(endpoint)):
+        hooks: Mapping[Any, list[Any]] = app.url_value_preprocessors
+        for hook in hooks.get(name, ()):
+            if isinstance(hook, Protection):
+                yield "app" if name is None else "blueprint", hook.guard
+
+
+def blueprints_of(endpoint: str) -> list[str]:
+    """Names of the blueprints of an endpoint, the outermost first."""
+    parts = endpoint.split(".")[:-1]
+    return [".".join(parts[: number + 1]) for number in range(len(parts))]

@@ -1,0 +1,115 @@
+"""Assertions whose failure says what happened instead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from flask import Flask
+from werkzeug.wrappers import Response
+
+from ..audit import routes
+from ..errors import ConfigError, Reason
+from ..pages import PROBLEM
+from ..refusal import refusal
+from ..settings import nearest
+from .client import rejections
+from .events import real_app
+
+_ERROR = re.compile(r'\berror="([^"]*)"')
+#: How much of a body a message shows.
+_SHOWN = 200
+
+
+class _Expected(NamedTuple):
+    reason: Reason
+    status: int
+    error: str
+
+
+def assert_refused(response: Response, reason: Reason | str) -> None:
+    """Assert that a guard refused, with this status and error, and for this very reason.
+
+    The client is told less than the reason: only an answer to a
+    :class:`~flask_jam.testing.JamClient` shows it. Of any other answer the status and the error
+    are compared. Where the app has a ``login_view``, a redirect to it counts as the 401.
+
+    :param reason: one of :class:`~flask_jam.Reason`, or its text.
+    """
+    __tracebackhide__ = True
+    expected = _expected(reason)
+    differences = list(_differences(response, expected))
+    if differences:
+        raise AssertionError(
+            f"expected to be refused: {expected.reason} ({expected.status} {expected.error})\n"
+            + "\n".join([*differences, *_described(response)])
+        )
+
+
+def _expected(reason: Reason | str) -> _Expected:
+    try:
+        found = Reason(reason)
+    except ValueError:
+        raise ConfigError(
+            f"reason: {reason} is none{nearest(reason, [each.value for each in Reason])}"
+        ) from None
+    refused = refusal(found, "")
+    return _Expected(found, refused.code or 0, refused.error)
+
+
+def _differences(response: Response, expected: _Expected) -> Iterator[str]:
+    noted, to_login = rejections(response), False
+    if noted is not None:
+        last = noted[-1].reason if noted else None
+        to_login = expected.status == 401 and _is_redirect(response)
+        if last is not expected.reason:
+            yield "but no guard refused it" if last is None else f"but the reason was: {last}"
+    if response.status_code != expected.status and not to_login:
+        yield f"but the status was: {response.status_code}"
+    error = _error_of(response)
+    if error not in (None, expected.error):
+        yield f"but the error was: {error}"
+
+
+def _is_redirect(response: Response) -> bool:
+    return response.status_code in (302, 303) and "Location" in response.headers
+
+
+def _error_of(response: Response) -> str | None:
+    """What the client was told, by the body or by the challenge; ``None`` if neither is ours."""
+    if response.mimetype == PROBLEM:
+        body = response.get_json(silent=True)
+        return body.get("error") if isinstance(body, dict) else None
+    challenge = response.headers.get("WWW-Authenticate", "")
+    if not challenge.startswith("Bearer "):
+        return None
+    found = _ERROR.search(challenge)
+    return "missing_credential" if found is None else found[1]
+
+
+def _described(response: Response) -> Iterator[str]:
+    """The answer, as far as it tells why."""
+    yield f"the response: {response.status}"
+    for name in ("Content-Type", "Location", "WWW-Authenticate"):
+        if name in response.headers:
+            yield f"  {name}: {response.headers[name]}"
+    body = response.get_data(as_text=True)
+    if body:
+        yield f"  {body[:_SHOWN]}" + ("…" if len(body) > _SHOWN else "")
+    if rejections(response) is None:
+        yield "(not the answer to a JamClient: the reason itself cannot be seen)"
+
+
+def assert_all_protected(app: Flask) -> None:
+    """Assert that each route has a guard or is marked ``@public``; else list those that do not."""
+    __tracebackhide__ = True
+    found = [route for route in routes(real_app(app)) if not route.origins]
+    if found:
+        listed = [
+            f"  {','.join(route.methods)} {route.rule} → {route.endpoint} ({route.source})"
+            for route in found
+        ]
+        raise AssertionError(
+            "open, and not marked @public:\n" + "\n".join(listed) + "\nguard them, or mark them"
+        )

@@ -1,0 +1,194 @@
+"""A test client that logs in: with a real credential, past the real guards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any, Literal, overload
+
+from flask import Flask, request
+from flask.testing import FlaskClient
+from werkzeug.wrappers import Response
+
+from .. import signals
+from ..cookies import Cookie, refresh_cookies
+from ..errors import ConfigError
+from ..resolver import AppState
+from ..schemes import JWTScheme, Scheme
+from ..settings import name_set, nearest
+from .events import tested_app, tested_state
+
+_EXTENSIONS = {"jwt": "JWTExtension", "session": "SessionExtension"}
+#: In the environ of a request: what its guards sent by ``rejected``.
+_REJECTED = "flask_jam.testing.rejected"
+
+
+class JamClient(FlaskClient):
+    """Flask's test client with :meth:`login` and :meth:`logout`.
+
+    Write ``app.test_client_class = JamClient``, or ``JamClient(app)``.
+
+    :raises ConfigError: unless ``app.testing``.
+    """
+
+    def __init__(
+        self, application: Flask, response_wrapper: type[Response] | None = None,
+        *args: Any, **kwargs: Any,
+    ) -> None:  # fmt: skip
+        app = tested_app(application)
+        super().__init__(app, response_wrapper or app.response_class, *args, **kwargs)
+        #: By scheme: the key of a header in the environ, and the credential in it.
+        self._sent: dict[str, tuple[str, str]] = {}
+
+    @overload
+    def login(
+        self, subject: str, scheme: Literal["jwt"] = "jwt", **claims: Any
+    ) -> dict[str, Any]: ...
+
+    @overload
+    def login(self, subject: str, scheme: Literal["session"], **claims: Any) -> str: ...
+
+    def login(self, subject: str, scheme: str = "jwt", **claims: Any) -> dict[str, Any] | str:
+        """Be somebody from now on: by a token pair, or by a session.
+
+        The credential goes where the app reads it: a token into the header, or into its cookies
+        where no header is read; a session id into its cookie, or else into the header. A header
+        that a request brings itself is left alone.
+
+        :param scheme: ``"jwt"`` or ``"session"``.
+        :param claims: ``scopes``, ``roles``, and claims or session data of your own.
+        :returns: the pair of ``jam.issue_tokens``, or the session id.
+        :raises ConfigError: unless the app has the extension, and ``app.testing``.
+        """
+        state = tested_state(self.application)
+        found = _scheme_of(state, scheme)
+        return self._by_token(state, found, subject, claims) if scheme == "jwt" else (
+            self._by_session(state, found, subject, claims)
+        )  # fmt: skip
+
+    def _by_token(
+        self, state: AppState, scheme: Scheme, subject: str, claims: dict[str, Any]
+    ) -> dict[str, Any]:
+        pair = state.jam.issue_tokens(subject, **claims)
+        if scheme.header_name is not None:
+            self._send(scheme.name, scheme.header_name, pair["access_token"])
+        else:
+            self._fill_jar(state, scheme, pair["access_token"], pair["refresh_token"])
+        return pair
+
+    def _by_session(
+        self, state: AppState, scheme: Scheme, owner: str, claims: dict[str, Any]
+    ) -> str:
+        session_id = state.jam.create_session(owner, _session_data(**claims))
+        if scheme.cookie_name is None:
+            self._send(scheme.name, scheme.header_name or "", session_id)
+        else:
+            self._fill_jar(state, scheme, session_id)
+        return session_id
+
+    def logout(self, scheme: str | None = None) -> None:
+        """Be nobody again: what this client would send is ended on the server, and forgotten.
+
+        :param scheme: ``"jwt"`` or ``"session"``; both by default.
+        """
+        state = tested_state(self.application)
+        names = list(state.schemes) if scheme is None else [_scheme_of(state, scheme).name]
+        for name in names:
+            end = state.jam.end_login if name == "jwt" else state.jam.end_session
+            for credential in [*self._unsent(name), *self._emptied(state, state.schemes[name])]:
+                end(credential)
+
+    def run_wsgi_app(self, environ: dict[str, Any], buffered: bool = False) -> Any:
+        """Send a request as who is logged in, and note what the guards say of it."""
+        for key, credential in self._sent.values():
+            environ.setdefault(key, f"Bearer {credential}")
+        with _noting(environ, self.application):
+            return super().run_wsgi_app(environ, buffered)
+
+    # --- where credentials are ---
+
+    def _send(self, scheme: str, header_name: str, credential: str) -> None:
+        key = "HTTP_" + header_name.upper().replace("-", "_")
+        # One header has one value: of two schemes that read it, the later login counts.
+        others = {name: sent for name, sent in self._sent.items() if sent[0] != key}
+        self._sent = {**others, scheme: (key, credential)}
+
+    def _unsent(self, scheme: str) -> list[str]:
+        sent = self._sent.pop(scheme, None)
+        return [] if sent is None else [sent[1]]
+
+    def _fill_jar(
+        self, state: AppState, scheme: Scheme, credential: str, refresh_token: str = ""
+    ) -> None:
+        domain, (first, *others) = self._cookies_of(state, scheme)
+        values = [(first, credential), *((cookie, refresh_token) for cookie in others)]
+        for_host = state.jam.settings.cookie_domain is None
+        for cookie, value in values:
+            self.set_cookie(
+                cookie.name, value, domain=domain, path=cookie.path, origin_only=for_host
+            )
+
+    def _emptied(self, state: AppState, scheme: Scheme) -> Iterator[str]:
+        """What was in the cookies of a scheme, also if the app itself put it there."""
+        if self._cookies is None or scheme.cookie_name is None:
+            return
+        domain, cookies = self._cookies_of(state, scheme)
+        for cookie in cookies:
+            found = self.get_cookie(cookie.name, domain, cookie.path)
+            if found is not None:
+                self.delete_cookie(cookie.name, domain=domain, path=cookie.path)
+                yield found.value
+
+    def _cookies_of(self, state: AppState, scheme: Scheme) -> tuple[str, list[Cookie]]:
+        """The domain and the names of its cookies, as a login by the app would set them."""
+        name = scheme.cookie_name or ""
+        with self.application.test_request_context() as context:
+            cookies = [Cookie(name)]
+            if isinstance(scheme, JWTScheme):
+                cookies += refresh_cookies(self.application, name, scheme.refresh_path)
+            host = context.request.host.partition(":")[0]
+        return (state.jam.settings.cookie_domain or host).lstrip("."), cookies
+
+
+def rejections(response: Response) -> list[SimpleNamespace] | None:
+    """What the guards sent by ``rejected`` for an answer to a :class:`JamClient`, in order.
+
+    ``None`` for what another client received.
+    """
+    asked = getattr(response, "request", None)
+    return None if asked is None else asked.environ.get(_REJECTED)
+
+
+@contextmanager
+def _noting(environ: dict[str, Any], app: Flask) -> Iterator[None]:
+    noted: list[SimpleNamespace] = []
+    environ[_REJECTED] = noted
+
+    def note(_sender: Flask, **what: Any) -> None:
+        # Others may be asking at the same time: another thread, or a view that has a client too.
+        if request and request.environ.get(_REJECTED) is noted:
+            noted.append(SimpleNamespace(**what))
+
+    with signals.rejected.connected_to(note, sender=app):
+        yield
+
+
+def _scheme_of(state: AppState, name: str) -> Scheme:
+    if name not in _EXTENSIONS:
+        raise ConfigError(f'scheme: write "jwt" or "session"{nearest(name, _EXTENSIONS)}')
+    if name not in state.schemes:
+        raise ConfigError(f"nobody can log in with {name} here: write "
+                          f"{_EXTENSIONS[name]}(jam).init_app(app)")  # fmt: skip
+    return state.schemes[name]
+
+
+def _session_data(
+    *, scopes: Iterable[str] = (), roles: Iterable[str] = (), **data: Any
+) -> dict[str, Any]:
+    """Scopes and roles in the form in which guards look for them, as tokens have them."""
+    if scopes:
+        data["scope"] = " ".join(name_set(scopes, "scopes"))
+    if roles:
+        data["roles"] = list(name_set(roles, "roles"))
+    return data

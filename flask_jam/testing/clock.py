@@ -1,0 +1,98 @@
+"""Time that stands still until the test moves it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+from flask import Flask, current_app
+
+from ..errors import ConfigError
+from ..jam import Jam
+from ..tokens import Stamps
+from .events import tested_state
+
+#: A stamp may lie so many seconds ahead of the clock that it was taken from.
+_HAIR = 0.001
+
+
+class Clock:
+    """A clock for ``Jam(clock=Clock())``: it says the same until it is told otherwise.
+
+    It tells no time to an app that is not being tested: a request there fails.
+
+    :param at: seconds since the epoch, or a ``datetime`` with a time zone; the present by default.
+    """
+
+    def __init__(self, at: float | datetime | None = None) -> None:
+        self.now = time.time() if at is None else _seconds(at)
+
+    def __call__(self) -> float:
+        if current_app and not current_app.testing:
+            raise ConfigError(
+                "a Clock of flask_jam.testing stands still, and this app is not being tested: set "
+                "app.testing = True in your tests, and give it no such clock elsewhere"
+            )
+        return self.now
+
+    def __repr__(self) -> str:
+        return f"Clock({self.now!r})"
+
+    def tick(self, seconds: float | timedelta) -> None:
+        """Let so much time pass."""
+        if isinstance(seconds, timedelta):
+            seconds = seconds.total_seconds()
+        self.now += _seconds(seconds)
+
+    def move_to(self, at: float | datetime) -> None:
+        """Be at a moment: also an earlier one, as when a machine's clock is set back."""
+        self.now = _seconds(at)
+
+
+def _seconds(at: float | datetime) -> float:
+    if isinstance(at, datetime):
+        if at.tzinfo is None:
+            raise ConfigError("a datetime needs a time zone: write tzinfo=timezone.utc")
+        return at.timestamp()
+    if isinstance(at, bool) or not isinstance(at, (int, float)) or not math.isfinite(at):
+        raise ConfigError("write a time as seconds, or as a datetime with a time zone")
+    return at
+
+
+@contextmanager
+def frozen_time(jam_or_app: Jam | Flask, at: float | datetime | None = None) -> Iterator[Clock]:
+    """Have a Jam's own clock stand still, and move it by the :class:`Clock` that this gives.
+
+    Tokens, sessions, refresh families and ``max_age`` follow it; nothing else in Python does.
+
+    :param at: where it stands; by default at the Jam's present.
+    :raises ConfigError: unless ``app.testing``.
+    """
+    jam = jam_or_app if isinstance(jam_or_app, Jam) else tested_state(jam_or_app).jam
+    usual = jam.clock
+    clock = Clock(usual() if at is None else at)
+    _set_clock(jam, clock)
+    try:
+        yield clock
+    finally:
+        _set_clock(jam, usual)
+
+
+def _set_clock(jam: Jam, clock: Callable[[], float]) -> None:
+    """In every place that has it: they read it without a detour, as production should."""
+    stamps = jam.sessions._stamps
+    with stamps._lock:
+        jam.clock = jam.verifier._clock = stamps.clock = clock
+        _forget_what_is_ahead(stamps)
+
+
+def _forget_what_is_ahead(stamps: Stamps) -> None:
+    # Else a cut-off of one present would also end what is minted in an earlier one.
+    latest = stamps.clock() + _HAIR
+    if stamps._minted > latest:
+        stamps._minted = -math.inf
+    if stamps._cut > latest:
+        stamps._cut = -math.inf

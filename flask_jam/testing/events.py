@@ -1,0 +1,89 @@
+"""What an app tells while it is tested: its signals, kept in a list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+from blinker import NamedSignal
+from flask import Flask
+from werkzeug.local import LocalProxy
+
+from .. import signals
+from ..errors import ConfigError
+from ..resolver import EXTENSION_KEY, AppState
+
+SIGNALS = {name: found for name, found in vars(signals).items() if isinstance(found, NamedSignal)}
+
+
+def real_app(app: object) -> Flask:
+    """The app itself, also for ``current_app``.
+
+    :raises ConfigError: for what is none.
+    """
+    if isinstance(app, LocalProxy):
+        app = app._get_current_object()
+    if not isinstance(app, Flask):
+        raise ConfigError(f"write the Flask app, not a {type(app).__name__}")
+    return app
+
+
+def tested_app(app: object) -> Flask:
+    """The app itself, if it is being tested.
+
+    :raises ConfigError: if it is not: nothing here may reach an app that serves people.
+    """
+    found = real_app(app)
+    if not found.testing:
+        raise ConfigError(
+            "flask_jam.testing is for apps that are being tested, and this one is not: set "
+            "app.testing = True in your tests, and nowhere else"
+        )
+    return found
+
+
+def tested_state(app: object) -> AppState:
+    """What belongs to an app that is being tested.
+
+    :raises ConfigError: if it is not, or has no Jam.
+    """
+    state = tested_app(app).extensions.get(EXTENSION_KEY)
+    if state is None:
+        raise ConfigError("this app has no Jam: write JWTExtension(jam).init_app(app) or "
+                          "SessionExtension(jam).init_app(app)")  # fmt: skip
+    return state  # type: ignore[no-any-return]
+
+
+@contextmanager
+def capture(signal: NamedSignal, app: Flask) -> Iterator[list[SimpleNamespace]]:
+    """A list that fills with what the app sends by a signal, in order.
+
+    Each entry has the arguments of the signal as attributes; ``vars(entry)`` is their ``dict``.
+
+    :raises ConfigError: unless ``app.testing``.
+    """
+    sender, heard = tested_app(app), list[SimpleNamespace]()
+    if not isinstance(signal, NamedSignal):
+        raise ConfigError("signal: write one of flask_jam.signals, such as signals.rejected")
+
+    def hear(_sender: Flask, **what: Any) -> None:
+        heard.append(SimpleNamespace(**what))
+
+    with signal.connected_to(hear, sender=sender):
+        yield heard
+
+
+@contextmanager
+def every_signal(app: Flask) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """A list that fills with everything that the app sends, as ``(name, arguments)``."""
+    sender, heard = tested_app(app), list[tuple[str, dict[str, Any]]]()
+
+    def hearing(name: str) -> Any:
+        return lambda _sender, **what: heard.append((name, what))
+
+    with ExitStack() as stack:
+        for name, signal in SIGNALS.items():
+            stack.enter_context(signal.connected_to(hearing(name), sender=sender))
+        yield heard

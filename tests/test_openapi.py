@@ -1,0 +1,387 @@
+"""OpenAPI: what is said of a route is what its guards do."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from apispec import APISpec, BasePlugin
+from flask import Blueprint, Flask
+from flask.views import MethodView, View
+from flask_smorest import Api
+from flask_smorest import Blueprint as DocumentedBlueprint
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
+
+from flask_jam import (
+    ConfigError,
+    Guard,
+    Jam,
+    JWTExtension,
+    SessionExtension,
+    jwt_required,
+    protect,
+    public,
+    session_required,
+)
+from flask_jam.openapi import security_for, security_schemes
+
+from .conftest import bearer
+
+
+@pytest.fixture
+def app(jam: Jam) -> Flask:
+    """Tokens in a header, sessions in a cookie: one place each."""
+    return new_app(jam)
+
+
+def new_app(jam: Jam, jwt: Any = None, session: Any = None) -> Flask:
+    app = Flask("described")
+    JWTExtension(jam, app, **(jwt or {}))
+    SessionExtension(jam, app, **(session or {}))
+    return app
+
+
+def view() -> str:
+    return "in"
+
+
+def said_of(app: Flask, guarded: Any, **options: Any) -> Any:
+    """What is said of a view once it has a route."""
+    app.add_url_rule("/", "view", guarded, **options)
+    with app.app_context():
+        return security_for(guarded)
+
+
+TOKEN, SESSION = {"jwt_header": []}, {"session_cookie": []}
+
+
+# --- where the app looks -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("jwt", "session", "expected"),
+    [
+        (
+            {}, {},
+            {
+                "jwt_header": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "session_cookie": {
+                    "type": "apiKey", "in": "cookie", "name": "sessionId",
+                    "description": "session id",
+                },
+            },
+        ),
+        (
+            {"cookie_name": "token"}, {"header_name": "authorization", "cookie_name": None},
+            {
+                "jwt_header": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "jwt_cookie": {
+                    "type": "apiKey", "in": "cookie", "name": "token", "description": "JWT",
+                },
+                "session_header": {
+                    "type": "http", "scheme": "bearer", "bearerFormat": "session id",
+                },
+            },
+        ),
+        (
+            {"header_name": "X-Token"}, {},
+            {
+                "jwt_header": {
+                    "type": "apiKey", "in": "header", "name": "X-Token",
+                    "description": "Bearer <JWT>",
+                },
+                "session_cookie": {
+                    "type": "apiKey", "in": "cookie", "name": "sessionId",
+                    "description": "session id",
+                },
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_there_is_a_scheme_for_every_place_where_the_app_looks(
+    jam: Jam, jwt: Any, session: Any, expected: Any
+) -> None:
+    assert security_schemes(new_app(jam, jwt, session)) == expected
+
+
+def test_of_a_jam_the_current_app_tells_how_it_is_used(
+    app: Flask, jam: Jam, make_jam: Callable[[], Jam]
+) -> None:
+    with app.app_context():
+        assert security_schemes(jam) == security_schemes(app)
+        with pytest.raises(ConfigError, match="another Jam"):
+            security_schemes(make_jam())
+    with pytest.raises(ConfigError, match="no current app"):
+        security_schemes(jam)
+    with pytest.raises(ConfigError, match="no extension"):
+        security_schemes(Flask("bare"))
+
+
+# --- what a guard asks for ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("guard", "expected"),
+    [
+        (jwt_required, [TOKEN]),
+        (session_required, [SESSION]),
+        (jwt_required(scopes={"b", "a"}), [{"jwt_header": ["a", "b"]}]),
+        (jwt_required(roles={"admin"}, max_age=5), [TOKEN]),
+        (jwt_required | session_required(scopes={"x"}), [TOKEN, {"session_cookie": ["x"]}]),
+        (jwt_required(optional=True), [TOKEN, {}]),
+        (jwt_required(optional=True, scopes={"a"}), [{"jwt_header": ["a"]}, {}]),
+        (jwt_required | session_required(optional=True), [TOKEN, SESSION, {}]),
+    ],
+)
+def test_a_guard_says_in_which_ways_it_is_content(app: Flask, guard: Guard, expected: Any) -> None:
+    assert said_of(app, guard(view)) == expected
+
+
+@pytest.mark.parametrize(
+    ("guards", "expected"),
+    [
+        ((jwt_required, session_required), [{"jwt_header": [], "session_cookie": []}]),
+        (
+            (jwt_required(scopes={"b"}), jwt_required(scopes={"a"}), jwt_required),
+            [{"jwt_header": ["a", "b"]}],
+        ),
+        (
+            (jwt_required | session_required, jwt_required(scopes={"a"})),
+            [{"jwt_header": ["a"]}, {"session_cookie": [], "jwt_header": ["a"]}],
+        ),
+        (
+            (jwt_required | session_required, jwt_required | session_required),
+            [TOKEN, {"jwt_header": [], "session_cookie": []}, SESSION],
+        ),
+        # Optional for one and needed for the other is needed; and good for both if it is there.
+        ((jwt_required(optional=True, scopes={"a"}), jwt_required), [{"jwt_header": ["a"]}]),
+        (
+            (jwt_required(optional=True), session_required),
+            [{"jwt_header": [], "session_cookie": []}, SESSION],
+        ),
+        (
+            (jwt_required(optional=True), session_required(optional=True)),
+            [{"jwt_header": [], "session_cookie": []}, TOKEN, SESSION, {}],
+        ),
+    ],
+)
+def test_stacked_guards_ask_for_all(app: Flask, guards: Any, expected: Any) -> None:
+    guarded = functools.reduce(lambda inner, guard: guard(inner), reversed(guards), view)
+    assert said_of(app, guarded) == expected
+
+
+def test_each_place_is_an_alternative_and_a_credential_comes_in_one(jam: Jam) -> None:
+    app = new_app(jam, {"cookie_name": "token"}, {"header_name": "Authorization"})
+    assert said_of(app, jwt_required(jwt_required(scopes={"a"})(session_required(view)))) == [
+        {"jwt_header": ["a"], "session_header": []},
+        {"jwt_header": ["a"], "session_cookie": []},
+        {"jwt_cookie": ["a"], "session_header": []},
+        {"jwt_cookie": ["a"], "session_cookie": []},
+    ]
+
+
+@pytest.mark.parametrize("outer", [None, jwt_required, jwt_required(optional=True),
+                                   jwt_required | session_required])  # fmt: skip
+@pytest.mark.parametrize("inner", [jwt_required, session_required(optional=True), session_required,
+                                   jwt_required | session_required(optional=True)])  # fmt: skip
+def test_what_is_said_is_what_is_done(app: Flask, jam: Jam, outer: Any, inner: Guard) -> None:
+    guarded = inner(view) if outer is None else outer(inner(view))
+    said = [set(way) for way in said_of(app, guarded)]
+    token, session = jam.issue_tokens("alice")["access_token"], jam.create_session("alice", {})
+    for brought in ((), ("jwt_header",), ("session_cookie",), ("jwt_header", "session_cookie")):
+        client = app.test_client()
+        if "session_cookie" in brought:
+            client.set_cookie("sessionId", session)
+        answer = client.get("/", headers=bearer(token) if "jwt_header" in brought else {})
+        assert (answer.status_code == 200) is any(way <= set(brought) for way in said)
+
+
+def test_public_is_open_on_purpose_and_an_undecorated_view_is_unknown(app: Flask) -> None:
+    app.add_url_rule("/public", "public", public(lambda: "in"))
+    app.add_url_rule("/open", "open", view)
+    with app.app_context():
+        assert security_for("public") == []
+        assert security_for("open") is None
+        assert security_for("static") is None
+
+
+# --- wherever a guard stands -------------------------------------------------------------
+
+
+def test_the_guards_of_the_app_and_the_blueprint_count(app: Flask) -> None:
+    office = Blueprint("office", __name__, url_prefix="/office")
+    protect(office, jwt_required(scopes={"office"}))
+    office.before_request(session_required.enforce)
+    office.add_url_rule("/", "desk", view)
+    office.add_url_rule("/file", "file", jwt_required(scopes={"file"})(view))
+    app.register_blueprint(office)
+    app.add_url_rule("/", "view", view)
+    app.add_url_rule("/public", "public", public(lambda: "in"))
+    protect(app, jwt_required)
+    with app.app_context():
+        assert security_for("view") == [TOKEN]
+        assert security_for("public") == []
+        assert security_for("office.desk") == [{"jwt_header": ["office"], "session_cookie": []}]
+        assert security_for("office.file") == [
+            {"jwt_header": ["file", "office"], "session_cookie": []}
+        ]
+
+
+def counted(inner: Any) -> Any:
+    @functools.wraps(inner)
+    def around(*args: Any, **kwargs: Any) -> Any:
+        return inner(*args, **kwargs)
+
+    return around
+
+
+def test_other_decorators_hide_no_guard(app: Flask) -> None:
+    assert said_of(app, jwt_required(counted(session_required(counted(view))))) == [
+        {"jwt_header": [], "session_cookie": []}
+    ]
+
+
+def test_a_decorator_above_the_route_is_looked_through(app: Flask) -> None:
+    routed = jwt_required(view)
+    app.add_url_rule("/", "view", routed)
+    assert security_for(counted(routed), app=app) == [TOKEN]
+
+
+class Comments(MethodView):
+    def get(self) -> str:
+        return "for everybody"
+
+    @jwt_required(scopes={"comment"})
+    def post(self) -> str:
+        return "for some"
+
+
+def test_a_class_may_guard_each_method_differently(app: Flask) -> None:
+    comments = Comments.as_view("comments")
+    app.add_url_rule("/", view_func=comments)
+    with app.app_context():
+        assert security_for(comments, "GET") is security_for(comments, "head") is None
+        assert security_for(comments, "post") == [{"jwt_header": ["comment"]}]
+        with pytest.raises(ConfigError, match="say which method"):
+            security_for(comments)
+        with pytest.raises(ConfigError, match="does not answer PUT"):
+            security_for(comments, "PUT")
+
+
+@jwt_required
+class Guarded(Comments):
+    pass
+
+
+class Decorated(View):
+    decorators = (session_required,)
+
+    def dispatch_request(self) -> str:
+        return "in"
+
+
+def test_the_guards_of_a_class_and_of_its_method_add_up(app: Flask) -> None:
+    guarded = Guarded.as_view("guarded")
+    app.add_url_rule("/", view_func=guarded)
+    with app.app_context():
+        assert security_for(guarded, "GET") == [TOKEN]
+        assert security_for(guarded, "POST") == [{"jwt_header": ["comment"]}]
+
+
+def test_a_class_that_names_its_guard_in_decorators_is_known(app: Flask) -> None:
+    assert said_of(app, Decorated.as_view("decorated")) == [SESSION]
+
+
+def test_what_has_no_route_is_a_mistake(app: Flask) -> None:
+    with app.app_context():
+        for unknown in (view, Comments, "nowhere"):
+            with pytest.raises(ConfigError, match="on no route"):
+                security_for(unknown)
+    with pytest.raises(ConfigError, match="no current app"):
+        security_for(view)
+
+
+# --- with the tools that write descriptions ----------------------------------------------
+
+
+class FromGuards(BasePlugin):
+    """Puts what the guards say into every operation of a route."""
+
+    def operation_helper(
+        self, path: Any = None, operations: Any = None, **kwargs: Any
+    ) -> None:  # fmt: skip
+        for method, operation in (operations or {}).items():
+            security = security_for(kwargs["rule"].endpoint, method)
+            if security is not None:
+                operation["security"] = security
+
+
+def problems(description: Any) -> list[str]:
+    found: Any = OpenAPIV31SpecValidator(description).iter_errors()
+    return [str(error) for error in found if isinstance(error, OpenAPIValidationError)]
+
+
+ANSWERS = {"responses": {"200": {"description": "in"}}}
+
+
+def test_apispec_takes_them(app: Flask) -> None:
+    guarded = (jwt_required(scopes={"a"}, optional=True) | session_required)(view)
+    app.add_url_rule("/guarded", "guarded", guarded)
+    app.add_url_rule("/public", "public", public(lambda: "in"))
+    spec = APISpec("Shop", "1", "3.1.0")
+    for name, scheme in security_schemes(app).items():
+        spec.components.security_scheme(name, scheme)
+    for path in ("guarded", "public"):
+        operation = {**ANSWERS, "security": security_for(path, app=app)}
+        spec.path(f"/{path}", operations={"get": operation})
+    description = spec.to_dict()
+    assert problems(description) == []
+    assert description["components"]["securitySchemes"] == security_schemes(app)
+    assert description["paths"]["/guarded"]["get"]["security"] == [
+        {"jwt_header": ["a"]}, SESSION, {},
+    ]  # fmt: skip
+    assert description["paths"]["/public"]["get"]["security"] == []
+
+
+def test_flask_smorest_takes_them(app: Flask) -> None:
+    app.config.update(API_TITLE="Shop", API_VERSION="1", OPENAPI_VERSION="3.1.0")
+    pets = DocumentedBlueprint("pets", "pets", url_prefix="/pets")
+
+    @pets.route("/")
+    class Pets(MethodView):
+        @pets.response(200)
+        def get(self) -> None:
+            """All pets."""
+
+        @jwt_required(scopes={"pets:write"})
+        @pets.response(201)
+        def post(self) -> None:
+            """One more."""
+
+    @pets.route("/count")
+    @session_required
+    @pets.response(200)
+    def count() -> None:
+        """How many."""
+
+    api = Api(app, spec_kwargs={"extra_plugins": [FromGuards()]})
+    for name, scheme in security_schemes(app).items():
+        api.spec.components.security_scheme(name, scheme)
+    with app.app_context():
+        api.register_blueprint(pets)
+        description = api.spec.to_dict()
+    assert problems(description) == []
+    assert "security" not in description["paths"]["/pets/"]["get"]
+    assert description["paths"]["/pets/"]["post"]["security"] == [{"jwt_header": ["pets:write"]}]
+    assert description["paths"]["/pets/count"]["get"]["security"] == [SESSION]
+
+
+def test_the_validator_would_find_a_mistake() -> None:
+    description = {
+        "openapi": "3.1.0", "info": {"title": "Shop", "version": "1"}, "paths": {},
+        "components": {"securitySchemes": {"jwt": {"type": "http"}}},
+    }  # fmt: skip
+    assert problems(description)

@@ -1,0 +1,139 @@
+"""The conformance suite in the hands of somebody who writes a store: green, and red."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flask_jam.stores import Family, Kind, Marks, Session, Turned
+from flask_jam.stores.memory import MemoryStore
+from flask_jam.testing.stores import StoreConformance
+
+pytest_plugins = ["pytester"]
+
+
+class CountingStore(MemoryStore):
+    """Somebody else's: it counts the sessions that it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.created = 0
+
+    def create_session(self, key: str, session: Session) -> bool:
+        self.created += 1
+        return super().create_session(key, session)
+
+
+class TestCountingStore(StoreConformance):
+    @pytest.fixture
+    def store(self) -> CountingStore:
+        return CountingStore()
+
+
+class MarksForEver(MemoryStore):
+    def mark(
+        self, place: str, kind: Kind, name: str, at: float, until: float,
+        *, now: float | None = None,
+    ) -> None:  # fmt: skip
+        super().mark(place, kind, name, at, until + 1e9, now=now)
+
+
+class LosesTheFraction(MemoryStore):
+    def marks(self, *args: Any) -> Marks:
+        found = super().marks(*args)
+        cut = found.not_before
+        return found._replace(not_before=None if cut is None else float(int(cut)))
+
+
+class TurnsTwice(MemoryStore):
+    """Two steps where the contract asks for one."""
+
+    def turn_family(
+        self, family_id: str, generation: int, *, now: float, grace: float, idle: float,
+        claims: Mapping[str, Any] | None, mark_until: float,
+    ) -> tuple[Turned, Family | None]:  # fmt: skip
+        family = self.read_family(family_id, now)
+        if family is None or family.generation != generation:
+            return super().turn_family(
+                family_id, generation, now=now, grace=grace, idle=idle, claims=claims,
+                mark_until=mark_until,
+            )  # fmt: skip
+        turned = replace(family, generation=generation + 1, turned_at=now, idle_until=now + idle)
+        self.start_family(family_id, turned if claims is None else replace(turned, claims=claims))
+        return Turned.NEW, turned
+
+
+class Revives(MemoryStore):
+    """An update that writes what it has read, whatever happened in between."""
+
+    def update_session(
+        self, key: str, changes: Mapping[str, Any], now: float, max_bytes: int
+    ) -> bool:
+        found = self.read_session(key, now)
+        if found is None:
+            return False
+        super().create_session(key, replace(found, data={**found.data, **changes}))
+        return True
+
+
+class ClearsByPrefix(MemoryStore):
+    def clear_sessions(
+        self, place: str, session_key: str, now: float, keep: str | None = None
+    ) -> int:
+        others = {"a": ("a:b", "a:b:c", "a "), "a:b": ("a:b:c",)}.get(session_key, ())
+        for other in others:
+            super().clear_sessions(place, other, now)
+        return super().clear_sessions(place, session_key, now, keep)
+
+
+class OldestLast(MemoryStore):
+    def list_sessions(self, *args: Any) -> list[tuple[str, Session]]:
+        return list(reversed(super().list_sessions(*args)))
+
+
+#: Each breaks a promise of the port, and this test of it must be red.
+BROKEN = {
+    MarksForEver: "a_mark_is_there_until_its_end_and_not_at_it",
+    LosesTheFraction: "a_cut_off_keeps_its_fraction",
+    TurnsTwice: "fifty_parallel_turns_give_one_successor",
+    Revives: "nothing_revives_an_ended_session",
+    ClearsByPrefix: "clearing_takes_the_sessions_of_that_owner_only",
+    OldestLast: "the_list_holds_the_living_with_the_oldest_first",
+}
+
+
+def test_a_store_that_breaks_a_promise_is_red(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    pytester.makepyfile("""
+        import pytest
+        from flask_jam.testing.stores import StoreConformance
+        from tests.testing.test_stores import BROKEN
+
+        def suite(broken):
+            @pytest.fixture
+            def store(self):
+                return broken()
+            return type(f"Test{broken.__name__}", (StoreConformance,), {"store": store})
+
+        for broken in BROKEN:
+            globals()[f"Test{broken.__name__}"] = suite(broken)
+
+        class TestNone(StoreConformance): ...
+    """)
+    wanted = {f"Test{broken.__name__}": test for broken, test in BROKEN.items()}
+    wanted["TestNone"] = "the_alarm_is_given_once"
+    chosen = " or ".join(f"({name} and {test})" for name, test in wanted.items())
+    result = pytester.runpytest_subprocess("-q", "-rfE", "--tb=short", "-k", chosen)
+    ends = re.findall(r"^(FAILED|ERROR) \S+::(\w+)::test_([a-z_]+)", result.stdout.str(), re.M)
+    assert {name: test for _, name, test in ends} == wanted
+    assert {name for end, name, _ in ends if end == "ERROR"} == {"TestNone"}
+    # An assertion says what it compared, though it is not in a file of tests.
+    result.stdout.fnmatch_lines(["E*At index 0 diff: ('abthird', *"])
+    result.stdout.fnmatch_lines(["*NotImplementedError: override the fixture*"])
