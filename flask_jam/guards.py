@@ -20,7 +20,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar, overload
 from flask.views import View
 
 from .errors import ConfigError, Reason, shown
-from .outcome import Accepted, Credential, Rejected
+from .outcome import Accepted, Rejected
 from .policies import Policy
 from .refusal import Asked, refuse
 from .resolver import MARK, PUBLIC, Memo, current_memo
@@ -212,7 +212,7 @@ class Guard:
                 if reason is None:
                     admitted = outcome
                 else:
-                    refused = refused or (rule, _unmet(memo, environ, outcome, reason))
+                    refused = refused or (rule, memo.denied(environ, outcome, reason))
         if admitted is None:
             self._without_anybody(memo, refused)
             # Optional, and nobody: whom an outer guard or a login let in stays.
@@ -269,12 +269,6 @@ class Guard:
         setattr(cls, "as_view", classmethod(as_view))  # noqa: B010 - pyright knows its old type
         setattr(cls, COVERED, ())
         return cls
-
-
-def _unmet(memo: Memo, environ: dict[str, Any], accepted: Accepted, reason: Reason) -> Rejected:
-    found = memo.find(accepted.scheme, environ)
-    fingerprint = found.fingerprint() if isinstance(found, Credential) else None
-    return Rejected(accepted.scheme, reason, accepted.source, fingerprint)
 
 
 def _names(what: str) -> Callable[[Any], tuple[str, ...]]:

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias
 from flask import request
 
 from .errors import ConfigError, Reason, shown
-from .outcome import Accepted, Credential, Rejected
+from .outcome import Rejected
 from .refusal import Asked, refuse
 from .resolver import Memo, current_memo
 from .settings import name_set
@@ -341,7 +341,7 @@ def authorize(policy: Policy, resource: Any = _NOTHING) -> None:
         _refuse_nobody(memo)
     if verdict.unmet:
         _told(policy, tuple(map(repr, verdict.unmet)))
-        why = _rejected(memo, environ, accepted, _reason(verdict))
+        why = memo.denied(environ, accepted, _reason(verdict))
         refuse(memo.state, why, Asked((accepted.scheme,), tuple(dict.fromkeys(verdict.scopes))))
     _passed().append(policy)
 
@@ -371,12 +371,6 @@ def _refuse_nobody(memo: Memo) -> NoReturn:
 def _reason(verdict: _Verdict) -> Reason:
     reasons = {each.refusal for each in verdict.unmet}
     return reasons.pop() if len(reasons) == 1 else Reason.DENIED
-
-
-def _rejected(memo: Memo, environ: dict[str, Any], accepted: Accepted, reason: Reason) -> Rejected:
-    found = memo.find(accepted.scheme, environ)
-    fingerprint = found.fingerprint() if isinstance(found, Credential) else None
-    return Rejected(accepted.scheme, reason, accepted.source, fingerprint)
 
 
 def _told(policy: Policy, unmet: tuple[str, ...]) -> None:

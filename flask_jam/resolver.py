@@ -80,6 +80,12 @@ class Memo:
         own = self.presented.get(name) if self.presented else None
         return own or self.state.scheme(name).find(environ)
 
+    def denied(self, environ: dict[str, Any], accepted: Accepted, reason: Reason) -> Rejected:
+        """The refusal of somebody who is known, and may not."""
+        found = self.find(accepted.scheme, environ)
+        fingerprint = found.fingerprint() if isinstance(found, Credential) else None
+        return Rejected(accepted.scheme, reason, accepted.source, fingerprint)
+
     def present(self, credential: Credential) -> None:
         """Have this credential, which the request itself has made."""
         self.presented = {**(self.presented or {}), credential.scheme: credential}
