@@ -197,7 +197,7 @@ def test_no_repr_holds_the_marker(app: Flask, jam: Jam) -> None:
     shown.extend(
         map(repr, [jam, jam.settings, jam.settings.jwt, jam.verifier, jam.store, ring, key])
     )
-    shown.extend(map(repr, [jam.sessions, jam._tokens, jam._families]))
+    shown.extend(map(repr, [jam.sessions, jam._tokens, jam.families]))
     text = " ".join(shown)
     assert len(shown) == 14
     for secret in (MARKER, pair["access_token"], pair["refresh_token"], session):
