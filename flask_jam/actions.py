@@ -244,7 +244,7 @@ def _needed(state: AppState, *, ends: bool = False) -> tuple[str, str]:
     if isinstance(own, Rejected):
         _refuse(state, own)
     if ends and memo.resolve("session", environ).source == "cookie":
-        _check_elsewhere(state, "session")
+        _check_site(state, "session", ends=True)
     return own
 
 
@@ -268,7 +268,7 @@ def _presented(state: AppState, name: str) -> list[Credential]:
     """
     candidates = _candidates(state, name)
     if not candidates or any(each.source != "header" for each in candidates):
-        _check_elsewhere(state, name)  # also where no cookie came, as the answer clears it
+        _check_site(state, name, ends=True)  # also where no cookie came, as the answer clears it
     memo, environ = current_memo()
     found = memo.resolve(name, environ)
     if not candidates and isinstance(found, Rejected) and found.reason is Reason.MALFORMED:
@@ -276,19 +276,15 @@ def _presented(state: AppState, name: str) -> list[Credential]:
     return candidates
 
 
-def _check_site(state: AppState, name: str) -> None:
-    """Where the answer sets cookies, refuse what another site made a browser send."""
-    if state.scheme(name).cookie_name is None:
-        return
-    if is_cross_site(current_memo()[1], state.jam.settings.trusted_origins):
-        _refuse(state, Rejected(name, Reason.CSRF, "cookie"))
+def _check_site(state: AppState, name: str, *, ends: bool = False) -> None:
+    """Where the answer changes cookies, refuse what another site made a browser send.
 
-
-def _check_elsewhere(state: AppState, name: str) -> None:
-    """The same for what ends a login, also of a GET, which a picture on another site can be."""
-    if state.scheme(name).cookie_name is None:
-        return
-    if is_from_elsewhere(current_memo()[1], state.jam.settings.trusted_origins):
+    :param ends: whether it ends a login: then also of a GET, as a picture on another site sends.
+    """
+    is_foreign = is_from_elsewhere if ends else is_cross_site
+    if state.scheme(name).cookie_name is not None and is_foreign(
+        current_memo()[1], state.jam.settings.trusted_origins
+    ):
         _refuse(state, Rejected(name, Reason.CSRF, "cookie"))
 
 

@@ -197,7 +197,7 @@ class AppState:
             endpoint = request.endpoint
             if endpoint is not None and self._is_undecorated(endpoint):
                 memo.accepted = self._somebody(memo, request.environ)
-                memo.depends, memo.seen = True, memo.accepted is not None
+                memo.depends, memo.seen = True, memo.seen or memo.accepted is not None
         return memo.accepted
 
     def _is_undecorated(self, endpoint: str) -> bool:

@@ -501,6 +501,18 @@ def test_an_error_of_the_view_is_private_too(client: FlaskClient, app: Flask) ->
     assert kept(client.get("/gone")) == ("no-store", BOTH)
 
 
+def test_whom_one_scheme_has_shown_stays_private_though_another_is_refused(jam: Jam) -> None:
+    app = Flask("both")
+    JWTExtension(jam, app)
+    session = SessionExtension(jam, app)
+    app.add_url_rule("/both", "both", lambda: f"{len(session.list())} {g.payload}")
+    client = app.test_client()
+    client.set_cookie("sessionId", jam.create_session("ann", {}))
+    answer = client.get("/both", headers=bearer("a.b.c"))
+    assert answer.text == "1 None"
+    assert kept(answer) == ("no-store", BOTH)
+
+
 # --- templates --------------------------------------------------------------------------------
 
 
