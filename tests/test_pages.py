@@ -131,6 +131,7 @@ def test_what_was_no_get_comes_back_by_one_where_there_is_one(
         {"Accept": "application/VND.X+JSON, text/html;q=0.5"},
         {"Accept": "text/html, application/json"},
         {"Accept": "\xff, ;;q=x, text/"},
+        {"Accept": "text/html" + ", text/x" * 200},
     ],
     ids=str,
 )  # fmt: skip
