@@ -144,6 +144,19 @@ def gone(pid: int) -> bool:
     return False
 
 
+def _close(client: redis.Redis) -> None:
+    """Its connections, too: older clients leave them to the collector."""
+    client.close()
+    client.connection_pool.disconnect()
+
+
+def _close_all(client: redis.RedisCluster) -> None:
+    for node in client.get_nodes():
+        if node.redis_connection is not None:
+            _close(node.redis_connection)
+    client.close()
+
+
 class _Clash(RuntimeError):
     """Somebody took the port between our look and the server's start."""
 
@@ -186,8 +199,7 @@ class RedisServer:
     def __exit__(self, *exc: object) -> None:
         self.kill()
         for client in self._clients:
-            client.close()
-            client.connection_pool.disconnect()
+            _close(client)
         self._clients.clear()
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -274,11 +286,13 @@ class RedisServer:
             raise kind(f"redis-server ended at its start:\n{self.log()}")
         if not self._listens():
             return False
-        with self._connect(socket_timeout=1) as looking:
-            try:
-                return bool(looking.ping()) and looking.info("server")["process_id"] == self.pid
-            except redis.RedisError:
-                return False
+        looking = self._connect(socket_timeout=1)
+        try:
+            return bool(looking.ping()) and looking.info("server")["process_id"] == self.pid
+        except redis.RedisError:
+            return False
+        finally:
+            _close(looking)
 
     def _listens(self) -> bool:
         """Asked first: older clients leak their socket where a Unix one cannot be reached."""
@@ -325,9 +339,10 @@ class RedisServer:
 
     def flush(self) -> None:
         """No keys, no scripts: as after a start."""
-        with self._connect() as client:
-            client.flushall()
-            client.script_flush()
+        client = self._connect()
+        client.flushall()
+        client.script_flush()
+        _close(client)
 
 
 # --- three of them as a cluster ------------------------------------------------------------
@@ -382,7 +397,7 @@ class RedisCluster:
     def client(self, **options: Any) -> redis.RedisCluster:
         nodes = [ClusterNode(HOST, node.port) for node in self.nodes]
         made = redis.RedisCluster(startup_nodes=nodes, **{"socket_timeout": 5.0, **options})
-        self._stack.callback(made.close)
+        self._stack.callback(_close_all, made)
         return made
 
     def flush(self) -> None:
