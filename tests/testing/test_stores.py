@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -63,6 +64,7 @@ class TurnsTwice(MemoryStore):
                 family_id, generation, now=now, grace=grace, idle=idle, claims=claims,
                 mark_until=mark_until,
             )  # fmt: skip
+        time.sleep(0.01)  # as a network does: others come in between
         turned = replace(family, generation=generation + 1, turned_at=now, idle_until=now + idle)
         self.start_family(family_id, turned if claims is None else replace(turned, claims=claims))
         return Turned.NEW, turned
