@@ -33,7 +33,7 @@ R = TypeVar("R")
 V = TypeVar("V", bound=View)
 
 Check = Callable[[dict[str, Any]], bool]
-#: On a view that was guarded: from where. See :mod:`flask_jam.audit`.
+#: On a view that was guarded: from where. See :mod:`flask_jam.checks`.
 COVERED = "__flask_jam_covered__"
 
 

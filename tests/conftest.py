@@ -88,6 +88,28 @@ def jam(make_jam: Callable[..., Jam]) -> Jam:
     return make_jam()
 
 
+@pytest.fixture
+def redis_jam(redis_server: RedisServer, make_jam: Callable[..., Jam]) -> Iterator[Jam]:
+    """One on an empty Redis."""
+    redis_server.flush()
+    jam = make_jam(redis_url=redis_server.url)
+    yield jam
+    jam.store.close()  # type: ignore[attr-defined]
+
+
+def new_app(jam: Jam, **options: Any) -> Flask:
+    """An app with both schemes and no route."""
+    app = Flask("app_under_test", **options)
+    JWTExtension(jam, app)
+    SessionExtension(jam, app)
+    return app
+
+
+def status(app: Flask, path: str, method: str = "GET", **options: Any) -> int:
+    with app.test_client().open(path, method=method, **options) as answer:
+        return answer.status_code
+
+
 def build_app(jam: Jam, **jwt_options: Any) -> Flask:
     """An app with both schemes and one route of each posture."""
     app = Flask("app_under_test")

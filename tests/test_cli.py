@@ -690,11 +690,8 @@ def test_a_store_that_is_down_is_a_sentence(make_jam: MakeJam, arguments: tuple[
 
 
 @pytest.fixture
-def on_redis(redis_server: RedisServer, make_jam: MakeJam) -> Iterator[Flask]:
-    redis_server.flush()
-    jam = make_jam(redis_url=redis_server.url)
-    yield new_app(jam)
-    jam.store.close()  # type: ignore[attr-defined]
+def on_redis(redis_jam: Jam) -> Flask:
+    return new_app(redis_jam)
 
 
 def test_sessions_and_revoke_reach_what_another_process_has(

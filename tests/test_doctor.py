@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -355,11 +355,8 @@ def test_the_way_to_redis_should_be_encrypted(make_jam: MakeJam, url: str, expec
 
 
 @pytest.fixture
-def on_redis(redis_server: RedisServer, make_jam: MakeJam) -> Iterator[Flask]:
-    redis_server.flush()
-    jam = make_jam(redis_url=redis_server.url)
-    yield new_app(jam)
-    jam.store.close()  # type: ignore[attr-defined]
+def on_redis(redis_jam: Jam) -> Flask:
+    return new_app(redis_jam)
 
 
 def test_a_real_redis_is_asked_and_left_as_it_was(

@@ -16,7 +16,6 @@ from flask_jam import (
     ConfigError,
     Jam,
     JWTExtension,
-    SessionExtension,
     current_auth,
     jwt_required,
     protect,
@@ -24,20 +23,13 @@ from flask_jam import (
     session_required,
 )
 
-from .conftest import bearer
+from .conftest import bearer, new_app, status
 
 MakeJam = Callable[..., Jam]
 
 
 def said() -> str:
     return str(g.payload and g.payload.get("sub"))
-
-
-def new_app(jam: Jam, **options: Any) -> Flask:
-    app = Flask("protected", **options)
-    JWTExtension(jam, app)
-    SessionExtension(jam, app)
-    return app
 
 
 @pytest.fixture
@@ -48,10 +40,6 @@ def app(jam: Jam) -> Flask:
 @pytest.fixture
 def ann(jam: Jam) -> dict[str, str]:
     return bearer(jam.issue_tokens("ann", roles={"reader"})["access_token"])
-
-
-def status(app: Flask, path: str, method: str = "GET", **options: Any) -> int:
-    return app.test_client().open(path, method=method, **options).status_code
 
 
 # --- what it covers -----------------------------------------------------------------------------

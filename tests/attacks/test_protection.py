@@ -37,16 +37,9 @@ from flask_jam.audit import Route, open_routes, routes
 from flask_jam.policies import authorize, claim, policy, role, scope
 from flask_jam.testing import JamClient, assert_all_protected, frozen_time
 
-from ..conftest import bearer
+from ..conftest import bearer, new_app, status
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PURGE")
-
-
-def new_app(jam: Jam, **options: Any) -> Flask:
-    app = Flask("attacked", **options)
-    JWTExtension(jam, app)
-    SessionExtension(jam, app)
-    return app
 
 
 @pytest.fixture
@@ -57,11 +50,6 @@ def bare(jam: Jam) -> Flask:
 @pytest.fixture
 def ann(jam: Jam) -> dict[str, str]:
     return bearer(jam.issue_tokens("ann")["access_token"])
-
-
-def status(app: Flask, path: str, method: str = "GET", **options: Any) -> int:
-    with app.test_client().open(path, method=method, **options) as answer:
-        return answer.status_code
 
 
 def secret(**_: Any) -> str:
