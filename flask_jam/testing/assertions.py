@@ -9,7 +9,7 @@ from typing import NamedTuple
 from flask import Flask
 from werkzeug.wrappers import Response
 
-from ..audit import routes
+from ..audit import open_routes
 from ..errors import ConfigError, Reason
 from ..pages import PROBLEM
 from ..refusal import refusal
@@ -104,7 +104,7 @@ def _described(response: Response) -> Iterator[str]:
 def assert_all_protected(app: Flask) -> None:
     """Assert that each route has a guard or is marked ``@public``; else list those that do not."""
     __tracebackhide__ = True
-    found = [route for route in routes(real_app(app)) if not route.origins]
+    found = open_routes(real_app(app))
     if found:
         listed = [
             f"  {','.join(route.methods)} {route.rule} → {route.endpoint} ({route.source})"
