@@ -18,7 +18,6 @@ from flask_jam import (
     ConfigError,
     Guard,
     Jam,
-    JamExtension,
     JWTExtension,
     SessionExtension,
     current_auth,
@@ -538,116 +537,6 @@ def test_a_guard_without_any_extension_says_what_to_write() -> None:
     app.add_url_rule("/", "view", jwt_required(who))
     with pytest.raises(ConfigError, match=r"JWTExtension\(jam\)\.init_app\(app\)"):
         app.test_client().get("/")
-
-
-@pytest.mark.parametrize("extension", [SessionExtension, JamExtension])
-def test_a_guard_without_its_extension_is_found_at_the_first_request(
-    jam: Jam, extension: Any
-) -> None:
-    app = Flask("half")
-    app.testing = True
-    extension(jam, app)
-    app.add_url_rule("/", "view", jwt_required(who))
-    app.add_url_rule("/other", "other", who)
-    for _ in range(2):
-        with pytest.raises(ConfigError, match="JWTExtension"):
-            app.test_client().get("/other")
-
-
-# --- a guard above the route -----------------------------------------------------------------
-
-
-def misplaced(app: Flask) -> None:
-    @jwt_required
-    @app.get("/")
-    def exposed() -> str:
-        return "in"
-
-
-def misplaced_in_blueprint(app: Flask) -> None:
-    blueprint = Blueprint("pages", __name__)
-
-    @jwt_required(roles={"admin"})
-    @blueprint.get("/")
-    def exposed() -> str:
-        return "in"
-
-    app.register_blueprint(blueprint)
-
-
-def misplaced_async(app: Flask) -> None:
-    @jwt_required
-    @app.get("/")
-    async def exposed() -> str:
-        return "in"
-
-
-def misplaced_above_a_guard_below(app: Flask) -> None:
-    @session_required
-    @app.get("/")
-    @jwt_required
-    def exposed() -> str:
-        return "in"
-
-
-def misplaced_class(app: Flask) -> None:
-    class Exposed(Plain):
-        pass
-
-    app.add_url_rule("/", view_func=Exposed.as_view("exposed"))
-    jwt_required(Exposed)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [misplaced, misplaced_in_blueprint, misplaced_async, misplaced_above_a_guard_below,
-     misplaced_class],
-)  # fmt: skip
-def test_a_guard_above_the_route_is_an_error_that_names_the_view(app: Flask, wrong: Any) -> None:
-    wrong(app)
-    app.testing = True
-    for _ in range(2):
-        with pytest.raises(ConfigError, match=r"(?i)exposed.* \(.*swap the two lines"):
-            app.test_client().get("/")
-    app.testing = False
-    app.logger.disabled = True
-    assert app.test_client().get("/").status_code == 500
-
-
-def test_a_function_that_is_open_on_one_app_and_guarded_on_another_is_no_mistake(
-    app: Flask, jam: Jam
-) -> None:
-    other = Flask("other")
-    JWTExtension(jam, other)
-    other.add_url_rule("/", "view", jwt_required(who))
-    app.add_url_rule("/", "view", who)
-    assert app.test_client().get("/").text == "nobody"
-    assert other.test_client().get("/").status_code == 401
-
-
-def test_one_function_behind_two_routes_is_no_mistake(app: Flask, jam: Jam) -> None:
-    app.add_url_rule("/open", "open", who)
-    app.add_url_rule("/closed", "closed", jwt_required(who))
-    client = app.test_client()
-    assert client.get("/open").text == "nobody"
-    assert client.get("/closed").status_code == 401
-    assert client.get("/closed", headers=bearer(token_of(jam))).text == "jwt:alice"
-
-
-def test_a_decorator_between_route_and_guard_is_no_mistake(app: Flask, jam: Jam) -> None:
-    from functools import wraps
-
-    def other(view: Any) -> Any:
-        @wraps(view)
-        def wrapper(*args: Any) -> Any:
-            return view(*args)
-
-        return wrapper
-
-    app.add_url_rule("/", "view", other(jwt_required(other(who))))
-    client = app.test_client()
-    assert client.get("/").status_code == 401
-    assert client.get("/", headers=bearer(token_of(jam))).text == "jwt:alice"
 
 
 def test_the_repr_says_what_a_guard_asks() -> None:

@@ -407,7 +407,9 @@ def test_without_a_login_view_as_well(make_jam: MakeJam) -> None:
 
 def test_a_scripts_answer_clears_nothing(client: FlaskClient) -> None:
     client.set_cookie("sessionId", "A" * 45)
-    for headers in ({}, {**PAGE, "Sec-Fetch-Mode": "cors"}, {"HX-Request": "true"}):
+    by_script = [{"Sec-Fetch-Mode": "cors"}, {"HX-Request": "true"},
+                 {"X-Requested-With": "XMLHttpRequest"}]  # fmt: skip
+    for headers in ({}, *({**PAGE, **own} for own in by_script)):
         assert cleared(client.get("/private", headers=headers)) == []
 
 

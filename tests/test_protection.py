@@ -302,66 +302,6 @@ def test_an_error_page_of_the_app_is_no_route(app: Flask) -> None:
     assert app.test_client().get("/nowhere").text == "ours"
 
 
-# --- the checks of the start ----------------------------------------------------------------------
-
-
-def first_error(app: Flask) -> str:
-    app.testing = True
-    with pytest.raises(ConfigError) as caught:
-        app.test_client().get("/")
-    return str(caught.value)
-
-
-def test_the_checks_of_the_start_come_first(app: Flask) -> None:
-    protect(app, jwt_required)
-
-    @jwt_required
-    @app.route("/idle")
-    def idle() -> str:
-        return ""
-
-    assert "swap the two lines" in first_error(app)
-
-
-def test_a_scheme_that_the_app_lacks_is_told_at_the_start(jam: Jam) -> None:
-    app = Flask("lacking")
-    JWTExtension(jam, app)
-    protect(app, session_required)
-    app.add_url_rule("/", "it", public(lambda: ""))
-    app.add_url_rule("/x", "x", lambda: "")
-    assert "SessionExtension" in first_error(app)
-
-
-def test_P09_public_and_guarded_in_one_class_is_an_error(app: Flask) -> None:
-    @public
-    class Both(MethodView):
-        def get(self) -> str:
-            return ""
-
-        @jwt_required
-        def post(self) -> str:
-            return ""
-
-    app.add_url_rule("/both", view_func=Both.as_view("both"))
-    said = first_error(app)
-    assert "public" in said
-    assert "POST" in said
-
-
-@pytest.mark.parametrize(("marked", "fine"), [(False, False), (True, True)])
-def test_a_login_view_behind_a_protection_must_be_public(
-    make_jam: MakeJam, marked: bool, fine: bool
-) -> None:
-    app = new_app(make_jam(login_view="login"))
-    protect(app, session_required)
-    app.add_url_rule("/login", "login", public(lambda: "") if marked else lambda: "")
-    app.add_url_rule("/", "it", lambda: "")
-    if fine:
-        assert app.test_client().get("/", headers={"Accept": "text/html"}).status_code == 302
-    else:
-        assert "@public" in first_error(app)
-
-
 # --- wrong calls ----------------------------------------------------------------------------------
 
 

@@ -119,6 +119,12 @@ def test_every_module_stands_in_the_table() -> None:
     assert {"errors", "jam", "guards", "extension", "stores.memory", ""} <= set(MODULES)
 
 
+def test_what_tests_a_module_is_found_by_its_name() -> None:
+    files = {path.stem for path in Path(__file__).parent.glob("test_*.py")}
+    own = {module for module in MODULES if module and "." not in module}
+    assert {f"test_{module}" for module in own - {"stores", "testing"}} <= files
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_only_what_stands_before_it(module: str) -> None:
     own = [(own_module(i.target), i.line) for i in found(module)]

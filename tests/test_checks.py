@@ -1,0 +1,212 @@
+"""What is found at the first request: a guard that protects nothing, a scheme that nobody checks.
+
+Of a ``login_view`` at which nobody arrives see :mod:`tests.test_pages`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import pytest
+from flask import Blueprint, Flask
+from flask.views import MethodView, View
+
+from flask_jam import (
+    ConfigError,
+    Jam,
+    JamExtension,
+    JWTExtension,
+    SessionExtension,
+    current_auth,
+    jwt_required,
+    protect,
+    public,
+    session_required,
+)
+
+from .conftest import bearer, new_app
+
+MakeJam = Callable[..., Jam]
+
+
+@pytest.fixture
+def app(jam: Jam) -> Flask:
+    return new_app(jam)
+
+
+def who() -> str:
+    auth = current_auth()
+    return f"{auth.scheme}:{auth.subject}" if auth else "nobody"
+
+
+def ann(jam: Jam) -> dict[str, str]:
+    return bearer(jam.issue_tokens("ann")["access_token"])
+
+
+def first_error(app: Flask, path: str = "/") -> str:
+    app.testing = True
+    with pytest.raises(ConfigError) as caught:
+        app.test_client().get(path)
+    return str(caught.value)
+
+
+# --- schemes, and contradictions ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("extension", [SessionExtension, JamExtension])
+def test_a_guard_without_its_extension_is_found_at_the_first_request(
+    jam: Jam, extension: Any
+) -> None:
+    app = Flask("half")
+    extension(jam, app)
+    app.add_url_rule("/", "view", jwt_required(who))
+    app.add_url_rule("/other", "other", who)
+    for _ in range(2):
+        assert "JWTExtension" in first_error(app, "/other")
+
+
+def test_a_scheme_that_the_app_lacks_is_told_at_the_start(jam: Jam) -> None:
+    app = Flask("lacking")
+    JWTExtension(jam, app)
+    protect(app, session_required)
+    app.add_url_rule("/", "it", public(lambda: ""))
+    app.add_url_rule("/x", "x", lambda: "")
+    assert "SessionExtension" in first_error(app)
+
+
+def test_P09_public_and_guarded_in_one_class_is_an_error(app: Flask) -> None:
+    @public
+    class Both(MethodView):
+        def get(self) -> str:
+            return ""
+
+        @jwt_required
+        def post(self) -> str:
+            return ""
+
+    app.add_url_rule("/both", view_func=Both.as_view("both"))
+    said = first_error(app)
+    assert "public" in said
+    assert "POST" in said
+
+
+@pytest.mark.parametrize(("marked", "fine"), [(False, False), (True, True)])
+def test_a_login_view_behind_a_protection_must_be_public(
+    make_jam: MakeJam, marked: bool, fine: bool
+) -> None:
+    app = new_app(make_jam(login_view="login"))
+    protect(app, session_required)
+    app.add_url_rule("/login", "login", public(lambda: "") if marked else lambda: "")
+    app.add_url_rule("/", "it", lambda: "")
+    if fine:
+        assert app.test_client().get("/", headers={"Accept": "text/html"}).status_code == 302
+    else:
+        assert "@public" in first_error(app)
+
+
+# --- a guard above the route -----------------------------------------------------------------
+
+
+def misplaced(app: Flask) -> None:
+    @jwt_required
+    @app.get("/")
+    def exposed() -> str:
+        return "in"
+
+
+def misplaced_in_blueprint(app: Flask) -> None:
+    blueprint = Blueprint("pages", __name__)
+
+    @jwt_required(roles={"admin"})
+    @blueprint.get("/")
+    def exposed() -> str:
+        return "in"
+
+    app.register_blueprint(blueprint)
+
+
+def misplaced_async(app: Flask) -> None:
+    @jwt_required
+    @app.get("/")
+    async def exposed() -> str:
+        return "in"
+
+
+def misplaced_above_a_guard_below(app: Flask) -> None:
+    @session_required
+    @app.get("/")
+    @jwt_required
+    def exposed() -> str:
+        return "in"
+
+
+def misplaced_class(app: Flask) -> None:
+    class Exposed(View):
+        def dispatch_request(self) -> str:
+            return who()
+
+    app.add_url_rule("/", view_func=Exposed.as_view("exposed"))
+    jwt_required(Exposed)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [misplaced, misplaced_in_blueprint, misplaced_async, misplaced_above_a_guard_below,
+     misplaced_class],
+)  # fmt: skip
+def test_a_guard_above_the_route_is_an_error_that_names_the_view(app: Flask, wrong: Any) -> None:
+    wrong(app)
+    app.testing = True
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"(?i)exposed.* \(.*swap the two lines"):
+            app.test_client().get("/")
+    app.testing = False
+    app.logger.disabled = True
+    assert app.test_client().get("/").status_code == 500
+
+
+def test_a_function_that_is_open_on_one_app_and_guarded_on_another_is_no_mistake(
+    app: Flask, jam: Jam
+) -> None:
+    other = Flask("other")
+    JWTExtension(jam, other)
+    other.add_url_rule("/", "view", jwt_required(who))
+    app.add_url_rule("/", "view", who)
+    assert app.test_client().get("/").text == "nobody"
+    assert other.test_client().get("/").status_code == 401
+
+
+def test_one_function_behind_two_routes_is_no_mistake(app: Flask, jam: Jam) -> None:
+    app.add_url_rule("/open", "open", who)
+    app.add_url_rule("/closed", "closed", jwt_required(who))
+    client = app.test_client()
+    assert client.get("/open").text == "nobody"
+    assert client.get("/closed").status_code == 401
+    assert client.get("/closed", headers=ann(jam)).text == "jwt:ann"
+
+
+def test_a_decorator_between_route_and_guard_is_no_mistake(app: Flask, jam: Jam) -> None:
+    def other(view: Any) -> Any:
+        @wraps(view)
+        def wrapper(*args: Any) -> Any:
+            return view(*args)
+
+        return wrapper
+
+    app.add_url_rule("/", "view", other(jwt_required(other(who))))
+    client = app.test_client()
+    assert client.get("/").status_code == 401
+    assert client.get("/", headers=ann(jam)).text == "jwt:ann"
+
+
+def test_the_checks_of_the_start_come_first(app: Flask) -> None:
+    protect(app, jwt_required)
+
+    @jwt_required
+    @app.route("/idle")
+    def idle() -> str:
+        return ""
+
+    assert "swap the two lines" in first_error(app)
