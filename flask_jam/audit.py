@@ -11,10 +11,10 @@ from flask import Flask
 from flask.views import MethodView
 from werkzeug.routing import Rule
 
-from .checks import method_of, own_guards, source_of
+from ._request.current_auth import MARK, PUBLIC
+from ._request.protection import blueprints_of, has_automatic_options, is_static, protections
+from ._request.start_checks import method_of, own_guards, source_of
 from .guards import Guard
-from .protection import blueprints_of, has_automatic_options, is_static, protections
-from .resolver import MARK, PUBLIC
 
 
 class Route(NamedTuple):

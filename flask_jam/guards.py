@@ -19,11 +19,11 @@ from typing import Any, NoReturn, ParamSpec, TypeVar, overload
 
 from flask.views import View
 
+from ._request.current_auth import MARK, PUBLIC, Memo, current_memo
+from ._request.refusals import Asked, refuse
 from .errors import ConfigError, Reason, shown
-from .outcome import Accepted, Rejected
 from .policies import Policy
-from .refusal import Asked, refuse
-from .resolver import MARK, PUBLIC, Memo, current_memo
+from .schemes.outcome import Accepted, Rejected
 from .settings import name_set, nearest
 
 _log = logging.getLogger(__name__)

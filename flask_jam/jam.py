@@ -7,14 +7,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ._credentials.access_tokens import Facts, Stamps, Tokens, Verifier
+from ._credentials.refresh_rotation import Families, Reload, ReuseError
+from ._credentials.sessions import SessionInfo, Sessions, checked_owner, handle_of
 from .errors import ConfigError, SessionError, TokenError, shown
 from .keys import KeyRing
-from .refresh import Families, Reload, ReuseError
-from .sessions import SessionInfo, Sessions, checked_owner, handle_of
 from .settings import Settings, Source, load
-from .stores import Family, Store
+from .stores.interface import Family, Store
 from .stores.memory import MemoryStore
-from .tokens import Facts, Stamps, Tokens, Verifier
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ Observer = Callable[[str, Mapping[str, Any]], None]
 def _store_for(settings: Settings) -> Store:
     if settings.redis_url is None:
         return MemoryStore()
-    from .stores.near import store_for  # noqa: PLC0415 - only who uses Redis imports it
+    from .stores._redis.near_cache import store_for  # noqa: PLC0415 - only who uses Redis imports it
 
     return store_for(settings)
 

@@ -12,12 +12,12 @@ from typing import Any, TypeAlias
 
 from flask import Flask, current_app
 
+from ._request.current_auth import EXTENSION_KEY, AppState
 from .audit import Route, routes
 from .errors import ConfigError
 from .guards import Guard, chain_of, name_of
 from .jam import Jam
-from .resolver import EXTENSION_KEY, AppState
-from .schemes import Scheme
+from .schemes.transport import Scheme
 
 Security: TypeAlias = list[dict[str, list[str]]]
 #: By scheme: the scopes that its credential must have; ``None`` where there must be none of it.

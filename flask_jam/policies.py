@@ -27,10 +27,10 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from flask import request
 
+from ._request.current_auth import Memo, current_memo
+from ._request.refusals import Asked, refuse
 from .errors import ConfigError, Reason, shown
-from .outcome import Rejected
-from .refusal import Asked, refuse
-from .resolver import Memo, current_memo
+from .schemes.outcome import Rejected
 from .settings import name_set
 
 _log = logging.getLogger(__name__)

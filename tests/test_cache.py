@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import pytest
 
-from flask_jam.cache import MAX_AGE, CacheInfo, FactCache, fork_safe_lock
+from flask_jam._credentials.token_cache import MAX_AGE, CacheInfo, FactCache, fork_safe_lock
 
 from .conftest import Clock
 

@@ -34,10 +34,10 @@ from flask_jam import (
     session_required,
     signals,
 )
-from flask_jam.cli import group
-from flask_jam.inspection import inspect
+from flask_jam._cli.commands import group
+from flask_jam._cli.inspection import inspect
 from flask_jam.settings import ALGORITHMS
-from flask_jam.stores import Store
+from flask_jam.stores.interface import Store
 from flask_jam.stores.memory import MemoryStore
 
 from .attacks.craft import NOW, FlakyStore, b64, claims, forged, signed

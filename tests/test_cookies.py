@@ -23,7 +23,7 @@ from flask_jam import (
     session_required,
     signals,
 )
-from flask_jam.cookies import LONGEST, is_ambiguous, values_of
+from flask_jam._request.cookies import LONGEST, is_ambiguous, values_of
 
 from .conftest import Clock, bearer
 

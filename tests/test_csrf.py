@@ -10,7 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from flask_jam import Jam
-from flask_jam.csrf import SAFE, is_cross_site
+from flask_jam._request.cross_site import SAFE, is_cross_site
 
 from .conftest import bearer, build_app
 

@@ -21,7 +21,7 @@ from flask_jam import (
     protect,
     public,
 )
-from flask_jam.doctor import Finding, examine
+from flask_jam._cli.doctor import Finding, examine
 from flask_jam.keys import new_key
 from flask_jam.stores.memory import MemoryStore
 

@@ -18,7 +18,7 @@ from flask_jam import (
     TokenError,
     errors,
 )
-from flask_jam.refresh import ReuseError
+from flask_jam._credentials.refresh_rotation import ReuseError
 
 PUBLIC = (ConfigError, TokenError, SessionError, StoreUnavailable)
 

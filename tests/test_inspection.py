@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from flask_jam import Jam, JWTExtension, SessionExtension, StoreUnavailable
-from flask_jam.inspection import has_key, inspect
+from flask_jam._cli.inspection import has_key, inspect
 from flask_jam.stores.memory import MemoryStore
 
 from .attacks.craft import ABSENT, NOW, FlakyStore, b64, claims, forged, signed

@@ -21,9 +21,9 @@ from flask_jam import (
     TokenError,
 )
 from flask_jam.keys import KeyRing
-from flask_jam.outcome import Accepted, Credential, Rejected
+from flask_jam.schemes.outcome import Accepted, Credential, Rejected
 from flask_jam.settings import JWTSettings, Settings
-from flask_jam.stores import Kind, place_of
+from flask_jam.stores.interface import Kind, place_of
 from flask_jam.stores.memory import MemoryStore
 
 from .conftest import SECRET, Clock

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flask_jam.outcome import Accepted, Credential, Reason, Rejected
+from flask_jam.schemes.outcome import Accepted, Credential, Reason, Rejected
 
 MARKER = "mArKeR"
 

@@ -26,8 +26,8 @@ from flask_jam import (
     session_required,
     signals,
 )
-from flask_jam.pages import is_path
-from flask_jam.refusal import Refusal
+from flask_jam._request.login_redirect import is_path
+from flask_jam._request.refusals import Refusal
 
 from .conftest import Clock, bearer
 

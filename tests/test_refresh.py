@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from flask_jam import ConfigError, Jam, Reason, StoreUnavailable, TokenError
-from flask_jam.refresh import ReuseError
-from flask_jam.stores import Family, place_of
+from flask_jam._credentials.refresh_rotation import ReuseError
+from flask_jam.stores.interface import Family, place_of
 from flask_jam.stores.memory import MemoryStore
 
 from .conftest import SECRET, Clock

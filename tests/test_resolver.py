@@ -16,7 +16,7 @@ from flask_jam import (
     jwt_required,
     public,
 )
-from flask_jam.resolver import current_memo
+from flask_jam._request.current_auth import current_memo
 
 from .conftest import bearer, build_app
 

@@ -15,7 +15,7 @@ from flask_jam import (
     jwt_required,
     session_required,
 )
-from flask_jam.cookies import values_of
+from flask_jam._request.cookies import values_of
 
 from .conftest import bearer, build_app
 

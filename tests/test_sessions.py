@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from flask_jam import Jam, Reason, SessionError, SessionInfo, StoreUnavailable
-from flask_jam.stores import Session
+from flask_jam.stores.interface import Session
 from flask_jam.stores.memory import MemoryStore
 
 from .conftest import Clock

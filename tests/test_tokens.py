@@ -18,13 +18,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import flask_jam.tokens
 import pytest
 
-import flask_jam.tokens
 from flask_jam import ConfigError, Jam, Reason, SessionError, StoreUnavailable, TokenError
-from flask_jam.cache import FactCache
+from flask_jam._credentials.token_cache import FactCache
 from flask_jam.settings import ALGORITHMS
-from flask_jam.stores import Marks
+from flask_jam.stores.interface import Marks
 from flask_jam.stores.memory import MemoryStore
 
 from .conftest import SECRET, Clock

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..cache import fork_safe_lock
+from .._credentials.token_cache import fork_safe_lock
 from ..errors import Reason, SessionError
 from ..jws import strict_dumps
-from . import NOTHING_KNOWN, ON_ITS_WAY, Family, Kind, Marks, Session, Turned
+from .interface import NOTHING_KNOWN, ON_ITS_WAY, Family, Kind, Marks, Session, Turned
 
 
 class MemoryStore:

@@ -38,12 +38,12 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from ..cache import fork_safe_lock
+from .._credentials.token_cache import fork_safe_lock
 from ..errors import ConfigError, Reason, SessionError, StoreUnavailable
 from ..jws import strict_dumps
-from . import ON_ITS_WAY, Family, Kind, Marks, Session, Turned, lua
-from .client import answered_within, disconnect
-from .values import (
+from ._redis import scripts as lua
+from ._redis.client import answered_within, disconnect
+from ._redis.values import (
     UNREAD,
     as_bytes,
     as_text,
@@ -56,7 +56,8 @@ from .values import (
     parsed_mark,
     session_fields,
     session_of,
-)  # fmt: skip
+)
+from .interface import ON_ITS_WAY, Family, Kind, Marks, Session, Turned
 
 _log = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from flask import Flask
 from werkzeug.wrappers import Response
 
+from .._request.login_redirect import PROBLEM
+from .._request.refusals import refusal
 from ..audit import open_routes
 from ..errors import ConfigError, Reason
-from ..pages import PROBLEM
-from ..refusal import refusal
 from ..settings import nearest
 from .client import rejections
 from .events import real_app

@@ -12,10 +12,10 @@ from flask.testing import FlaskClient
 from werkzeug.wrappers import Response
 
 from .. import signals
-from ..cookies import Cookie, refresh_cookies
+from .._request.cookies import Cookie, refresh_cookies
+from .._request.current_auth import AppState
 from ..errors import ConfigError
-from ..resolver import AppState
-from ..schemes import JWTScheme, Scheme
+from ..schemes.transport import JWTScheme, Scheme
 from ..settings import name_set, nearest
 from .events import tested_app, tested_state
 

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 
 from flask import Flask, current_app
 
+from .._credentials.access_tokens import Stamps
 from ..errors import ConfigError
 from ..jam import Jam
-from ..tokens import Stamps
 from .events import tested_state
 
 #: A stamp may lie so many seconds ahead of the clock that it was taken from.

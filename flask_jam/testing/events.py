@@ -12,8 +12,8 @@ from flask import Flask
 from werkzeug.local import LocalProxy
 
 from .. import signals
+from .._request.current_auth import EXTENSION_KEY, AppState
 from ..errors import ConfigError
-from ..resolver import EXTENSION_KEY, AppState
 
 SIGNALS = {name: found for name, found in vars(signals).items() if isinstance(found, NamedSignal)}
 

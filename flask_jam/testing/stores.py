@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 import pytest
 
 from ..errors import Reason, SessionError
-from ..stores import Family, Kind, Marks, Session, Store, Turned
+from ..stores.interface import Family, Kind, Marks, Session, Store, Turned
 
 T = TypeVar("T")
 

@@ -26,7 +26,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from flask_jam import Jam, StoreUnavailable
-from flask_jam.stores import Store, place_of
+from flask_jam.stores.interface import Store, place_of
 from flask_jam.stores.memory import MemoryStore
 
 from ..conftest import SECRET, Clock, build_app

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from flask_jam.stores import Store
-from flask_jam.stores.client import client_factory
+from flask_jam.stores._redis.client import client_factory
+from flask_jam.stores._redis.near_cache import NearStore
+from flask_jam.stores.interface import Store
 from flask_jam.stores.memory import MemoryStore
-from flask_jam.stores.near import NearStore
 from flask_jam.stores.redis import RedisStore
 
 from ..servers import HOST, RedisServer

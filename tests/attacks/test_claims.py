@@ -17,7 +17,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from flask_jam import ConfigError, Jam, TokenError
-from flask_jam.cache import MAX_AGE, FactCache
+from flask_jam._credentials.token_cache import MAX_AGE, FactCache
 
 from ..conftest import Clock, bearer, build_app
 from .craft import (

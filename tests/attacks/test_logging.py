@@ -22,7 +22,7 @@ from flask.testing import FlaskClient
 import flask_jam
 from flask_jam import Jam, Reason, TokenError, signals
 from flask_jam.errors import JamError
-from flask_jam.outcome import Accepted, Credential
+from flask_jam.schemes.outcome import Accepted, Credential
 
 from ..conftest import bearer, build_app
 from .craft import FlakyStore, claims, kid_of, signed

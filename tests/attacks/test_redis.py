@@ -17,8 +17,8 @@ import pytest
 from flask import Flask
 
 from flask_jam import Jam, StoreUnavailable, TokenError
-from flask_jam.stores import lua
-from flask_jam.stores.near import NearStore
+from flask_jam.stores._redis import scripts as lua
+from flask_jam.stores._redis.near_cache import NearStore
 from flask_jam.testing.stores import at_once
 
 from ..conftest import SECRET, Clock, bearer, build_app

@@ -15,7 +15,7 @@ from flask import Flask, g
 from flask.testing import FlaskClient
 
 from flask_jam import Jam, JWTExtension, StoreUnavailable, TokenError, signals
-from flask_jam.stores import Kind
+from flask_jam.stores.interface import Kind
 
 from ..conftest import Clock, bearer, build_app
 from .craft import (

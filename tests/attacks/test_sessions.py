@@ -24,7 +24,7 @@ from flask_jam import (
     session_required,
     signals,
 )
-from flask_jam.stores import Session, place_of
+from flask_jam.stores.interface import Session, place_of
 from flask_jam.testing.stores import at_once
 
 from ..conftest import SECRET, Clock, bearer, build_app

@@ -27,7 +27,7 @@ from flask import Flask, g
 from flask.testing import FlaskClient
 
 from flask_jam import ConfigError, Jam, Reason, TokenError, jwt_required, signals
-from flask_jam.cache import FactCache, fork_safe_lock
+from flask_jam._credentials.token_cache import FactCache, fork_safe_lock
 from flask_jam.jam import Verifier
 from flask_jam.keys import KeyRing
 from flask_jam.settings import JWTSettings

@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from redis.crc import key_slot
 
 from flask_jam import ConfigError, Jam, StoreUnavailable
-from flask_jam.stores.client import client_factory
-from flask_jam.stores.near import NearStore
+from flask_jam.stores._redis.client import client_factory
+from flask_jam.stores._redis.near_cache import NearStore
 from flask_jam.stores.redis import FAILURES, RedisStore
 
 from .. import servers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flask_jam.stores import Kind, Marks
+from flask_jam.stores.interface import Kind, Marks
 from flask_jam.stores.memory import MemoryStore
 from flask_jam.testing.stores import StoreConformance, a_family, a_session
 

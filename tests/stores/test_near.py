@@ -23,9 +23,11 @@ import redis
 from redis.crc import key_slot
 
 from flask_jam import Jam, StoreUnavailable
-from flask_jam.stores import Kind, Marks, Store, link, near
-from flask_jam.stores.client import client_factory
-from flask_jam.stores.near import NearStore
+from flask_jam.stores._redis import invalidation as link
+from flask_jam.stores._redis import near_cache as near
+from flask_jam.stores._redis.client import client_factory
+from flask_jam.stores._redis.near_cache import NearStore
+from flask_jam.stores.interface import Kind, Marks, Store
 from flask_jam.stores.redis import RedisStore
 from flask_jam.testing.stores import PLACE, StoreConformance, a_family, a_session, at
 

@@ -26,9 +26,9 @@ from redis.retry import Retry
 
 import flask_jam.stores.redis as redis_module
 from flask_jam import Jam, Reason, SessionError, StoreUnavailable, TokenError
-from flask_jam.stores import Kind, Marks, Session, Turned, place_of
-from flask_jam.stores.client import client_factory
-from flask_jam.stores.near import NearStore
+from flask_jam.stores._redis.client import client_factory
+from flask_jam.stores._redis.near_cache import NearStore
+from flask_jam.stores.interface import Kind, Marks, Session, Turned, place_of
 from flask_jam.stores.redis import RedisStore
 from flask_jam.testing.stores import (
     ANY_JSON,

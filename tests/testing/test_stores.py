@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flask_jam.stores import Family, Kind, Marks, Session, Turned
+from flask_jam.stores.interface import Family, Kind, Marks, Session, Turned
 from flask_jam.stores.memory import MemoryStore
 from flask_jam.testing.stores import StoreConformance
 

@@ -14,12 +14,12 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from .cache import CacheInfo, FactCache, fork_safe_lock
-from .errors import ConfigError, Reason, TokenError
-from .jws import LARGEST_DATE, sign_jws, strict_dumps, strict_object, verify_jws
-from .keys import KeyRing
-from .settings import JWTSettings
-from .stores import NOTHING_KNOWN, Kind, Marks, Store, place_of
+from ..errors import ConfigError, Reason, TokenError
+from ..jws import LARGEST_DATE, sign_jws, strict_dumps, strict_object, verify_jws
+from ..keys import KeyRing
+from ..settings import JWTSettings
+from ..stores.interface import NOTHING_KNOWN, Kind, Marks, Store, place_of
+from .token_cache import CacheInfo, FactCache, fork_safe_lock
 
 Clock = Callable[[], float]
 

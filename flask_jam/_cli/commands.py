@@ -16,17 +16,17 @@ import click
 from flask import Flask, current_app
 from flask.cli import AppGroup
 
+from .._request.current_auth import EXTENSION_KEY
+from .._request.start_checks import idle_guards
+from ..audit import Route, open_routes, routes, stable
+from ..errors import JamError
+from ..jam import Jam
+from ..keys import new_key
+from ..settings import ALGORITHMS
+from ..stores.memory import MemoryStore
 from . import doctor as examination
-from .audit import Route, open_routes, routes, stable
-from .checks import idle_guards
-from .errors import JamError
 from .inspection import has_key
 from .inspection import inspect as look_at
-from .jam import Jam
-from .keys import new_key
-from .resolver import EXTENSION_KEY
-from .settings import ALGORITHMS
-from .stores.memory import MemoryStore
 
 
 class _Group(AppGroup):

@@ -12,9 +12,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..errors import TokenError
-from ..jws import LARGEST_DATE, strict_dumps, strict_object
-from . import NOTHING_KNOWN, Family, Marks, Session
+from ...errors import TokenError
+from ...jws import LARGEST_DATE, strict_dumps, strict_object
+from ..interface import NOTHING_KNOWN, Family, Marks, Session
 
 #: Seconds that a value is kept longer than it counts.
 SLACK = 60.0

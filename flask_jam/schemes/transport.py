@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .cookies import check_cookie_name, is_ambiguous, refresh_name, values_of
-from .csrf import is_cross_site
-from .errors import ConfigError, Reason, SessionError, StoreUnavailable, TokenError
-from .jam import Jam
+from .._credentials.sessions import copied_data, is_session_id
+from .._request.cookies import check_cookie_name, is_ambiguous, refresh_name, values_of
+from .._request.cross_site import is_cross_site
+from ..errors import ConfigError, Reason, SessionError, StoreUnavailable, TokenError
+from ..jam import Jam
+from ..stores.interface import Session
 from .outcome import Accepted, Credential, Outcome, Rejected
-from .sessions import copied_data, is_session_id
-from .stores import Session
 
 #: A NamedTuple's own ``__new__`` calls this from Python, which counts on the guarded route.
 _new: Any = tuple.__new__

@@ -23,7 +23,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from ..cache import fork_safe_lock
+from ..._credentials.token_cache import fork_safe_lock
 from .client import primaries
 
 _log = logging.getLogger(__name__)

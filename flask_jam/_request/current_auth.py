@@ -13,12 +13,12 @@ from typing import Any
 
 from flask import Flask, Response, current_app, request
 
-from .cache import fork_safe_lock
-from .errors import ConfigError, Reason
-from .jam import Jam
-from .outcome import Accepted, Credential, Outcome, Rejected
-from .schemes import Scheme, authenticated
-from .stores.memory import MemoryStore
+from .._credentials.token_cache import fork_safe_lock
+from ..errors import ConfigError, Reason
+from ..jam import Jam
+from ..schemes.outcome import Accepted, Credential, Outcome, Rejected
+from ..schemes.transport import Scheme, authenticated
+from ..stores.memory import MemoryStore
 
 _log = logging.getLogger(__name__)
 

@@ -31,8 +31,8 @@ from redis.connection import Connection, SSLConnection, UnixDomainSocketConnecti
 from redis.retry import Retry
 from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
-from ..cache import fork_safe_lock
-from ..errors import ConfigError
+from ..._credentials.token_cache import fork_safe_lock
+from ...errors import ConfigError
 
 # Half of redis-py has no types; which half changes with its version.
 _sentinel: Any = redis.sentinel

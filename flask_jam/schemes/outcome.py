@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any, NamedTuple
 
-from .errors import Reason as Reason
+from ..errors import Reason as Reason
 
 
 class Credential(NamedTuple):

@@ -10,13 +10,13 @@ import base64
 import re
 from typing import Any
 
-from .errors import Reason, SessionError, TokenError
-from .jam import Jam
-from .jws import strict_object, verify_jws
-from .sessions import is_session_id
-from .settings import JWTSettings
-from .stores import Session, Turned
-from .stores.memory import MemoryStore
+from .._credentials.sessions import is_session_id
+from ..errors import Reason, SessionError, TokenError
+from ..jam import Jam
+from ..jws import strict_object, verify_jws
+from ..settings import JWTSettings
+from ..stores.interface import Session, Turned
+from ..stores.memory import MemoryStore
 
 _LIKE_REFRESH = re.compile(r"[A-Za-z0-9_-]{45}\.[0-9]+\.[A-Za-z0-9_-]{43}")
 #: What a token says where there is nothing more to say.

@@ -12,12 +12,12 @@ from typing import Any
 
 from flask import Flask
 
-from .cache import fork_safe_lock
-from .errors import ConfigError
-from .guards import COVERED, Guard, chain_of, name_of
+from .._credentials.token_cache import fork_safe_lock
+from ..errors import ConfigError
+from ..guards import COVERED, Guard, chain_of, name_of
+from ..settings import nearest
+from .current_auth import MARK, PUBLIC, AppState
 from .protection import protections
-from .resolver import MARK, PUBLIC, AppState
-from .settings import nearest
 
 
 def check_views(state: AppState) -> None:

@@ -13,11 +13,11 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .errors import Reason, SessionError, TokenError
-from .jws import strict_object
-from .settings import SessionSettings
-from .stores import Session, Store, place_of
-from .tokens import Stamps, copied, json_of
+from ..errors import Reason, SessionError, TokenError
+from ..jws import strict_object
+from ..settings import SessionSettings
+from ..stores.interface import Session, Store, place_of
+from .access_tokens import Stamps, copied, json_of
 
 _SHAPE = re.compile(r"[A-Za-z0-9_-]{45}")
 _MAX_KEY = 1024

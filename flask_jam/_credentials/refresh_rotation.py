@@ -16,11 +16,11 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .errors import ConfigError, Reason, TokenError
-from .jws import strict_object
-from .settings import JWTSettings, name_set
-from .stores import Family, Store, Turned, place_of
-from .tokens import Stamps, Tokens, check_name, copied, json_of
+from ..errors import ConfigError, Reason, TokenError
+from ..jws import strict_object
+from ..settings import JWTSettings, name_set
+from ..stores.interface import Family, Store, Turned, place_of
+from .access_tokens import Stamps, Tokens, check_name, copied, json_of
 
 #: Called with the subject and its claims at each refresh: the new claims, or ``None`` to refuse.
 Reload = Callable[[str, dict[str, Any]], Mapping[str, Any] | None]

@@ -12,13 +12,13 @@ from flask import Flask, request
 from werkzeug.datastructures import Headers
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from .audit import open_routes
-from .checks import check_login_view, check_views, idle_guards
-from .errors import ConfigError, StoreUnavailable
+from .._request.current_auth import AppState
+from .._request.protection import is_static
+from .._request.start_checks import check_login_view, check_views, idle_guards
+from ..audit import open_routes
+from ..errors import ConfigError, StoreUnavailable
+from ..stores.memory import MemoryStore
 from .inspection import has_key
-from .protection import is_static
-from .resolver import AppState
-from .stores.memory import MemoryStore
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
 _HOUR = 3600.0

@@ -15,7 +15,14 @@ from blinker import NamedSignal
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from . import signals
+from .. import signals
+from .._credentials.access_tokens import copied
+from .._credentials.refresh_rotation import Reload
+from .._credentials.sessions import SessionInfo
+from ..errors import Reason, SessionError, StoreUnavailable, TokenError
+from ..jws import strict_object
+from ..schemes.outcome import Accepted, Credential, Rejected
+from ..schemes.transport import JWTScheme, SessionScheme
 from .cookies import (
     Cookie,
     Setting,
@@ -25,16 +32,9 @@ from .cookies import (
     refresh_cookies,
     set_later,
 )
-from .csrf import is_cross_site, is_from_elsewhere
-from .errors import Reason, SessionError, StoreUnavailable, TokenError
-from .jws import strict_object
-from .outcome import Accepted, Credential, Rejected
-from .refresh import Reload
-from .refusal import Asked, refuse
-from .resolver import AppState, current_memo
-from .schemes import JWTScheme, SessionScheme
-from .sessions import SessionInfo
-from .tokens import copied
+from .cross_site import is_cross_site, is_from_elsewhere
+from .current_auth import AppState, current_memo
+from .refusals import Asked, refuse
 
 #: A refresh request is small; a larger body is not read.
 _MAX_BODY = 16384

@@ -22,12 +22,12 @@ from werkzeug.exceptions import (
 )
 from werkzeug.utils import redirect
 
-from . import signals
+from .. import signals
+from ..errors import Reason
+from ..schemes.outcome import Rejected
 from .cookies import Cookie, clear_later
-from .errors import Reason
-from .outcome import Rejected
-from .pages import PROBLEM, login_url, wants_html, wants_page
-from .resolver import AppState
+from .current_auth import AppState
+from .login_redirect import PROBLEM, login_url, wants_html, wants_page
 
 _log = logging.getLogger(__name__)
 

@@ -13,15 +13,17 @@ from weakref import finalize, ref
 
 from flask import Flask, current_app, g, request
 
-from . import actions, cli, signals
-from .checks import check_login_view, check_views
-from .cookies import check_prefix
+from . import signals
+from ._cli import commands as cli
+from ._credentials.refresh_rotation import Reload
+from ._credentials.sessions import SessionInfo
+from ._request import actions
+from ._request.cookies import check_prefix
+from ._request.current_auth import EXTENSION_KEY, AppState, current_auth, with_payload
+from ._request.start_checks import check_login_view, check_views
 from .errors import ConfigError
 from .jam import Jam
-from .refresh import Reload
-from .resolver import EXTENSION_KEY, AppState, current_auth, with_payload
-from .schemes import JWTScheme, Scheme, SessionScheme, check_refresh_path, check_sources
-from .sessions import SessionInfo
+from .schemes.transport import JWTScheme, Scheme, SessionScheme, check_refresh_path, check_sources
 from .settings import load
 
 _log = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from typing import Any
 from flask import Blueprint, Flask, current_app, request
 from werkzeug.routing import Rule
 
-from .errors import ConfigError
-from .guards import Guard
-from .resolver import MARK, PUBLIC, AppState
+from ..errors import ConfigError
+from ..guards import Guard
+from .current_auth import MARK, PUBLIC, AppState
 
 # As in the resolver: an attribute of a proxy costs more than all of this.
 _app: Any = current_app

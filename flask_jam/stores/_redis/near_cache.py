@@ -17,13 +17,13 @@ from weakref import WeakMethod, finalize
 
 from cachetools import FIFOCache
 
-from ..cache import MAX_AGE, fork_safe_lock
-from ..jws import strict_dumps
-from ..settings import Settings
-from . import NOTHING_KNOWN, Marks, Session
+from ..._credentials.token_cache import MAX_AGE, fork_safe_lock
+from ...jws import strict_dumps
+from ...settings import Settings
+from ..interface import NOTHING_KNOWN, Marks, Session
+from ..redis import RedisStore
 from .client import client_factory
-from .link import Link, group_of
-from .redis import RedisStore
+from .invalidation import Link, group_of
 from .values import marks_of
 
 K = TypeVar("K")

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from flask import Flask, Response, after_this_request, request
 from werkzeug.http import dump_cookie
 
-from .errors import ConfigError, Reason, TokenError
-from .settings import Settings
+from ..errors import ConfigError, Reason, TokenError
+from ..settings import Settings
 
 _log = logging.getLogger(__name__)
 

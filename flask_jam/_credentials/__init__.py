@@ -1,0 +1,1 @@
+"""How credentials are issued, verified, rotated and revoked. Independent of Flask."""

@@ -1,0 +1,1 @@
+"""What :mod:`flask_jam.stores.redis` is made of."""

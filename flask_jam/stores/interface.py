@@ -1,0 +1,229 @@
+"""The store port: few verbs, each one atomic step.
+
+Rules for every verb of every store:
+
+- It happens whole or not at all, also under threads and processes.
+- It may be repeated when its reply was lost: the second time changes nothing more.
+- "Not there" is an ordinary answer. "I could not ask" is
+  :class:`~flask_jam.errors.StoreUnavailable`, and never anything else.
+- Nothing revives: a verb that changes something changes only what is still there and alive.
+- ``now`` and every end are seconds since the epoch. What has ended is not there.
+- No store sees a credential: ids arrive hashed, refresh tokens not at all.
+- Whatever belongs to one subject has one *place*, :func:`place_of` it: two letters with which the
+  names of its sessions and families begin. A store on many machines keeps a place together, so
+  that a verb finds in one of them all that it needs.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any, NamedTuple, Protocol
+
+
+def place_of(subject: str) -> str:
+    """Where the store keeps what belongs to a subject: one of 4,096 places."""
+    digest = hashlib.sha256(b"flask_jam place\0" + subject.encode("utf-8", "surrogatepass"))
+    return base64.urlsafe_b64encode(digest.digest()[:3])[:2].decode()
+
+
+class Kind(str, Enum):
+    """What a revocation mark is about."""
+
+    TOKEN = "token"  # noqa: S105 - a kind, not a secret
+    FAMILY = "family"
+    SUBJECT = "subject"
+
+
+#: A login may be so many seconds on its way from its stamp to the store.
+ON_ITS_WAY = 60.0
+
+
+class Marks(NamedTuple):
+    """What the store knows against, or for, one access token."""
+
+    #: This token, or its refresh family, was revoked.
+    revoked: bool = False
+    #: Tokens of the subject that were minted up to here are revoked.
+    not_before: float | None = None
+    #: The token is on the allow list.
+    allowed: bool = False
+
+
+#: So it is for almost every token.
+NOTHING_KNOWN = Marks()
+
+
+class Turned(str, Enum):
+    """What became of a presented refresh token."""
+
+    NEW = "new"  # it was the current one: there is a successor now
+    SAME = "same"  # it was the one just before, within the grace: the same successor again
+    REUSED = "reused"  # it was older: the family is dead from now on
+    REVOKED = "revoked"
+    GONE = "gone"  # ended, or never heard of
+
+
+@dataclass(frozen=True)
+class Family:
+    """A refresh family: one login, and what its next access token says."""
+
+    subject: str = field(repr=False)
+    claims: Mapping[str, Any] = field(repr=False)
+    #: When it was started; a revocation of the subject up to here ends it.
+    started_at: float
+    ends_at: float
+    generation: int = 1
+    turned_at: float = 0.0
+    idle_until: float = 0.0
+
+    def answer(self, generation: int, now: float, grace: float) -> Turned:
+        """What a living family says to a generation that is presented."""
+        if generation == self.generation:
+            return Turned.NEW
+        if generation > self.generation:
+            return Turned.GONE
+        before = generation == self.generation - 1
+        in_grace = grace > 0 and -1 <= now - self.turned_at <= grace
+        return Turned.SAME if before and in_grace else Turned.REUSED
+
+    def alive(self, now: float) -> bool:
+        """Whether neither its idle nor its absolute end has come."""
+        return now < min(self.ends_at, self.idle_until)
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session as it is stored. ``data`` must not be changed by whoever reads it."""
+
+    session_key: str = field(repr=False)
+    data: Mapping[str, Any] = field(repr=False)
+    created_at: float
+    auth_time: float
+    last_seen_at: float
+    idle: float
+    ends_at: float
+    user_agent: str | None = field(default=None, repr=False)
+    ip: str | None = field(default=None, repr=False)
+
+    @property
+    def expires_at(self) -> float:
+        """When it ends if it is not used again."""
+        return min(self.last_seen_at + self.idle, self.ends_at)
+
+    @property
+    def slide_after(self) -> float:
+        """How long after a use the next one is worth writing down, in seconds."""
+        return min(60.0, self.idle / 10)
+
+    def seen(self, now: float) -> Session:
+        """Itself, used now: coalesced, so that a busy session is not written on each request."""
+        if now - self.last_seen_at < self.slide_after:
+            return self
+        return replace(self, last_seen_at=now)
+
+
+class Store(Protocol):
+    """What :class:`~flask_jam.Jam` asks of a store."""
+
+    # --- revocation marks, the allow list ---
+
+    def marks(
+        self, place: str, jti: str | None, family: str | None, subject: str | None, now: float
+    ) -> Marks:
+        """All that is known of one token, in one round trip."""
+        ...
+
+    def mark(  # noqa: PLR0913 - a mark is a row of these
+        self,
+        place: str,
+        kind: Kind,
+        name: str,
+        at: float,
+        until: float,
+        *,
+        now: float | None = None,
+    ) -> None:
+        """Revoke. Of two marks of one name the later ``at`` and the later ``until`` stand.
+
+        ``now`` is given where ``at`` lies ahead of it: a cut-off, after the clock was set back.
+        """
+        ...
+
+    def allow(self, place: str, jti: str, now: float, until: float) -> None:
+        """Put a token on the allow list."""
+        ...
+
+    # --- refresh families, by an id that begins with the place ---
+
+    def start_family(self, family_id: str, family: Family) -> None:
+        """Keep a new family."""
+        ...
+
+    def read_family(self, family_id: str, now: float) -> Family | None:
+        """The family, or ``None`` when it has ended, was revoked or never was."""
+        ...
+
+    def turn_family(  # noqa: PLR0913 - one atomic step needs all of it
+        self, family_id: str, generation: int, *, now: float, grace: float, idle: float,
+        claims: Mapping[str, Any] | None, mark_until: float,
+    ) -> tuple[Turned, Family | None]:  # fmt: skip
+        """Present a generation.
+
+        The current one turns the family. The one just before, up to ``grace`` seconds after the
+        turn, gets what the turn made. Both store ``claims`` if there are any. An older one ends
+        the family and marks it until ``mark_until``. Of an ended family nothing is alarming.
+        """
+        ...
+
+    def end_family(self, family_id: str, now: float, mark_until: float) -> Family | None:
+        """End and mark a family; the family, if it was alive."""
+        ...
+
+    # --- sessions, by the place and the hash of their id ---
+
+    def create_session(self, key: str, session: Session) -> bool:
+        """Keep a new session; ``False`` if its owner was revoked or cleared since its stamp."""
+        ...
+
+    def read_session(self, key: str, now: float) -> Session | None:
+        """The session, slid; also one that has ended just now, which is removed with this read.
+
+        The caller compares ``expires_at``: so "expired" can be told from "unknown" once.
+        """
+        ...
+
+    def update_session(
+        self, key: str, changes: Mapping[str, Any], now: float, max_bytes: int
+    ) -> bool:
+        """Merge top-level keys; ``False`` when it is gone.
+
+        :raises SessionError: ``too_large``; nothing is changed then.
+        """
+        ...
+
+    def rework_session(self, key: str, new_key: str, now: float) -> bool:
+        """Move a session to a new id; ``False`` when it is gone. Again: as the first time."""
+        ...
+
+    def delete_session(self, key: str, now: float) -> str | None:
+        """Remove a session; whose it was, or ``None`` when none was alive."""
+        ...
+
+    def clear_sessions(
+        self, place: str, session_key: str, now: float, keep: str | None = None
+    ) -> int:
+        """Remove every session of one owner, but the one at the key ``keep``; how many were alive.
+
+        One that was stamped up to ``now`` and is still on its way here is not kept, either.
+        """
+        ...
+
+    def list_sessions(
+        self, place: str, session_key: str, now: float
+    ) -> Sequence[tuple[str, Session]]:
+        """The living sessions of one owner, the oldest first."""
+        ...
