@@ -11,9 +11,8 @@ from flask import Flask
 from flask.views import MethodView
 from werkzeug.routing import Rule
 
-from ._request.current_auth import MARK, PUBLIC
 from ._request.protection import blueprints_of, has_automatic_options, is_static, protections
-from ._request.start_checks import method_of, own_guards, source_of
+from ._request.views import MARK, PUBLIC, method_of, own_guards, source_of
 from .guards import Guard
 
 

@@ -26,7 +26,7 @@ from .jam import Jam
 from .schemes.transport import JWTScheme, Scheme, SessionScheme, check_refresh_path, check_sources
 from .settings import load
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("flask_jam")
 _SIGNALS = {"revoked": signals.revoked, "reuse_detected": signals.reuse_detected}
 
 

@@ -9,90 +9,28 @@ from __future__ import annotations
 
 import inspect
 import logging
-import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import timedelta
-from functools import cached_property, wraps
+from functools import wraps
 from types import FrameType
 from typing import Any, NoReturn, ParamSpec, TypeVar, overload
 
 from flask.views import View
 
-from ._request.current_auth import MARK, PUBLIC, Memo, current_memo
-from ._request.refusals import Asked, refuse
-from .errors import ConfigError, Reason, shown
-from .policies import Policy
+from ._helpers.names import nearest
+from ._request.conditions import CONDITIONS, Check, Rule, describe
+from ._request.current_auth import Memo, current_memo
+from ._request.views import COVERED, MARK, PUBLIC, chain_of, name_of
+from .errors import ConfigError, Reason
+from .refusal import Asked, refuse
 from .schemes.outcome import Accepted, Rejected
-from .settings import name_set, nearest
 
 _log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
 V = TypeVar("V", bound=View)
-
-Check = Callable[[dict[str, Any]], bool]
-#: On a view that was guarded: from where. See :mod:`flask_jam.checks`.
-COVERED = "__flask_jam_covered__"
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What one scheme has to bring. Empty means: authenticated is enough."""
-
-    scheme: str
-    optional: bool = False
-    scopes: tuple[str, ...] = ()
-    roles: tuple[str, ...] = ()
-    max_age: float | None = None
-    check: Check | None = None
-
-    @cached_property
-    def asks(self) -> bool:
-        """Whether being authenticated is not enough."""
-        # Not the truth of the check itself: a callable may well be false.
-        has_more = self.max_age is not None or self.check is not None
-        return bool(self.scopes or self.roles) or has_more
-
-    def unmet(self, accepted: Accepted, clock: Callable[[], float]) -> Reason | None:
-        """The first condition that does not hold, or ``None``."""
-        payload = accepted.payload
-        if self.scopes and not _covers(payload.get("scope"), self.scopes):
-            return Reason.INSUFFICIENT_SCOPE
-        if self.roles and not _has_one(payload.get("roles"), self.roles):
-            return Reason.INSUFFICIENT_ROLE
-        if self.max_age is not None and not _recent(accepted.auth_time, clock(), self.max_age):
-            return Reason.STALE
-        if self.check is not None and not _passes(self.check, payload):
-            return Reason.DENIED
-        return None
-
-
-def _covers(scope: object, needed: Iterable[str]) -> bool:
-    # RFC 6749 3.3: names separated by one space each. Anything else grants nothing.
-    names = scope.split(" ") if isinstance(scope, str) else []
-    return "" not in names and set(needed).issubset(names)
-
-
-def _has_one(roles: object, wanted: Iterable[str]) -> bool:
-    if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
-        return False
-    return not set(wanted).isdisjoint(roles)
-
-
-def _recent(auth_time: float | None, now: float, max_age: float) -> bool:
-    # A login in the future is no recent login: some clock is wrong, so ask again.
-    return auth_time is not None and -1 <= now - auth_time <= max_age
-
-
-def _passes(check: Check, payload: dict[str, Any]) -> bool:
-    try:
-        return check(payload) is True
-    except Exception as error:
-        name = getattr(check, "__qualname__", type(check).__name__)
-        _log.error("check %s raised %s: access denied", name, shown(error))
-        return False
 
 
 class Guard:
@@ -116,7 +54,7 @@ class Guard:
         return self._rules
 
     def __repr__(self) -> str:
-        return " | ".join(_described(rule) for rule in self.rules)
+        return " | ".join(describe(rule) for rule in self.rules)
 
     def __or__(self, other: Guard) -> Guard:
         if not isinstance(other, Guard):
@@ -173,9 +111,9 @@ class Guard:
         if len(self.rules) != 1:
             raise ConfigError("set conditions on each guard before joining them with |")
         for name in conditions:
-            if name not in _CHECKED:
-                raise ConfigError(f"{name} is no condition of a guard{nearest(name, _CHECKED)}")
-        checked = {name: _CHECKED[name](value) for name, value in conditions.items()}
+            if name not in CONDITIONS:
+                raise ConfigError(f"{name} is no condition of a guard{nearest(name, CONDITIONS)}")
+        checked = {name: CONDITIONS[name](value) for name, value in conditions.items()}
         return Guard(replace(self.rules[0], **checked))
 
     def __bool__(self) -> bool:
@@ -271,65 +209,6 @@ class Guard:
         return cls
 
 
-def _names(what: str) -> Callable[[Any], tuple[str, ...]]:
-    def check(names: Any) -> tuple[str, ...]:
-        found = name_set(names, what)
-        if not found and names != ():
-            # An empty set that comes from somewhere would open the view to everybody.
-            raise ConfigError(f"{what}: the set is empty; leave {what} out to ask for none")
-        return found
-
-    return check
-
-
-def _checked_flag(optional: Any) -> bool:
-    if not isinstance(optional, bool):
-        raise ConfigError("optional: write True or False")
-    return optional
-
-
-def _checked_age(max_age: object) -> float | None:
-    if max_age is None:
-        return None
-    if isinstance(max_age, timedelta):
-        max_age = max_age.total_seconds()
-    is_number = isinstance(max_age, (int, float)) and not isinstance(max_age, bool)
-    if not is_number or not math.isfinite(max_age) or max_age <= 0:  # type: ignore[operator, arg-type]
-        raise ConfigError("max_age: write seconds since the login, such as max_age=300")
-    return max_age  # type: ignore[return-value]
-
-
-def _checked_check(check: Any) -> Check | None:
-    if check is not None and (not callable(check) or inspect.iscoroutinefunction(check)):
-        raise ConfigError("check: write a plain function of the payload that returns True")
-    if isinstance(check, Policy) and check.needs_resource:
-        raise ConfigError(f"check: {check!r} needs a resource, which only a view has: write "
-                          "authorize(policy, resource) there")  # fmt: skip
-    return check  # type: ignore[no-any-return]
-
-
-_CHECKED: dict[str, Callable[[Any], Any]] = {
-    "optional": _checked_flag,
-    "scopes": _names("scopes"),
-    "roles": _names("roles"),
-    "max_age": _checked_age,
-    "check": _checked_check,
-}
-
-
-def _described(rule: Rule) -> str:
-    name = getattr(rule.check, "__qualname__", repr(rule.check))
-    said = {
-        "optional": rule.optional and "True",
-        "scopes": rule.scopes and "{" + ", ".join(map(repr, rule.scopes)) + "}",
-        "roles": rule.roles and "{" + ", ".join(map(repr, rule.roles)) + "}",
-        "max_age": rule.max_age is not None and f"{rule.max_age:g}",
-        "check": rule.check is not None and name,
-    }
-    inner = ", ".join(f"{key}={value}" for key, value in said.items() if value)
-    return f"{rule.scheme}_required" + (f"({inner})" if inner else "")
-
-
 #: A good token.
 jwt_required = Guard(Rule("jwt"))
 #: A living session.
@@ -386,19 +265,6 @@ def _public_class(cls: Any) -> Any:
     cls.as_view = classmethod(as_view)
     setattr(cls, MARK, PUBLIC)
     return cls
-
-
-def name_of(view: Any) -> str:
-    """What a view is called, for a sentence."""
-    view = getattr(view, "view_class", view)
-    return getattr(view, "__qualname__", type(view).__name__)
-
-
-def chain_of(view: Any) -> Iterator[Any]:
-    """A view and what ``functools.wraps`` says that it wraps, the outermost first."""
-    while view is not None:
-        yield view
-        view = getattr(view, "__wrapped__", None)
 
 
 def _callers(frame: FrameType | None) -> tuple[tuple[str, int], ...]:

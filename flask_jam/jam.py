@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ._credentials.access_tokens import Facts, Stamps, Tokens, Verifier
+from ._credentials.access_tokens import Tokens, Verifier
+from ._credentials.claims import Facts
 from ._credentials.refresh_rotation import Families, Reload, ReuseError
 from ._credentials.sessions import SessionInfo, Sessions, checked_owner, handle_of
+from ._credentials.stamps import Stamps
 from .errors import ConfigError, SessionError, TokenError, shown
 from .keys import KeyRing
 from .settings import Settings, Source, load

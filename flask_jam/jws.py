@@ -8,23 +8,19 @@ one home of base64url and of JSON that came from outside.
 from __future__ import annotations
 
 import binascii
-import json
-import math
 import re
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any
 
 import jwt as pyjwt
 
+from ._helpers.strict_json import strict_object
 from .errors import Reason, TokenError
 from .keys import Key, KeyRing
 
 MAX_HEADER_BYTES = 2048
-MAX_DEPTH = 16
-#: In seconds. Beyond, a double does not count single seconds.
-LARGEST_DATE = 2**53
 
 _THREE_SEGMENTS = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 # Extensions of which we understand none (RFC 7515 4.1.11, RFC 7797), and members of JWE.
@@ -87,87 +83,3 @@ def _decode(segment: str) -> bytes:
 # a segment: others set bits that belong to no byte. One character alone is no byte at all.
 _STANDARD = bytes.maketrans(b"-_", b"+/")
 _LAST = {1: "", 2: "AQgw", 3: "AEIMQUYcgkosw048"}
-
-
-def strict_object(raw: bytes) -> dict[str, Any]:
-    """The JSON object in strict UTF-8, without what two parsers could read in two ways.
-
-    Refused: other encodings and a byte order mark (RFC 8725 3.7), duplicate members (RFC 8259 4),
-    NaN and infinities, lone surrogates, nesting deeper than 16, anything but an object.
-
-    :raises TokenError: ``invalid``.
-    """
-    try:
-        value = _parse(raw.decode("utf-8"))
-    except (ValueError, RecursionError):
-        raise TokenError(Reason.INVALID) from None
-    if not isinstance(value, dict):
-        raise TokenError(Reason.INVALID)
-    return value
-
-
-def _parse(text: str) -> Any:
-    value = _decoder.decode(text)
-    if text.count("{") + text.count("[") > MAX_DEPTH and _too_deep(value):
-        raise ValueError
-    if "\\u" in text:
-        # An escape may have made a lone surrogate, which no response could ever carry.
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    return value
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError
-    return members
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError
-    return number
-
-
-def _refuse(_constant: str) -> NoReturn:
-    raise ValueError
-
-
-_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_finite, parse_constant=_refuse)
-
-
-def _too_deep(value: Any) -> bool:
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        inner: list[Any] = []
-        for item in level:
-            if isinstance(item, dict):
-                inner.extend(item.values())
-            elif isinstance(item, list):
-                inner.extend(item)
-        level = inner
-    return any(isinstance(item, (dict, list)) for item in level)
-
-
-def _check_names(value: Any) -> None:
-    # json.dumps would write the name 1 as "1", which may be there already.
-    if isinstance(value, Mapping):
-        if not all(isinstance(name, str) for name in value):
-            raise TypeError("the names in a JSON object are texts")
-        value = value.values()
-    elif not isinstance(value, (list, tuple)):
-        return
-    for inner in value:
-        _check_names(inner)
-
-
-def strict_dumps(value: Any) -> bytes:
-    """JSON that :func:`strict_object` reads back as it was.
-
-    :raises TypeError: for a value or a name that JSON has no form for.
-    :raises ValueError: for NaN, an infinity, a cycle or a lone surrogate.
-    """
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    _check_names(value)
-    return text.encode("utf-8")

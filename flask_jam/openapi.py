@@ -13,9 +13,10 @@ from typing import Any, TypeAlias
 from flask import Flask, current_app
 
 from ._request.current_auth import EXTENSION_KEY, AppState
+from ._request.views import chain_of, name_of
 from .audit import Route, routes
 from .errors import ConfigError
-from .guards import Guard, chain_of, name_of
+from .guards import Guard
 from .jam import Jam
 from .schemes.transport import Scheme
 

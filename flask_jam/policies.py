@@ -27,11 +27,11 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 from flask import request
 
+from ._helpers.names import name_set
 from ._request.current_auth import Memo, current_memo
-from ._request.refusals import Asked, refuse
 from .errors import ConfigError, Reason, shown
+from .refusal import Asked, refuse
 from .schemes.outcome import Rejected
-from .settings import name_set
 
 _log = logging.getLogger(__name__)
 _request: Any = request

@@ -14,14 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flask_jam import Reason, TokenError
-from flask_jam.jws import (
-    MAX_DEPTH,
-    MAX_HEADER_BYTES,
-    sign_jws,
-    strict_dumps,
-    strict_object,
-    verify_jws,
-)
+from flask_jam._helpers.strict_json import MAX_DEPTH, strict_dumps, strict_object
+from flask_jam.jws import MAX_HEADER_BYTES, sign_jws, verify_jws
 from flask_jam.keys import KeyRing
 from flask_jam.settings import ALGORITHMS
 

@@ -18,7 +18,7 @@ from flask_jam import (
     jwt_required,
     session_required,
 )
-from flask_jam._request.refusals import PROBLEM, Refusal, refusal
+from flask_jam.refusal import PROBLEM, Refusal, refusal
 from flask_jam.stores.memory import MemoryStore
 
 from .conftest import Clock, bearer, build_app

@@ -11,9 +11,10 @@ import re
 from typing import Any
 
 from .._credentials.sessions import is_session_id
+from .._helpers.strict_json import strict_object
 from ..errors import Reason, SessionError, TokenError
 from ..jam import Jam
-from ..jws import strict_object, verify_jws
+from ..jws import verify_jws
 from ..settings import JWTSettings
 from ..stores.interface import Session, Turned
 from ..stores.memory import MemoryStore

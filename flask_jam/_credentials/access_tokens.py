@@ -8,95 +8,23 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 import secrets
-import sys
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
+from .._helpers.strict_json import strict_object
 from ..errors import ConfigError, Reason, TokenError
-from ..jws import LARGEST_DATE, sign_jws, strict_dumps, strict_object, verify_jws
+from ..jws import sign_jws, verify_jws
 from ..keys import KeyRing
 from ..settings import JWTSettings
 from ..stores.interface import NOTHING_KNOWN, Kind, Marks, Store, place_of
-from .token_cache import CacheInfo, FactCache, fork_safe_lock
+from .claims import Facts, check_time, facts_of, json_of
+from .stamps import Clock, Stamps
+from .token_cache import CacheInfo, FactCache
 
-Clock = Callable[[], float]
-
-#: Two stamps closer than this, in seconds, count as the same instant.
-_INSTANT = 0.001
 _TYPES = frozenset({"jwt", "at+jwt"})
-_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 #: A longer token is verified each time, so that the size of the cache follows from its count.
 _LARGEST_KEPT = 4096
-
-
-class Facts(NamedTuple):
-    """What held when a token was verified. Never handed out: ``fresh`` makes copies."""
-
-    flat: dict[str, Any]
-    nested: tuple[tuple[str, Any], ...]
-    keyring: KeyRing
-    exp: float
-    nbf: float | None
-    iat: float | None
-    jti: str | None
-    sub: str | None
-    family: str | None
-    #: Where the store keeps what it knows of it.
-    place: str
-    #: What a cut-off is compared with: the login of a refresh family, else ``iat``.
-    born: float
-    #: Good from here up to here: exp, nbf and iat in one, leeway included.
-    starts: float
-    ends: float
-    #: When the person proved who they are, where the token says so in a form that one can trust.
-    auth_time: float | None = None
-
-    def __repr__(self) -> str:
-        return f"Facts(exp={self.exp!r}, …)"
-
-    def fresh(self) -> dict[str, Any]:
-        """The claims, as a copy that its owner may change."""
-        claims = self.flat.copy()
-        for name, value in self.nested:
-            claims[name] = copied(value)
-        return claims
-
-
-def copied(value: Any) -> Any:
-    """A copy of a JSON value, all the way down."""
-    if isinstance(value, dict):
-        return {name: copied(inner) for name, inner in value.items()}
-    return [copied(inner) for inner in value] if isinstance(value, list) else value
-
-
-class Stamps:
-    """The clock for minting and revoking, which never gives both the same instant.
-
-    What was minted before a revocation has a stamp up to it, what comes after has a later one,
-    even where the clock stands still.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self._lock = fork_safe_lock()
-        self._minted = self._cut = -math.inf
-
-    def mint(self) -> float:
-        """Now; a hair later where a cut-off has just been taken."""
-        with self._lock:
-            now = self.clock()
-            if 0 <= self._cut - now < _INSTANT:
-                now = math.nextafter(self._cut, math.inf)
-            self._minted = max(self._minted, now)
-            return now
-
-    def cut(self) -> float:
-        """A cut-off: no earlier than anything minted, also after the clock was set back."""
-        with self._lock:
-            self._cut = max(self._cut, self._minted, self.clock())
-            return self._cut
 
 
 class Verifier:
@@ -270,147 +198,8 @@ class Tokens:
         self._store.mark(place_of(subject), Kind.SUBJECT, subject, cut, cut + longest, now=now)
 
 
-# --- claims ---------------------------------------------------------------------------
-
-
-def facts_of(claims: dict[str, Any], settings: JWTSettings, keyring: KeyRing) -> Facts:
-    """The facts of a payload whose claims are well typed, ours, and not too long-lived.
-
-    :raises TokenError: with a sentence that names the claim and never its value.
-    """
-    exp, nbf, iat = _date(claims, "exp"), _date(claims, "nbf"), _date(claims, "iat")
-    if exp is None:
-        raise TokenError(Reason.INVALID, "exp is missing")
-    if iat is not None and exp - iat > settings.longest:
-        raise TokenError(Reason.INVALID, "exp - iat is longer than jwt.max_lifetime")
-    jti, sub = _name(claims, "jti"), _name(claims, "sub")
-    if settings.list != "off" and (jti is None or iat is None):
-        raise TokenError(Reason.INVALID, "jti or iat is missing, so it could not be revoked")
-    if claims.get("type") == "refresh":
-        # Of a library that tells its two kinds apart by this claim, under a key that we share.
-        raise TokenError(Reason.WRONG_TYPE, "type is refresh: that is no access token")
-    place, family = place_of(sub or jti or ""), _name(claims, "fam")
-    if family is not None and not family.startswith(place):
-        raise TokenError(Reason.INVALID, "fam is written by issue_tokens, for its subject")
-    _check_issuer(claims, settings.issuer)
-    _check_audience(claims, settings.audience)
-    flat = {sys.intern(name): value for name, value in claims.items()}
-    nested = tuple((k, v) for k, v in flat.items() if isinstance(v, (dict, list)))
-    born = _born(claims, iat)
-    starts, ends = _window(exp, nbf, iat, settings)
-    return Facts(flat, nested, keyring, exp, nbf, iat, jti, sub, family, place, born, starts, ends,
-                 _said_date(claims.get("auth_time")))  # fmt: skip
-
-
-def _said_date(value: object) -> float | None:
-    """A date that is no reason to refuse the token: one of the wrong kind is none."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return value if -LARGEST_DATE < value < LARGEST_DATE else None
-
-
-def _window(
-    exp: float, nbf: float | None, iat: float | None, settings: JWTSettings
-) -> tuple[float, float]:
-    """The time in which :func:`check_time` has nothing to say, so that a hit need not ask it."""
-    leeway = settings.leeway
-    born = exp - settings.longest if iat is None else iat - leeway - _INSTANT
-    return (born if nbf is None else max(born, nbf - leeway)), exp + leeway
-
-
-def _born(claims: Mapping[str, Any], iat: float | None) -> float:
-    """When what led to this token began. One that does not say is older than any cut-off."""
-    auth_time = claims.get("auth_time")
-    if iat is None or "fam" not in claims or not isinstance(auth_time, (int, float)):
-        return -math.inf if iat is None else iat
-    # A refresh that ends while the subject is being revoked mints after the cut-off.
-    return min(iat, auth_time)
-
-
-def check_time(facts: Facts, now: float, settings: JWTSettings) -> None:
-    """Expiry and not-before, on this machine's wall clock (RFC 7519 4.1.4, 4.1.5)."""
-    leeway = settings.leeway
-    if now >= facts.exp + leeway:
-        raise TokenError(Reason.EXPIRED, "the token has expired")
-    if facts.nbf is not None and facts.nbf > now + leeway:
-        raise TokenError(Reason.NOT_YET_VALID)
-    if facts.iat is None:
-        if facts.exp - now > settings.longest:
-            raise TokenError(Reason.INVALID)
-    elif facts.iat > now + leeway + _INSTANT:
-        raise TokenError(Reason.NOT_YET_VALID)
-
-
 def _check_type(header: Mapping[str, Any]) -> None:
     # RFC 8725 3.11 and RFC 7515 4.1.9: media type names, in any letter case.
     kind = header.get("typ")
     if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in _TYPES:
         raise TokenError(Reason.WRONG_TYPE)
-
-
-def _date(claims: Mapping[str, Any], name: str) -> float | None:
-    if name not in claims:
-        return None
-    value = claims[name]
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TokenError(Reason.INVALID, f"{name} must be a number of seconds")
-    if not -LARGEST_DATE < value < LARGEST_DATE:
-        raise TokenError(Reason.INVALID, f"{name} is no date")
-    return value
-
-
-def _name(claims: Mapping[str, Any], name: str) -> str | None:
-    if name not in claims:
-        return None
-    return check_name(claims[name], name)
-
-
-def check_name(value: object, name: str) -> str:
-    """A text that may name a token, a subject, an issuer or an audience.
-
-    :raises TokenError: ``invalid``.
-    """
-    if not isinstance(value, str):
-        kind = type(value).__name__
-        raise TokenError(Reason.INVALID, f"{name} must be a text, not {kind}: write str(...)")
-    if not 0 < len(value) <= 256 or _FORBIDDEN.search(value):
-        raise TokenError(
-            Reason.INVALID,
-            f"{name} must be a text of 1 to 256 characters without control characters",
-        )
-    return value
-
-
-def _check_issuer(claims: Mapping[str, Any], issuer: str | None) -> None:
-    if _name(claims, "iss") != issuer and issuer is not None:
-        raise TokenError(Reason.WRONG_ISSUER, "iss is not jwt.issuer")
-
-
-def _check_audience(claims: Mapping[str, Any], audience: str | None) -> None:
-    if "aud" not in claims:
-        named = []
-    elif isinstance(claims["aud"], list):
-        named = [check_name(name, "aud") for name in claims["aud"]]
-    else:
-        named = [check_name(claims["aud"], "aud")]
-    # RFC 7519 4.1.3: an audience that does not name us is a refusal, also where we have no name.
-    if (audience is None and "aud" in claims) or (audience is not None and audience not in named):
-        raise TokenError(Reason.WRONG_AUDIENCE, "aud does not name jwt.audience")
-
-
-def json_of(claims: Mapping[str, Any]) -> bytes:
-    """The claims as JSON.
-
-    :raises TokenError: naming the one that is none, by its name and type.
-    """
-    for name, value in claims.items():
-        if not isinstance(name, str):
-            raise TokenError(Reason.INVALID, "the name of every claim must be a text")
-        try:
-            strict_dumps({name: value})
-        except (TypeError, ValueError, RecursionError):
-            raise TokenError(
-                Reason.INVALID,
-                f"the claim {name} cannot be written as JSON: {type(value).__name__}",
-            ) from None
-    return strict_dumps(dict(claims))

@@ -16,11 +16,14 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from .._helpers.names import name_set
+from .._helpers.strict_json import copy_json, strict_object
 from ..errors import ConfigError, Reason, TokenError
-from ..jws import strict_object
-from ..settings import JWTSettings, name_set
+from ..settings import JWTSettings
 from ..stores.interface import Family, Store, Turned, place_of
-from .access_tokens import Stamps, Tokens, check_name, copied, json_of
+from .access_tokens import Tokens
+from .claims import check_name, json_of
+from .stamps import Stamps
 
 #: Called with the subject and its claims at each refresh: the new claims, or ``None`` to refuse.
 Reload = Callable[[str, dict[str, Any]], Mapping[str, Any] | None]
@@ -105,7 +108,7 @@ class Families:
     def _asked(self, family_id: str, family: Family, reload: Reload) -> Mapping[str, Any]:
         # Who made the family said none of the reserved names; whoever damaged it might have.
         said = {name: value for name, value in family.claims.items() if name not in _FIXED}
-        new = reload(family.subject, {name: copied(value) for name, value in said.items()})
+        new = reload(family.subject, {name: copy_json(value) for name, value in said.items()})
         if new is None:
             raise TokenError(Reason.REVOKED, "the subject may not refresh")
         if not isinstance(new, Mapping):

@@ -13,11 +13,12 @@ import secrets
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from .._helpers.strict_json import copy_json, strict_object
 from ..errors import Reason, SessionError, TokenError
-from ..jws import strict_object
 from ..settings import SessionSettings
 from ..stores.interface import Session, Store, place_of
-from .access_tokens import Stamps, copied, json_of
+from .claims import json_of
+from .stamps import Stamps
 
 _SHAPE = re.compile(r"[A-Za-z0-9_-]{45}")
 _MAX_KEY = 1024
@@ -163,7 +164,7 @@ def is_session_id(value: object) -> bool:
 
 def copied_data(session: Session) -> dict[str, Any]:
     """The data, as a copy that its owner may change."""
-    return {name: copied(value) for name, value in session.data.items()}
+    return {name: copy_json(value) for name, value in session.data.items()}
 
 
 def handle_of(session_id: str) -> str:

@@ -1,19 +1,18 @@
 """The verified-token cache: facts that held, never verdicts.
 
 A fact is "this signature and these claims were right". Whether a token is good *now* is asked
-again on every hit, by :mod:`flask_jam.tokens`.
+again on every hit, by :mod:`flask_jam._credentials.access_tokens`.
 """
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
-from weakref import WeakSet
 
 from cachetools import LRUCache
+
+from .._helpers.fork_lock import fork_safe_lock
 
 V = TypeVar("V")
 
@@ -75,37 +74,3 @@ class FactCache(Generic[V]):
         """Hits, misses, bound and size."""
         with self._lock:
             return CacheInfo(self._hits, self._misses, self._maxsize, len(self._entries))
-
-
-# A fork copies locks as they are: one held by another thread would stay held in the child for
-# ever. So every lock is taken before a fork and given back on both sides of it.
-_registry = threading.Lock()
-_locks: WeakSet[threading.Lock] = WeakSet()
-_held: list[threading.Lock] = []
-
-
-def fork_safe_lock() -> threading.Lock:
-    """A lock that a child process finds free."""
-    lock = threading.Lock()
-    with _registry:
-        _locks.add(lock)
-    return lock
-
-
-def _before_fork() -> None:
-    _registry.acquire()
-    _held.extend(_locks)
-    for lock in _held:
-        lock.acquire()
-
-
-def _after_fork() -> None:
-    while _held:
-        _held.pop().release()
-    _registry.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork
-    )

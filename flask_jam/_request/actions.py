@@ -16,11 +16,11 @@ from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from .. import signals
-from .._credentials.access_tokens import copied
 from .._credentials.refresh_rotation import Reload
 from .._credentials.sessions import SessionInfo
+from .._helpers.strict_json import copy_json, strict_object
 from ..errors import Reason, SessionError, StoreUnavailable, TokenError
-from ..jws import strict_object
+from ..refusal import Asked, refuse
 from ..schemes.outcome import Accepted, Credential, Rejected
 from ..schemes.transport import JWTScheme, SessionScheme
 from .cookies import (
@@ -34,7 +34,6 @@ from .cookies import (
 )
 from .cross_site import is_cross_site, is_from_elsewhere
 from .current_auth import AppState, current_memo
-from .refusals import Asked, refuse
 
 #: A refresh request is small; a larger body is not read.
 _MAX_BODY = 16384
@@ -306,7 +305,7 @@ def _arrived(
     no_store_later()
     signals.emit(
         signal, state.app, scheme=credential.scheme, subject=accepted.subject,
-        payload=copied(accepted.payload),
+        payload=copy_json(accepted.payload),
     )  # fmt: skip
 
 

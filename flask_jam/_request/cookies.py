@@ -16,7 +16,7 @@ from werkzeug.http import dump_cookie
 from ..errors import ConfigError, Reason, TokenError
 from ..settings import Settings
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("flask_jam.cookies")
 
 # RFC 6265 4.1.1: a cookie name is a token of RFC 9110 5.6.2.
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")

@@ -13,14 +13,15 @@ from typing import Any
 
 from flask import Flask, Response, current_app, request
 
-from .._credentials.token_cache import fork_safe_lock
+from .._helpers.fork_lock import fork_safe_lock
 from ..errors import ConfigError, Reason
 from ..jam import Jam
 from ..schemes.outcome import Accepted, Credential, Outcome, Rejected
 from ..schemes.transport import Scheme, authenticated
 from ..stores.memory import MemoryStore
+from .views import MARK
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("flask_jam.resolver")
 
 # An attribute of a proxy costs 1 µs, its object 0.2 µs and the attribute nothing: on the guarded
 # route the objects are fetched.
@@ -29,9 +30,6 @@ _request: Any = request
 
 EXTENSION_KEY = "flask_jam"
 _MEMO = "_flask_jam_memo"
-#: On a view: the guard that covers it, or :data:`PUBLIC`.
-MARK = "__flask_jam__"
-PUBLIC = "public"
 
 
 class Memo:

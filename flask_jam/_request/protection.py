@@ -14,7 +14,8 @@ from werkzeug.routing import Rule
 
 from ..errors import ConfigError
 from ..guards import Guard
-from .current_auth import MARK, PUBLIC, AppState
+from .current_auth import AppState
+from .views import MARK, PUBLIC
 
 # As in the resolver: an attribute of a proxy costs more than all of this.
 _app: Any = current_app

@@ -12,12 +12,13 @@ from typing import Any
 
 from flask import Flask
 
-from .._credentials.token_cache import fork_safe_lock
+from .._helpers.fork_lock import fork_safe_lock
+from .._helpers.names import nearest
 from ..errors import ConfigError
-from ..guards import COVERED, Guard, chain_of, name_of
-from ..settings import nearest
-from .current_auth import MARK, PUBLIC, AppState
+from ..guards import Guard
+from .current_auth import AppState
 from .protection import protections
+from .views import COVERED, MARK, PUBLIC, chain_of, method_of, name_of, own_guards, source_of
 
 
 def check_views(state: AppState) -> None:
@@ -141,24 +142,3 @@ def _renaming_lines(tree: ast.AST) -> Iterator[tuple[int, int]]:
             taken = {name.id for name in node.targets if isinstance(name, ast.Name)}
             if given & taken:
                 yield node.lineno, node.end_lineno or node.lineno
-
-
-def source_of(view: Any) -> str:
-    """File and line of a view, for a sentence."""
-    cls = getattr(view, "view_class", None)
-    code = getattr(inspect.unwrap(view), "__code__", None)
-    if cls is not None or code is None:
-        return f"in {getattr(cls or view, '__module__', 'an unknown place')}"
-    return f"{code.co_filename}:{code.co_firstlineno}"
-
-
-def own_guards(view: Any) -> tuple[Guard, ...]:
-    """The guards on a view, the outermost first."""
-    marks = getattr(view, MARK, ())
-    return marks if isinstance(marks, tuple) else ()
-
-
-def method_of(cls: Any, name: str) -> Any:
-    """What answers a method of HTTP in a class of views."""
-    found = getattr(cls, name.lower(), None)
-    return getattr(cls, "get", None) if found is None and name == "HEAD" else found

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .._credentials.token_cache import fork_safe_lock
+from .._helpers.fork_lock import fork_safe_lock
+from .._helpers.strict_json import strict_dumps
 from ..errors import Reason, SessionError
-from ..jws import strict_dumps
 from .interface import NOTHING_KNOWN, ON_ITS_WAY, Family, Kind, Marks, Session, Turned
 
 

@@ -38,11 +38,11 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from .._credentials.token_cache import fork_safe_lock
+from .._helpers.fork_lock import fork_safe_lock
+from .._helpers.strict_json import strict_dumps
 from ..errors import ConfigError, Reason, SessionError, StoreUnavailable
-from ..jws import strict_dumps
 from ._redis import scripts as lua
-from ._redis.client import answered_within, disconnect
+from ._redis.redis_internals import answered_within, disconnect
 from ._redis.values import (
     UNREAD,
     as_bytes,

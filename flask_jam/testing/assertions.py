@@ -9,11 +9,11 @@ from typing import NamedTuple
 from flask import Flask
 from werkzeug.wrappers import Response
 
-from .._request.login_redirect import PROBLEM
-from .._request.refusals import refusal
+from .._helpers.names import nearest
+from .._request.negotiation import PROBLEM
 from ..audit import open_routes
 from ..errors import ConfigError, Reason
-from ..settings import nearest
+from ..refusal import refusal
 from .client import rejections
 from .events import real_app
 

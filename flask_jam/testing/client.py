@@ -12,11 +12,11 @@ from flask.testing import FlaskClient
 from werkzeug.wrappers import Response
 
 from .. import signals
+from .._helpers.names import name_set, nearest
 from .._request.cookies import Cookie, refresh_cookies
 from .._request.current_auth import AppState
 from ..errors import ConfigError
 from ..schemes.transport import JWTScheme, Scheme
-from ..settings import name_set, nearest
 from .events import tested_app, tested_state
 
 _EXTENSIONS = {"jwt": "JWTExtension", "session": "SessionExtension"}

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from flask import Flask, current_app
 
-from .._credentials.access_tokens import Stamps
+from .._credentials.stamps import Stamps
 from ..errors import ConfigError
 from ..jam import Jam
 from .events import tested_state

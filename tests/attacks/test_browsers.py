@@ -38,7 +38,7 @@ from flask_jam import (
     session_required,
     signals,
 )
-from flask_jam._request.refusals import Refusal
+from flask_jam.refusal import Refusal
 from flask_jam.testing.stores import at_once
 
 from ..conftest import SECRET, Clock, bearer

@@ -16,7 +16,7 @@ from flask_jam import Jam, JWTExtension, SessionExtension, jwt_required, protect
 from flask_jam.keys import new_key
 from flask_jam.stores.memory import MemoryStore
 
-from ..test_cli import Shared, run
+from ..cli.test_commands import Shared, run
 from .craft import b64, claims, forged, signed
 
 MakeJam = Callable[..., Jam]

@@ -27,7 +27,8 @@ from flask import Flask, g
 from flask.testing import FlaskClient
 
 from flask_jam import ConfigError, Jam, Reason, TokenError, jwt_required, signals
-from flask_jam._credentials.token_cache import FactCache, fork_safe_lock
+from flask_jam._credentials.token_cache import FactCache
+from flask_jam._helpers.fork_lock import fork_safe_lock
 from flask_jam.jam import Verifier
 from flask_jam.keys import KeyRing
 from flask_jam.settings import JWTSettings
@@ -733,7 +734,7 @@ def test_V22_threads_that_fork_at_the_same_time_do_not_stop_each_other() -> None
     # In a process of its own: what is wrong here would hang.
     program = """
         import os, sys, threading, time, warnings
-        from flask_jam.cache import FactCache
+        from flask_jam._credentials.token_cache import FactCache
         warnings.simplefilter("ignore", DeprecationWarning)
         inside = threading.Event()
         failed = []

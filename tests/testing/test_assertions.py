@@ -10,7 +10,7 @@ from flask import Blueprint, Flask, jsonify, redirect
 from werkzeug.test import TestResponse
 
 from flask_jam import ConfigError, Jam, Reason, jwt_required, public
-from flask_jam._request.refusals import refusal
+from flask_jam.refusal import refusal
 from flask_jam.testing import JamClient, assert_all_protected, assert_refused
 from flask_jam.testing.client import rejections
 

@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 
 from flask_jam import ConfigError, Jam, JWTExtension, Reason, TokenError
-from flask_jam._credentials.access_tokens import Stamps
+from flask_jam._credentials.stamps import Stamps
 from flask_jam.testing import Clock, JamClient, assert_refused, frozen_time
 
 from ..conftest import SECRET, build_app

@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import os
 import threading
-import time
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar
+from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -27,142 +25,21 @@ import redis
 import redis.cluster
 import redis.sentinel
 from redis.backoff import NoBackoff
-from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.retry import Retry
-from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
-from ..._credentials.token_cache import fork_safe_lock
+from ..._helpers.fork_lock import fork_safe_lock
 from ...errors import ConfigError
+from .redis_internals import FOUND, FOUND_SECURE, LOCAL, PLAIN, SECURE, answered_within, time_left
 
 # Half of redis-py has no types; which half changes with its version.
 _sentinel: Any = redis.sentinel
 _node: Any = redis.cluster.ClusterNode
-
-#: When the question under way must be answered, on the monotonic clock.
-_deadline: ContextVar[float | None] = ContextVar("flask_jam_deadline", default=None)
 
 #: Seconds in which a cluster has to say who it is.
 _PATIENCE = 5.0
 _TLS_OPTIONS = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
 _SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
 _FORMS = "redis://host:6379/0, rediss://..., unix:///path, redis+sentinel://... or redis+cluster://"
-
-
-class answered_within:  # noqa: N801 - a context manager, as a class because that is faster
-    """All that is asked in here, connecting included, has ``seconds`` together."""
-
-    def __init__(self, seconds: float | None) -> None:
-        self._seconds = seconds
-
-    def __enter__(self) -> None:
-        at = None if self._seconds is None else time.monotonic() + self._seconds
-        self._token = _deadline.set(at)
-
-    def __exit__(self, *_: object) -> None:
-        _deadline.reset(self._token)
-
-
-def _left(usual: float) -> float:
-    at = _deadline.get()
-    if at is None:
-        return usual
-    left = at - time.monotonic()
-    if left <= 0:
-        # The builtin one: redis-py closes what it has opened, and calls it its own.
-        raise TimeoutError("the deadline has passed")
-    return left
-
-
-class _Timely:
-    """A socket of which no wait outlasts the deadline: a timeout of its own is for one packet."""
-
-    def __init__(self, sock: Any) -> None:
-        self._sock = sock
-        self._usual: Any = sock.gettimeout()
-        self._set = self._usual
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
-
-    def settimeout(self, seconds: float) -> None:
-        self._usual = self._set = seconds
-        self._sock.settimeout(seconds)
-
-    def recv(self, *args: Any) -> Any:
-        self._hurry()
-        return self._sock.recv(*args)
-
-    def recv_into(self, *args: Any) -> Any:
-        self._hurry()
-        return self._sock.recv_into(*args)
-
-    def sendall(self, *args: Any) -> Any:
-        self._hurry()
-        return self._sock.sendall(*args)
-
-    def _hurry(self) -> None:
-        usual = self._usual
-        if usual == 0:  # a look whether there is something
-            return
-        wanted = _left(usual)
-        if wanted > 0.9 * usual:
-            # To set the timeout of a socket is a call of the system: only where it matters.
-            wanted = usual
-        if wanted != self._set:
-            self._set = wanted
-            self._sock.settimeout(wanted)
-
-
-def _hurried(kind: Any) -> Any:
-    """A kind of connection that keeps to the deadline, handshake included.
-
-    redis-py's own timeouts are per packet: a slow server with a password and a database number
-    would have three of them.
-    """
-
-    class Hurried(kind):  # type: ignore[misc]
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            # To tell the server about the library costs two round trips on each connection.
-            self.driver_info = self.lib_name = self.lib_version = None
-            # Old versions of redis-py forget it for Unix sockets.
-            self._socket_timeout = kwargs["socket_timeout"]
-
-        @property
-        def socket_connect_timeout(self) -> Any:
-            """Asked for each address of a name."""
-            return _left(self._socket_timeout)
-
-        @socket_connect_timeout.setter
-        def socket_connect_timeout(self, _value: Any) -> None:
-            pass
-
-        @property
-        def socket_timeout(self) -> Any:
-            return self._socket_timeout if self._sock is not None else _left(self._socket_timeout)
-
-        @socket_timeout.setter
-        def socket_timeout(self, value: Any) -> None:
-            self._socket_timeout = value
-
-        def _connect(self) -> Any:
-            timely = _Timely(super()._connect())
-            timely.settimeout(self._socket_timeout)
-            return timely
-
-    return Hurried
-
-
-_PLAIN, _SECURE, _LOCAL, _FOUND, _FOUND_SECURE = map(
-    _hurried,
-    (
-        Connection,
-        SSLConnection,
-        UnixDomainSocketConnection,
-        SentinelManagedConnection,
-        SentinelManagedSSLConnection,
-    ),
-)
 
 
 class _Patient:
@@ -187,7 +64,7 @@ class _Patient:
             done = self._done
         if idle:
             threading.Thread(target=self._run, args=(done,), daemon=True).start()
-        done.wait(_left(_PATIENCE))
+        done.wait(time_left(_PATIENCE))
         if self._made is None:
             raise self._error or TimeoutError("the cluster has not said who it is")
         return self._made
@@ -239,7 +116,7 @@ def _one_server(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
         raise ConfigError("redis_url: several hosts need redis+sentinel:// or redis+cluster://")
     host, port = address.hosts[0]
     said = {**address.options, "host": host, "port": port, "db": _database(address.path)}
-    kind = _SECURE if address.tls else _PLAIN
+    kind = SECURE if address.tls else PLAIN
     return lambda: redis.Redis(
         connection_pool=redis.ConnectionPool(connection_class=kind, **own, **said)
     )
@@ -252,7 +129,7 @@ def _a_socket(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
     own = {name: value for name, value in own.items() if name != "socket_keepalive"}
     said = {**options, "path": unquote(parts.path), "db": _database(options.pop("db", ""))}
     return lambda: redis.Redis(
-        connection_pool=redis.ConnectionPool(connection_class=_LOCAL, **own, **said)
+        connection_pool=redis.ConnectionPool(connection_class=LOCAL, **own, **said)
     )
 
 
@@ -266,7 +143,7 @@ def _by_sentinel(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
              for name in _SENTINEL_OPTIONS if name in said}  # fmt: skip
     asked |= {name: value for name, value in said.items() if name in _TLS_OPTIONS}
     asked |= {"ssl_cert_reqs": "required", "ssl_check_hostname": True} if address.tls else {}
-    kind = _SECURE if address.tls else _PLAIN
+    kind = SECURE if address.tls else PLAIN
     sentinel = _sentinel.Sentinel([])
     # Its own clients would have a timeout for each packet of each Sentinel.
     sentinel.sentinels = [
@@ -278,7 +155,7 @@ def _by_sentinel(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
         for host, port in address.hosts
     ]
     pool = {**own, **said, "db": _database(database),
-            "connection_class": _FOUND_SECURE if address.tls else _FOUND}  # fmt: skip
+            "connection_class": FOUND_SECURE if address.tls else FOUND}  # fmt: skip
     return lambda: redis.Redis(
         connection_pool=_sentinel.SentinelConnectionPool(service, sentinel, **pool)
     )
@@ -290,7 +167,7 @@ def _cluster(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
         raise ConfigError("redis_url: a cluster has no database numbers and no path")
     nodes = [_node(host, port) for host, port in address.hosts]
     host, port = address.hosts[0]
-    said = {**own, **address.options, "connection_class": _SECURE if address.tls else _PLAIN}
+    said = {**own, **address.options, "connection_class": SECURE if address.tls else PLAIN}
     if int(redis.__version__.partition(".")[0]) < 6:
         said["cluster_error_retry_attempts"] = 1
     else:
@@ -355,22 +232,3 @@ def _database(path: str) -> int:
     if number and not (number.isascii() and number.isdigit()):
         raise ConfigError("redis_url: write the number of the database, such as /0")
     return int(number or 0)
-
-
-def disconnect(client: Any, *, inuse: bool = True) -> None:
-    """Close the connections of a client; it connects anew when it is asked."""
-    if not hasattr(client, "nodes_manager"):
-        client.connection_pool.disconnect(inuse_connections=inuse)
-        return
-    manager = client.nodes_manager
-    for node in [*manager.nodes_cache.values(), *manager.startup_nodes.values()]:
-        if node.redis_connection is not None:
-            node.redis_connection.connection_pool.disconnect(inuse_connections=inuse)
-
-
-def primaries(client: Any) -> Mapping[str, Any]:
-    """The pool of each server that takes writes, by a name."""
-    if not hasattr(client, "get_primaries"):
-        return {"": client.connection_pool}
-    nodes = {node.name: client.get_redis_connection(node) for node in client.get_primaries()}
-    return {name: node.connection_pool for name, node in nodes.items()}

@@ -23,10 +23,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 from redis.retry import Retry
 
-from ..._credentials.token_cache import fork_safe_lock
-from .client import primaries
+from ..._helpers.fork_lock import fork_safe_lock
+from .redis_internals import primaries
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("flask_jam.stores.redis")
 
 #: Sessions have versions in groups, so that there is a bound to how many there are.
 _GROUPS = 1 << 16

@@ -3,7 +3,7 @@
 Redis pushes the name of every key that changes to a link of this process (``CLIENT TRACKING``,
 broadcast by prefix). What a push names is forgotten. A read takes the version of its keys before
 it asks; what it found is kept with that version, so a push that overtakes the read makes it stale
-before it is kept. :mod:`flask_jam.stores.link` says why that is safe, and for how long.
+before it is kept. :mod:`flask_jam.stores._redis.invalidation` says why that is safe, and for how long.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from weakref import WeakMethod, finalize
 
 from cachetools import FIFOCache
 
-from ..._credentials.token_cache import MAX_AGE, fork_safe_lock
-from ...jws import strict_dumps
+from ..._credentials.token_cache import MAX_AGE
+from ..._helpers.fork_lock import fork_safe_lock
+from ..._helpers.strict_json import strict_dumps
 from ...settings import Settings
 from ..interface import NOTHING_KNOWN, Marks, Session
 from ..redis import RedisStore
@@ -29,7 +30,7 @@ from .values import marks_of
 K = TypeVar("K")
 V = TypeVar("V")
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("flask_jam.stores.redis")
 
 #: Of tokens, so many are remembered; of sessions, so many bytes of memory, roughly.
 _TOKENS_KEPT = 20_000

@@ -12,8 +12,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..._helpers.strict_json import LARGEST_TIMESTAMP, strict_dumps, strict_object
 from ...errors import TokenError
-from ...jws import LARGEST_DATE, strict_dumps, strict_object
 from ..interface import NOTHING_KNOWN, Family, Marks, Session
 
 #: Seconds that a value is kept longer than it counts.
@@ -59,7 +59,7 @@ def _check_version(version: object) -> None:
 
 
 def _time(value: Any) -> float:
-    if type(value) not in (int, float) or not -LARGEST_DATE < value < LARGEST_DATE:
+    if type(value) not in (int, float) or not -LARGEST_TIMESTAMP < value < LARGEST_TIMESTAMP:
         raise ValueError("no time")
     return value  # type: ignore[no-any-return]
 

@@ -40,9 +40,9 @@ from flask_jam.settings import ALGORITHMS
 from flask_jam.stores.interface import Store
 from flask_jam.stores.memory import MemoryStore
 
-from .attacks.craft import NOW, FlakyStore, b64, claims, forged, signed
-from .conftest import SECRET, Clock
-from .servers import HOST, RedisServer
+from ..attacks.craft import NOW, FlakyStore, b64, claims, forged, signed
+from ..conftest import SECRET, Clock
+from ..servers import HOST, RedisServer
 
 MakeJam = Callable[..., Jam]
 #: Clears the screen, renames the window, begins a line, and turns the text around.
@@ -284,7 +284,7 @@ def listed(app: Flask) -> Flask:
 
 
 def test_routes_as_a_table(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(Path(__file__).parent.parent)
+    monkeypatch.chdir(Path(__file__).parents[2])
     rows = [re.split(" {2,}", line) for line in told(listed(app), "routes").splitlines()]
     here = r"tests/test_cli.py:\d+"
     expected = [
@@ -797,7 +797,7 @@ def test_colours_in_a_terminal(tmp_path: Path, called: Callable[..., Any]) -> No
 
 # --- what the pages of the documentation show -----------------------------------------------------
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 class Shell:

@@ -25,7 +25,7 @@ from flask_jam import (
 )
 from flask_jam._request.cookies import LONGEST, is_ambiguous, values_of
 
-from .conftest import Clock, bearer
+from ..conftest import Clock, bearer
 
 MakeJam = Callable[..., Jam]
 HTTPS = "https://shop.example"

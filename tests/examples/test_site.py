@@ -22,9 +22,9 @@ from werkzeug.test import TestResponse
 from flask_jam import Jam, StoreUnavailable
 from flask_jam.stores.memory import MemoryStore
 
-from .conftest import SECRET, Clock
+from ..conftest import SECRET, Clock
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PASSWORDS = {"alice": "wonderland", "bob": "builder"}
 PRIVATE = {"/dashboard": "Your recipes", "/sessions": "Your sessions", "/admin/": "People",
            "/account/delete": "Close your account?"}  # fmt: skip

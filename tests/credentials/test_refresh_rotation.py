@@ -17,7 +17,7 @@ from flask_jam._credentials.refresh_rotation import ReuseError
 from flask_jam.stores.interface import Family, place_of
 from flask_jam.stores.memory import MemoryStore
 
-from .conftest import SECRET, Clock
+from ..conftest import SECRET, Clock
 
 MakeJam = Callable[..., Jam]
 Pair = dict[str, Any]

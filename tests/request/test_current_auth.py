@@ -18,7 +18,7 @@ from flask_jam import (
 )
 from flask_jam._request.current_auth import current_memo
 
-from .conftest import bearer, build_app
+from ..conftest import bearer, build_app
 
 
 @pytest.fixture

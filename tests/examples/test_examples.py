@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from .conftest import SECRET, bearer
+from ..conftest import SECRET, bearer
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from flask_jam import Jam, JWTExtension, SessionExtension, StoreUnavailable
 from flask_jam._cli.inspection import has_key, inspect
 from flask_jam.stores.memory import MemoryStore
 
-from .attacks.craft import ABSENT, NOW, FlakyStore, b64, claims, forged, signed
-from .conftest import SECRET, Clock, bearer
+from ..attacks.craft import ABSENT, NOW, FlakyStore, b64, claims, forged, signed
+from ..conftest import SECRET, Clock, bearer
 
 MakeJam = Callable[..., Jam]
 

@@ -17,7 +17,7 @@ from flask_jam import (
 )
 from flask_jam._request.cookies import values_of
 
-from .conftest import bearer, build_app
+from ..conftest import bearer, build_app
 
 
 def said() -> str:

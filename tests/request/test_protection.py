@@ -23,7 +23,7 @@ from flask_jam import (
     session_required,
 )
 
-from .conftest import bearer, new_app, status
+from ..conftest import bearer, new_app, status
 
 MakeJam = Callable[..., Jam]
 

@@ -18,18 +18,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import flask_jam.tokens
 import pytest
 
+import flask_jam._credentials.access_tokens
 from flask_jam import ConfigError, Jam, Reason, SessionError, StoreUnavailable, TokenError
 from flask_jam._credentials.token_cache import FactCache
 from flask_jam.settings import ALGORITHMS
 from flask_jam.stores.interface import Marks
 from flask_jam.stores.memory import MemoryStore
 
-from .conftest import SECRET, Clock
-from .test_jws import b64, craft
-from .test_keys import ASYMMETRIC, SYMMETRIC, pem_for, ring
+from ..conftest import SECRET, Clock
+from ..test_jws import b64, craft
+from ..test_keys import ASYMMETRIC, SYMMETRIC, pem_for, ring
 
 MakeJam = Callable[..., Jam]
 
@@ -591,13 +591,13 @@ def test_a_token_of_a_former_secret_is_accepted_until_the_secret_is_dropped(
 def signatures(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every token whose signature was really checked."""
     seen: list[str] = []
-    real = flask_jam.tokens.verify_jws
+    real = flask_jam._credentials.access_tokens.verify_jws
 
     def counted(token: str, *args: Any, **named: Any) -> Any:
         seen.append(token)
         return real(token, *args, **named)
 
-    monkeypatch.setattr(flask_jam.tokens, "verify_jws", counted)
+    monkeypatch.setattr(flask_jam._credentials.access_tokens, "verify_jws", counted)
     return seen
 
 

@@ -12,9 +12,9 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from .conftest import SECRET
+from ..conftest import SECRET
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 ALICE = {"name": "alice", "password": "wonderland"}
 BOB = {"name": "bob", "password": "builder"}
 # Each with the only path that it is sent to. The last two carry the same refresh token.

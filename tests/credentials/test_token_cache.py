@@ -10,9 +10,10 @@ from functools import lru_cache
 
 import pytest
 
-from flask_jam._credentials.token_cache import MAX_AGE, CacheInfo, FactCache, fork_safe_lock
+from flask_jam._credentials.token_cache import MAX_AGE, CacheInfo, FactCache
+from flask_jam._helpers.fork_lock import fork_safe_lock
 
-from .conftest import Clock
+from ..conftest import Clock
 
 
 def keep(cache: FactCache[str], key: bytes, value: str) -> None:

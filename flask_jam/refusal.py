@@ -22,12 +22,13 @@ from werkzeug.exceptions import (
 )
 from werkzeug.utils import redirect
 
-from .. import signals
-from ..errors import Reason
-from ..schemes.outcome import Rejected
-from .cookies import Cookie, clear_later
-from .current_auth import AppState
-from .login_redirect import PROBLEM, login_url, wants_html, wants_page
+from . import signals
+from ._request.cookies import Cookie, clear_later
+from ._request.current_auth import AppState
+from ._request.login_redirect import login_url
+from ._request.negotiation import PROBLEM, wants_html, wants_page
+from .errors import Reason
+from .schemes.outcome import Rejected
 
 _log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from .servers import binaries, gone
+from ..servers import binaries, gone
 
-FLEET = Path(__file__).parent.parent / "examples" / "fleet"
+FLEET = Path(__file__).parents[2] / "examples" / "fleet"
 WITHIN = 30.0
 Process = subprocess.Popen[str]
 

@@ -27,9 +27,9 @@ from flask_jam import (
     signals,
 )
 from flask_jam._request.login_redirect import is_path
-from flask_jam._request.refusals import Refusal
+from flask_jam.refusal import Refusal
 
-from .conftest import Clock, bearer
+from ..conftest import Clock, bearer
 
 MakeJam = Callable[..., Jam]
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8"

@@ -25,9 +25,9 @@ from flask_jam._cli.doctor import Finding, examine
 from flask_jam.keys import new_key
 from flask_jam.stores.memory import MemoryStore
 
-from .conftest import SECRET, Clock
-from .servers import HOST, RedisServer, binaries
-from .test_cli import Shared, run
+from ..conftest import SECRET, Clock
+from ..servers import HOST, RedisServer, binaries
+from .test_commands import Shared, run
 
 MakeJam = Callable[..., Jam]
 

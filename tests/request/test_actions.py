@@ -22,7 +22,7 @@ from flask_jam import (
 )
 from flask_jam.stores.memory import MemoryStore
 
-from .conftest import Clock, bearer, build_app
+from ..conftest import Clock, bearer, build_app
 
 
 def refresh(client: FlaskClient, token: object, **options: Any) -> Any:

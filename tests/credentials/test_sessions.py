@@ -17,7 +17,7 @@ from flask_jam import Jam, Reason, SessionError, SessionInfo, StoreUnavailable
 from flask_jam.stores.interface import Session
 from flask_jam.stores.memory import MemoryStore
 
-from .conftest import Clock
+from ..conftest import Clock
 
 MakeJam = Callable[..., Jam]
 NOW = 1_800_000_000.0

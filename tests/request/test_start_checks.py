@@ -26,7 +26,7 @@ from flask_jam import (
     session_required,
 )
 
-from .conftest import bearer, new_app
+from ..conftest import bearer, new_app
 
 MakeJam = Callable[..., Jam]
 

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from flask_jam import Jam
 from flask_jam._request.cross_site import SAFE, is_cross_site
 
-from .conftest import bearer, build_app
+from ..conftest import bearer, build_app
 
 UNSAFE = ("POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "PROPFIND", "post", "")
 ELSEWHERE = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}

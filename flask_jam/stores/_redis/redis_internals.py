@@ -1,0 +1,152 @@
+"""Every use of redis-py beyond its public API."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any
+
+from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
+
+#: When the question under way must be answered, on the monotonic clock.
+_deadline: ContextVar[float | None] = ContextVar("flask_jam_deadline", default=None)
+
+
+class answered_within:  # noqa: N801 - a context manager, as a class because that is faster
+    """All that is asked in here, connecting included, has ``seconds`` together."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        at = None if self._seconds is None else time.monotonic() + self._seconds
+        self._token = _deadline.set(at)
+
+    def __exit__(self, *_: object) -> None:
+        _deadline.reset(self._token)
+
+
+def time_left(usual: float) -> float:
+    at = _deadline.get()
+    if at is None:
+        return usual
+    left = at - time.monotonic()
+    if left <= 0:
+        # The builtin one: redis-py closes what it has opened, and calls it its own.
+        raise TimeoutError("the deadline has passed")
+    return left
+
+
+class _Timely:
+    """A socket of which no wait outlasts the deadline: a timeout of its own is for one packet."""
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+        self._usual: Any = sock.gettimeout()
+        self._set = self._usual
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+    def settimeout(self, seconds: float) -> None:
+        self._usual = self._set = seconds
+        self._sock.settimeout(seconds)
+
+    def recv(self, *args: Any) -> Any:
+        self._hurry()
+        return self._sock.recv(*args)
+
+    def recv_into(self, *args: Any) -> Any:
+        self._hurry()
+        return self._sock.recv_into(*args)
+
+    def sendall(self, *args: Any) -> Any:
+        self._hurry()
+        return self._sock.sendall(*args)
+
+    def _hurry(self) -> None:
+        usual = self._usual
+        if usual == 0:  # a look whether there is something
+            return
+        wanted = time_left(usual)
+        if wanted > 0.9 * usual:
+            # To set the timeout of a socket is a call of the system: only where it matters.
+            wanted = usual
+        if wanted != self._set:
+            self._set = wanted
+            self._sock.settimeout(wanted)
+
+
+def _hurried(kind: Any) -> Any:
+    """A kind of connection that keeps to the deadline, handshake included.
+
+    redis-py's own timeouts are per packet: a slow server with a password and a database number
+    would have three of them.
+    """
+
+    class Hurried(kind):  # type: ignore[misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            # To tell the server about the library costs two round trips on each connection.
+            self.driver_info = self.lib_name = self.lib_version = None
+            # Old versions of redis-py forget it for Unix sockets.
+            self._socket_timeout = kwargs["socket_timeout"]
+
+        @property
+        def socket_connect_timeout(self) -> Any:
+            """Asked for each address of a name."""
+            return time_left(self._socket_timeout)
+
+        @socket_connect_timeout.setter
+        def socket_connect_timeout(self, _value: Any) -> None:
+            pass
+
+        @property
+        def socket_timeout(self) -> Any:
+            return (
+                self._socket_timeout if self._sock is not None else time_left(self._socket_timeout)
+            )
+
+        @socket_timeout.setter
+        def socket_timeout(self, value: Any) -> None:
+            self._socket_timeout = value
+
+        def _connect(self) -> Any:
+            timely = _Timely(super()._connect())
+            timely.settimeout(self._socket_timeout)
+            return timely
+
+    return Hurried
+
+
+PLAIN, SECURE, LOCAL, FOUND, FOUND_SECURE = map(
+    _hurried,
+    (
+        Connection,
+        SSLConnection,
+        UnixDomainSocketConnection,
+        SentinelManagedConnection,
+        SentinelManagedSSLConnection,
+    ),
+)
+
+
+def disconnect(client: Any, *, inuse: bool = True) -> None:
+    """Close the connections of a client; it connects anew when it is asked."""
+    if not hasattr(client, "nodes_manager"):
+        client.connection_pool.disconnect(inuse_connections=inuse)
+        return
+    manager = client.nodes_manager
+    for node in [*manager.nodes_cache.values(), *manager.startup_nodes.values()]:
+        if node.redis_connection is not None:
+            node.redis_connection.connection_pool.disconnect(inuse_connections=inuse)
+
+
+def primaries(client: Any) -> Mapping[str, Any]:
+    """The pool of each server that takes writes, by a name."""
+    if not hasattr(client, "get_primaries"):
+        return {"": client.connection_pool}
+    nodes = {node.name: client.get_redis_connection(node) for node in client.get_primaries()}
+    return {name: node.connection_pool for name, node in nodes.items()}
