@@ -81,8 +81,15 @@ def _route(app: Flask, rule: Rule, methods: tuple[str, ...], functions: tuple[An
     found = list(_in_front(app, rule, view, functions))
     guards = tuple(guard for _, guard in found)
     origins = tuple(dict.fromkeys(origin for origin, _ in found)) or _said(app, rule, view)
-    return Route(rule.rule, methods, rule.endpoint, _source(view, functions), _joined(guards),
-                 origins, guards)  # fmt: skip
+    return Route(
+        rule.rule,
+        methods,
+        rule.endpoint,
+        _source(view, functions),
+        _joined(guards),
+        origins,
+        guards,
+    )
 
 
 def _in_front(

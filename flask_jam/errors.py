@@ -51,11 +51,11 @@ class JamError(Exception):
     """The root of everything that this package raises on its own."""
 
 
-def shown(error: BaseException) -> str:
+def safe_summary(error: BaseException) -> str:
     """The kind of an error and where it was raised: its text may quote what it was given."""
     frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-    return type(error).__name__ + place
+    where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return type(error).__name__ + where
 
 
 class ConfigError(JamError, ValueError):

@@ -39,8 +39,10 @@ class JamExtension:
 
     def __init__(self, jam: Jam | None = None, app: Flask | None = None) -> None:
         if jam is not None and not isinstance(jam, Jam):
-            raise ConfigError("the first argument is a Jam, the app is the second: "
-                              f"{type(self).__name__}(jam, app)")  # fmt: skip
+            raise ConfigError(
+                "the first argument is a Jam, the app is the second: "
+                f"{type(self).__name__}(jam, app)"
+            )
         self._jam = jam
         if app is not None:
             self.init_app(app)
@@ -71,16 +73,20 @@ class _SchemeExtension(JamExtension):
     def _register(self, state: AppState) -> None:
         scheme, flasks = self._scheme(state.jam), state.app.config.get("SESSION_COOKIE_NAME")
         if flasks in scheme.cookie_names():
-            raise ConfigError(f"{flasks!r} is the cookie of Flask's own session: write another "
-                              "cookie_name, such as sessionId")  # fmt: skip
+            raise ConfigError(
+                f"{flasks!r} is the cookie of Flask's own session: write another "
+                "cookie_name, such as sessionId"
+            )
         for name in scheme.cookie_names():
             check_prefix(name, state.jam.settings)
         owner = state.owners.get(self._name)
         if owner is None:
             state.add(self, scheme)
         elif owner is not self:
-            raise RuntimeError(f"this app has a {type(self).__name__} already: keep one, "
-                               "with a header_name and a cookie_name")  # fmt: skip
+            raise RuntimeError(
+                f"this app has a {type(self).__name__} already: keep one, "
+                "with a header_name and a cookie_name"
+            )
 
     def _scheme(self, jam: Jam) -> Scheme:
         raise NotImplementedError
@@ -93,8 +99,9 @@ class _SchemeExtension(JamExtension):
             )
         state = current_app.extensions.get(EXTENSION_KEY)
         if state is None or state.owners.get(self._name) is not self:
-            raise ConfigError(f"this {type(self).__name__} is not on the current app: "
-                              "write .init_app(app)")  # fmt: skip
+            raise ConfigError(
+                f"this {type(self).__name__} is not on the current app: write .init_app(app)"
+            )
         return state  # type: ignore[no-any-return]
 
 

@@ -92,8 +92,10 @@ class Guard:
         if view is None:
             return self._configured(conditions)
         if conditions or not callable(view):
-            raise ConfigError("a guard takes a view, or conditions by name: "
-                              '@jwt_required or @jwt_required(roles={"admin"})')  # fmt: skip
+            raise ConfigError(
+                "a guard takes a view, or conditions by name: "
+                '@jwt_required or @jwt_required(roles={"admin"})'
+            )
         if getattr(view, MARK, None) is PUBLIC:
             raise ConfigError(f"{name_of(view)} is public and guarded: remove one of the two")
         if isinstance(view, type):

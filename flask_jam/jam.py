@@ -12,7 +12,7 @@ from ._credentials.claims import Facts
 from ._credentials.refresh_rotation import Families, Reload, ReuseError
 from ._credentials.sessions import SessionInfo, Sessions, checked_owner, handle_of
 from ._credentials.stamps import Stamps
-from .errors import ConfigError, SessionError, TokenError, shown
+from .errors import ConfigError, SessionError, TokenError, safe_summary
 from .keys import KeyRing
 from .settings import Settings, Source, load
 from .stores.interface import Family, Store
@@ -106,7 +106,7 @@ class Jam:
         :raises TokenError: ``reused`` for one that was rotated: then the family is dead.
         """
         try:
-            return self.families.turn(refresh_token, reload_claims)
+            return self.families.rotate(refresh_token, reload_claims)
         except ReuseError as reuse:
             self._tell("revoked", kind="family", subject=reuse.subject)
             self._tell("reuse_detected", subject=reuse.subject, family=reuse.family_id)
@@ -263,4 +263,4 @@ class Jam:
             try:
                 observer(event, what)
             except Exception as error:
-                _log.error("an observer of %s raised %s", event, shown(error))
+                _log.error("an observer of %s raised %s", event, safe_summary(error))

@@ -131,8 +131,9 @@ class KeyRing:
             signing = _generate(alg)
         verifying = _load_public(public) if public else signing.public_key()
         if signing is not None and _spki(signing.public_key()) != _spki(verifying):
-            raise ConfigError("jwt.public_key is not the public half of jwt.private_key: "
-                              "remove it, it is derived")  # fmt: skip
+            raise ConfigError(
+                "jwt.public_key is not the public half of jwt.private_key: remove it, it is derived"
+            )
         _check_public(alg, verifying)
         key = Key(_thumbprint(_spki(verifying)), alg, verifying, signing)
         return cls([key], key if signing is not None else None)
@@ -192,8 +193,11 @@ def new_key(alg: str) -> dict[str, str]:
     public = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    return {"JAM_JWT_ALG": alg, "JAM_JWT_PRIVATE_KEY": private.decode(),
-            "JAM_JWT_PUBLIC_KEY": public.decode()}  # fmt: skip
+    return {
+        "JAM_JWT_ALG": alg,
+        "JAM_JWT_PRIVATE_KEY": private.decode(),
+        "JAM_JWT_PUBLIC_KEY": public.decode(),
+    }
 
 
 # --- secrets --------------------------------------------------------------------------
@@ -241,8 +245,10 @@ def _load_private(pem: str) -> Any:
     try:
         return serialization.load_pem_private_key(pem.encode(), password=None)
     except TypeError:
-        raise ConfigError("jwt.private_key is encrypted: write it without a passphrase, from a "
-                          "place that only this service reads") from None  # fmt: skip
+        raise ConfigError(
+            "jwt.private_key is encrypted: write it without a passphrase, from a "
+            "place that only this service reads"
+        ) from None
     except Exception:
         raise ConfigError(
             "jwt.private_key is not a PEM private key: one would start with "

@@ -55,23 +55,39 @@ def _places(scheme: Scheme) -> Iterator[tuple[str, dict[str, str]]]:
         yield f"{scheme.name}_header", {"type": "http", "scheme": "bearer", "bearerFormat": kind}
     elif header is not None:
         # OpenAPI's bearer is the header Authorization and no other.
-        yield f"{scheme.name}_header", {
-            "type": "apiKey", "in": "header", "name": header, "description": f"Bearer <{kind}>",
-        }  # fmt: skip
+        yield (
+            f"{scheme.name}_header",
+            {
+                "type": "apiKey",
+                "in": "header",
+                "name": header,
+                "description": f"Bearer <{kind}>",
+            },
+        )
     if scheme.cookie_name is not None:
-        yield f"{scheme.name}_cookie", {
-            "type": "apiKey", "in": "cookie", "name": scheme.cookie_name, "description": kind,
-        }  # fmt: skip
+        yield (
+            f"{scheme.name}_cookie",
+            {
+                "type": "apiKey",
+                "in": "cookie",
+                "name": scheme.cookie_name,
+                "description": kind,
+            },
+        )
 
 
 def _state_of(app: Flask | None) -> AppState:
     if app is None and not current_app:
-        raise ConfigError("OpenAPI: there is no current app; give it the app, or write this within "
-                          "app.app_context()")  # fmt: skip
+        raise ConfigError(
+            "OpenAPI: there is no current app; give it the app, or write this within "
+            "app.app_context()"
+        )
     state: AppState | None = (app or current_app).extensions.get(EXTENSION_KEY)
     if state is None:
-        raise ConfigError("OpenAPI: this app has no extension that could authenticate anybody: "
-                          "write JWTExtension(jam).init_app(app)")  # fmt: skip
+        raise ConfigError(
+            "OpenAPI: this app has no extension that could authenticate anybody: "
+            "write JWTExtension(jam).init_app(app)"
+        )
     return state
 
 
@@ -92,8 +108,10 @@ def security_for(
     state = _state_of(app)
     found = [_security(state, route) for route in _routes_of(state.app, view, method)]
     if any(each != found[0] for each in found):
-        raise ConfigError(f"security_for: {_called(view)} is guarded in several ways: say which "
-                          'method, as in security_for(view, "GET"), or which endpoint')  # fmt: skip
+        raise ConfigError(
+            f"security_for: {_called(view)} is guarded in several ways: say which "
+            'method, as in security_for(view, "GET"), or which endpoint'
+        )
     return found[0]
 
 
@@ -101,8 +119,10 @@ def _routes_of(app: Flask, view: Callable[..., Any] | str, method: str | None) -
     endpoints = {view} if isinstance(view, str) else set(_endpoints(app, view))
     found = [route for route in routes(app) if route.endpoint in endpoints]
     if not found:
-        raise ConfigError(f"security_for: {_called(view)} is on no route of this app: give it the "
-                          "view that the route has, or the name of its endpoint")  # fmt: skip
+        raise ConfigError(
+            f"security_for: {_called(view)} is on no route of this app: give it the "
+            "view that the route has, or the name of its endpoint"
+        )
     answering = [route for route in found if method is None or _answers(route, method.upper())]
     if not answering:
         raise ConfigError(f"security_for: {_called(view)} does not answer {method}")

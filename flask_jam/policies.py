@@ -29,7 +29,7 @@ from flask import request
 
 from ._helpers.names import name_set
 from ._request.current_auth import Memo, current_memo
-from .errors import ConfigError, Reason, shown
+from .errors import ConfigError, Reason, safe_summary
 from .refusal import Asked, refuse
 from .schemes.outcome import Rejected
 
@@ -79,8 +79,10 @@ class Policy:
         return _joined(False, self, other) if isinstance(other, Policy) else NotImplemented
 
     def __bool__(self) -> bool:
-        raise ConfigError("a policy is neither true nor false: join policies with &, | and ~, not "
-                          "with and, or, not; ask policy.allows(payload)")  # fmt: skip
+        raise ConfigError(
+            "a policy is neither true nor false: join policies with &, | and ~, not "
+            "with and, or, not; ask policy.allows(payload)"
+        )
 
     def __call__(self, payload: Payload) -> bool:
         """As ``check`` of a guard: what is not met is logged.
@@ -89,7 +91,7 @@ class Policy:
         """
         unmet = self.unmet(payload)
         if unmet:
-            _told(self, unmet)
+            _log_denial(self, unmet)
         return not unmet
 
     def allows(self, payload: Payload | None, resource: Any = _NOTHING) -> bool:
@@ -115,8 +117,10 @@ class Policy:
         :raises ConfigError: if it needs a resource and there is none.
         """
         if self.needs_resource and resource is _NOTHING:
-            raise ConfigError(f"policy {self!r} decides on a resource: load it in the view, and "
-                              "write authorize(policy, resource) there")  # fmt: skip
+            raise ConfigError(
+                f"policy {self!r} decides on a resource: load it in the view, and "
+                "write authorize(policy, resource) there"
+            )
         return self._judge(payload, resource)
 
 
@@ -151,11 +155,14 @@ class _Condition(Policy):
         try:
             held = self.test(payload, *given)
         except Exception as error:
-            _log.error("policy %s raised %s: access denied", self.name, shown(error))
+            _log.error("policy %s raised %s: access denied", self.name, safe_summary(error))
             return None
         if not self.is_fact and not isinstance(held, bool):
-            _log.error("policy %s returned neither True nor False but %s: access denied",
-                       self.name, type(held).__name__)  # fmt: skip
+            _log.error(
+                "policy %s returned neither True nor False but %s: access denied",
+                self.name,
+                type(held).__name__,
+            )
         return held
 
     @property
@@ -252,8 +259,10 @@ def claim(name: str, value: str | float | bool) -> Policy:
     if not isinstance(name, str) or not name:
         raise ConfigError('claim: write the name of a claim, such as claim("tenant", "acme")')
     if type(value) not in (str, int, float, bool) or not _is_finite(value):
-        raise ConfigError(f"claim({name!r}, …): the value is a text, a number, True or False; for "
-                          "anything else, decorate a function with @policy")  # fmt: skip
+        raise ConfigError(
+            f"claim({name!r}, …): the value is a text, a number, True or False; for "
+            "anything else, decorate a function with @policy"
+        )
     return _Condition(f"claim({name!r}, {value!r})", _has_claim, (name, value))
 
 
@@ -267,8 +276,9 @@ def policy(predicate: Predicate, /) -> Policy:
     """
     name = getattr(predicate, "__name__", "")
     if not name.isidentifier():
-        raise ConfigError("a policy says by its name why it denied: write a def, and decorate it "
-                          "with @policy")  # fmt: skip
+        raise ConfigError(
+            "a policy says by its name why it denied: write a def, and decorate it with @policy"
+        )
     if inspect.iscoroutinefunction(predicate):
         raise ConfigError(f"policy {name}: write a plain function, not an async one")
     return _Condition(name, predicate, needs_resource=_arity(predicate, name) == 2, is_fact=False)
@@ -331,8 +341,9 @@ def authorize(policy: Policy, resource: Any = _NOTHING) -> None:
     if not isinstance(policy, Policy):
         raise ConfigError("authorize takes a policy: decorate your function with @policy")
     if not request:
-        raise ConfigError("authorize decides on a request: outside of one, ask "
-                          "policy.allows(payload, resource)")  # fmt: skip
+        raise ConfigError(
+            "authorize decides on a request: outside of one, ask policy.allows(payload, resource)"
+        )
     memo, environ = current_memo()
     accepted = memo.state.settle(memo)
     # First of all, so that a wrong call is found whoever calls.
@@ -340,7 +351,7 @@ def authorize(policy: Policy, resource: Any = _NOTHING) -> None:
     if accepted is None:
         _refuse_nobody(memo)
     if verdict.unmet:
-        _told(policy, tuple(map(repr, verdict.unmet)))
+        _log_denial(policy, tuple(map(repr, verdict.unmet)))
         why = memo.denied(environ, accepted, _reason(verdict))
         refuse(memo.state, why, Asked((accepted.scheme,), tuple(dict.fromkeys(verdict.scopes))))
     _passed().append(policy)
@@ -373,6 +384,6 @@ def _reason(verdict: _Verdict) -> Reason:
     return reasons.pop() if len(reasons) == 1 else Reason.DENIED
 
 
-def _told(policy: Policy, unmet: tuple[str, ...]) -> None:
+def _log_denial(policy: Policy, unmet: tuple[str, ...]) -> None:
     # Names that the developer wrote, never what a claim holds.
     _log.info("policy %s denied, for want of %s", policy, ", ".join(unmet))

@@ -77,8 +77,13 @@ class Refusal(HTTPException):
         """Problem details (RFC 9457), or a page for who prefers one."""
         if wants_html():
             return super().get_body(*args, **kwargs)
-        problem = {"type": "about:blank", "title": self.name, "status": self.code,
-                   "detail": self.description, "error": self.error}  # fmt: skip
+        problem = {
+            "type": "about:blank",
+            "title": self.name,
+            "status": self.code,
+            "detail": self.description,
+            "error": self.error,
+        }
         return json.dumps(problem)
 
 
@@ -182,27 +187,43 @@ def refuse(state: AppState, why: Rejected, guard: Asked, *, clears: bool = True)
     """
     _log.debug("refused at %s: %s (%s)", request.endpoint, why.reason, why.fingerprint)
     signals.emit(
-        signals.rejected, state.app, scheme=why.scheme, reason=why.reason, source=why.source,
-        endpoint=request.endpoint, fingerprint=why.fingerprint,
-    )  # fmt: skip
+        signals.rejected,
+        state.app,
+        scheme=why.scheme,
+        reason=why.reason,
+        source=why.source,
+        endpoint=request.endpoint,
+        fingerprint=why.fingerprint,
+    )
     is_page = wants_page()
     if clears and is_page and why.source == "cookie" and why.reason in _DEAD:
         _clear(state, why.scheme)
     headers = [state.scheme(name).header_name for name in guard.schemes]
     cookie_only = set(guard.schemes) == {"session"} and not any(headers)
     refused = refusal(
-        why.reason, state.jam.settings.realm, cookie_only=cookie_only, scopes=guard.scopes,
+        why.reason,
+        state.jam.settings.realm,
+        cookie_only=cookie_only,
+        scopes=guard.scopes,
         max_age=guard.max_age,
-    )  # fmt: skip
+    )
     raise _sent_to_login(state, refused, is_page=is_page)
 
 
 #: A cookie of these never becomes good again. Others may be good for another page, another app of
 #: the same domain, or in a moment.
-_DEAD = frozenset({
-    Reason.TOO_LARGE, Reason.INVALID, Reason.EXPIRED, Reason.WRONG_TYPE, Reason.REVOKED,
-    Reason.REUSED, Reason.UNKNOWN_SESSION, Reason.SESSION_EXPIRED,
-})  # fmt: skip
+_DEAD = frozenset(
+    {
+        Reason.TOO_LARGE,
+        Reason.INVALID,
+        Reason.EXPIRED,
+        Reason.WRONG_TYPE,
+        Reason.REVOKED,
+        Reason.REUSED,
+        Reason.UNKNOWN_SESSION,
+        Reason.SESSION_EXPIRED,
+    }
+)
 
 
 def _clear(state: AppState, scheme: str) -> None:
@@ -230,8 +251,15 @@ def _sent_to_login(state: AppState, refused: Refusal, *, is_page: bool) -> Refus
     return to_login
 
 
-_CHALLENGED = frozenset({"missing_credential", "invalid_request", "invalid_token",
-                         "insufficient_user_authentication", "insufficient_scope"})  # fmt: skip
+_CHALLENGED = frozenset(
+    {
+        "missing_credential",
+        "invalid_request",
+        "invalid_token",
+        "insufficient_user_authentication",
+        "insufficient_scope",
+    }
+)
 
 
 def _bearer(realm: str, answer: Answer, scopes: Iterable[str], max_age: float | None) -> str:

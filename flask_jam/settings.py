@@ -45,9 +45,20 @@ DAY = 86400.0
 _TEN_YEARS = 3650 * DAY
 
 ALGORITHMS = (
-    "HS256", "HS384", "HS512", "RS256", "RS384", "RS512",
-    "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
-)  # fmt: skip
+    "HS256",
+    "HS384",
+    "HS512",
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+    "EdDSA",
+)
 
 
 # --- the settings ---------------------------------------------------------------------
@@ -125,9 +136,11 @@ class Settings:
     jwt: JWTSettings = JWTSettings()
     session: SessionSettings = SessionSettings()
     redis_url: Any = _key(  # noqa: RUF009
-        None, as_redis, "Where state is shared by all processes; unset: this one's memory.",
+        None,
+        as_redis,
+        "Where state is shared by all processes; unset: this one's memory.",
         secret=True,
-    )  # fmt: skip
+    )
     redis_prefix: str = _key("jam", as_prefix, "The beginning of every key in Redis.")
     redis_timeout: float = _key(
         0.25, as_seconds(0.01, 30), "So long may one question to Redis take."
@@ -216,8 +229,10 @@ def _build(raw: Mapping[str, Any]) -> Settings:
     if settings.cookie_partitioned and (
         settings.cookie_secure is False or settings.cookie_samesite == "Strict"
     ):
-        raise ConfigError("cookie_partitioned is for pages in frames of other sites: leave "
-                          "cookie_secure and cookie_samesite unset")  # fmt: skip
+        raise ConfigError(
+            "cookie_partitioned is for pages in frames of other sites: leave "
+            "cookie_secure and cookie_samesite unset"
+        )
     return settings
 
 

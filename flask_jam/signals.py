@@ -18,7 +18,7 @@ from typing import Any
 from blinker import NamedSignal, Namespace
 from flask import Flask
 
-from .errors import shown
+from .errors import safe_summary
 
 _log = logging.getLogger(__name__)
 _namespace = Namespace()
@@ -49,7 +49,7 @@ def emit(signal: NamedSignal, app: Flask, /, **what: Any) -> None:
             _deliver(receiver, app, what)
         except Exception as error:
             name = getattr(receiver, "__qualname__", type(receiver).__name__)
-            _log.error("receiver %s of %s raised %s", name, signal.name, shown(error))
+            _log.error("receiver %s of %s raised %s", name, signal.name, safe_summary(error))
 
 
 def _deliver(receiver: Callable[..., Any], app: Flask, what: dict[str, Any]) -> None:

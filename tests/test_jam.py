@@ -23,7 +23,7 @@ from flask_jam import (
 from flask_jam.keys import KeyRing
 from flask_jam.schemes.outcome import Accepted, Credential, Rejected
 from flask_jam.settings import JWTSettings, Settings
-from flask_jam.stores.interface import Kind, place_of
+from flask_jam.stores.interface import Kind, slot_of
 from flask_jam.stores.memory import MemoryStore
 
 from .conftest import SECRET, Clock
@@ -162,7 +162,7 @@ def test_a_subject_that_no_token_and_no_session_can_have_is_refused_before_anyth
         with pytest.raises(JamError):
             jam.revoke_subject(subject)
         assert events == []
-        marks = jam.store.marks(place_of(str(subject)), None, None, subject, jam.clock())
+        marks = jam.store.marks(slot_of(str(subject)), None, None, subject, jam.clock())
         assert marks.not_before is None
     else:
         jam.revoke_subject(subject)

@@ -50,8 +50,14 @@ def register(app: Flask) -> None:
 
 
 def _as(*formats: str) -> Callable[[Any], Any]:
-    return click.option("--format", "form", type=click.Choice(formats), default=formats[0],
-                        show_default=True, help="How to print it.")  # fmt: skip
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(formats),
+        default=formats[0],
+        show_default=True,
+        help="How to print it.",
+    )
 
 
 def _jam() -> Jam:
@@ -69,8 +75,10 @@ def _shared_jam() -> Jam:
     """A Jam whose state other processes see: this one has nothing of its own to show."""
     jam = _jam()
     if isinstance(jam.store, MemoryStore):
-        _fail("sessions and revocations are in the memory of the server's process, where this "
-              "command cannot see them: set redis_url")  # fmt: skip
+        _fail(
+            "sessions and revocations are in the memory of the server's process, where this "
+            "command cannot see them: set redis_url"
+        )
     return jam
 
 
@@ -102,8 +110,13 @@ def _moment(seconds: float) -> str:
 
 
 @group.command(with_appcontext=False)
-@click.option("--alg", type=click.Choice(ALGORITHMS), default="HS256", show_default=True,
-              help="The algorithm that the key is for.")  # fmt: skip
+@click.option(
+    "--alg",
+    type=click.Choice(ALGORITHMS),
+    default="HS256",
+    show_default=True,
+    help="The algorithm that the key is for.",
+)
 def keygen(alg: str) -> None:
     """Make a key, as lines for a .env file.
 
@@ -122,8 +135,12 @@ _HEADS = ("methods", "rule", "endpoint", "guard", "from", "source")
 
 @group.command("routes")
 @_as("table", "json", "markdown")
-@click.option("--check", is_flag=True, help="Exit with 1 if a route is open without being marked "
-              "@public, or if a guard protects nothing.")  # fmt: skip
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Exit with 1 if a route is open without being marked "
+    "@public, or if a guard protects nothing.",
+)
 def show_routes(form: str, check: bool) -> None:
     """List every route with the guards in front of it.
 
@@ -150,8 +167,14 @@ def _check(app: Flask) -> None:
 
 def _cells(route: Route) -> list[str]:
     came = ", ".join(route.origins) or "none"
-    return [" ".join(route.methods) or "any", route.rule, route.endpoint, route.guard or "-", came,
-            route.source]  # fmt: skip
+    return [
+        " ".join(route.methods) or "any",
+        route.rule,
+        route.endpoint,
+        route.guard or "-",
+        came,
+        route.source,
+    ]
 
 
 def _print_table(found: list[Route]) -> None:
@@ -174,21 +197,35 @@ def _as_code(cell: str) -> str:
 
 
 def _print_json(found: list[Route]) -> None:
-    _json([
-        {"methods": list(route.methods), "rule": route.rule, "endpoint": route.endpoint,
-         "guard": route.guard or None, "from": list(route.origins), "source": route.source,
-         "open": not route.origins, "all_of": [_alternatives(guard) for guard in route.guards]}
-        for route in found
-    ])  # fmt: skip
+    _json(
+        [
+            {
+                "methods": list(route.methods),
+                "rule": route.rule,
+                "endpoint": route.endpoint,
+                "guard": route.guard or None,
+                "from": list(route.origins),
+                "source": route.source,
+                "open": not route.origins,
+                "all_of": [_alternatives(guard) for guard in route.guards],
+            }
+            for route in found
+        ]
+    )
 
 
 def _alternatives(guard: Any) -> list[dict[str, Any]]:
     return [
-        {"scheme": rule.scheme, "optional": rule.optional, "scopes": list(rule.scopes),
-         "roles": list(rule.roles), "max_age": rule.max_age,
-         "check": None if rule.check is None else _name(rule.check)}
+        {
+            "scheme": rule.scheme,
+            "optional": rule.optional,
+            "scopes": list(rule.scopes),
+            "roles": list(rule.roles),
+            "max_age": rule.max_age,
+            "check": None if rule.check is None else _name(rule.check),
+        }
         for rule in guard.rules
-    ]  # fmt: skip
+    ]
 
 
 def _name(check: Any) -> str:
@@ -211,15 +248,18 @@ _PRINT: dict[str, Callable[[list[Route]], None]] = {
 @click.option("--role", "roles", multiple=True, help="A role; may be given again.")
 @click.option("--claim", "claims", multiple=True, metavar="NAME=VALUE", help="Any other claim.")
 @click.option("--force", is_flag=True, help="Also where the app is neither in debug nor testing.")
-def token(subject: str, scopes: Sequence[str], roles: Sequence[str], claims: Sequence[str],
-          force: bool) -> None:  # fmt: skip
+def token(
+    subject: str, scopes: Sequence[str], roles: Sequence[str], claims: Sequence[str], force: bool
+) -> None:
     """Print an access token of SUBJECT, to try the API with.
 
     A VALUE that is JSON is taken as such: --claim level=3 is a number.
     """
     if not (force or current_app.debug or current_app.testing):
-        _fail("this is neither debug nor testing mode: whoever reads the token is SUBJECT. "
-              "Add --force if you mean it")  # fmt: skip
+        _fail(
+            "this is neither debug nor testing mode: whoever reads the token is SUBJECT. "
+            "Add --force if you mean it"
+        )
     jam = _jam()
     if not has_key(jam.settings.jwt):
         _fail("no key is configured, so the token is good nowhere: flask jam keygen makes one")
@@ -231,8 +271,13 @@ def token(subject: str, scopes: Sequence[str], roles: Sequence[str], claims: Seq
 
 
 #: What is said otherwise, and what cannot be said by name in Python.
-_NOT_AS_CLAIM = {"scopes": "--scope", "scope": "--scope", "roles": "--role",
-                 "subject": "SUBJECT", "self": "another name"}  # fmt: skip
+_NOT_AS_CLAIM = {
+    "scopes": "--scope",
+    "scope": "--scope",
+    "roles": "--role",
+    "subject": "SUBJECT",
+    "self": "another name",
+}
 
 
 def _claim(text: str) -> tuple[str, Any]:
@@ -286,8 +331,16 @@ def sessions(subject: str, form: str) -> None:
     if form == "json":
         _json([each._asdict() for each in found])
         return
-    rows = [[each.handle, _moment(each.created_at), _moment(each.last_seen_at),
-             _shown(each.ip or "-"), _shown(each.user_agent or "-")] for each in found]  # fmt: skip
+    rows = [
+        [
+            each.handle,
+            _moment(each.created_at),
+            _moment(each.last_seen_at),
+            _shown(each.ip or "-"),
+            _shown(each.user_agent or "-"),
+        ]
+        for each in found
+    ]
     for row in _table([["handle", "since", "last seen", "address", "browser"], *rows]):
         click.echo("  ".join(row).rstrip())
 

@@ -45,8 +45,11 @@ def _keys(state: AppState) -> Iterator[Finding]:
     if has_key(jwt):
         yield Finding(OK, "11.6.1", f"a key for {jwt.alg} is configured and long enough")
     else:
-        yield Finding(FAILURE, "13.3.1", "no key is configured, so tokens die with the process: "
-                      "flask jam keygen makes one")  # fmt: skip
+        yield Finding(
+            FAILURE,
+            "13.3.1",
+            "no key is configured, so tokens die with the process: flask jam keygen makes one",
+        )
     secret, own = state.app.config.get("SECRET_KEY"), jwt.secret_key
     if own is not None and secret in (own, own.decode("utf-8", "replace")):
         yield Finding(FAILURE, "13.3.1", "jwt.secret_key is Flask's SECRET_KEY: give each its own")
@@ -57,13 +60,19 @@ def _tokens(state: AppState) -> Iterator[Finding]:
         return
     jwt = state.jam.settings.jwt
     if jwt.audience is None:
-        yield Finding(WARNING, "9.2.3", "jwt.audience is not set: a token for another service with "
-                      "the same key would be taken")  # fmt: skip
+        yield Finding(
+            WARNING,
+            "9.2.3",
+            "jwt.audience is not set: a token for another service with the same key would be taken",
+        )
     else:
         yield Finding(OK, "9.2.3", f"a token must name the audience {jwt.audience}")
     if jwt.list == "off":
-        yield Finding(WARNING, "7.4.1", "jwt.list is off: an access token lives until it expires, "
-                      "whatever is revoked")  # fmt: skip
+        yield Finding(
+            WARNING,
+            "7.4.1",
+            "jwt.list is off: an access token lives until it expires, whatever is revoked",
+        )
     else:
         yield Finding(OK, "7.4.1", "what is revoked is refused from the next request on")
     lives = f"an access token lives {_time(jwt.expire)}"
@@ -76,8 +85,12 @@ def _tokens(state: AppState) -> Iterator[Finding]:
 def _sessions(state: AppState) -> Iterator[Finding]:
     if "session" in state.schemes:
         session = state.jam.settings.session
-        yield Finding(OK, "7.3.1", f"a session ends {_time(session.idle)} after its last use, and "
-                      f"{_time(session.absolute)} after the login")  # fmt: skip
+        yield Finding(
+            OK,
+            "7.3.1",
+            f"a session ends {_time(session.idle)} after its last use, and "
+            f"{_time(session.absolute)} after the login",
+        )
 
 
 def _cookies(state: AppState) -> Iterator[Finding]:
@@ -88,8 +101,9 @@ def _cookies(state: AppState) -> Iterator[Finding]:
     if settings.cookie_secure is False:
         yield Finding(FAILURE, "3.3.1", "cookie_secure is off: cookies go over plain http as well")
     elif settings.cookie_secure is None and (state.app.debug or state.app.testing):
-        yield Finding(WARNING, "3.3.1", "cookies are not Secure, because this is debug or testing "
-                      "mode")  # fmt: skip
+        yield Finding(
+            WARNING, "3.3.1", "cookies are not Secure, because this is debug or testing mode"
+        )
     else:
         yield Finding(OK, "3.3.1", "cookies are Secure, HttpOnly and have a SameSite")
     if settings.cookie_domain is not None:
@@ -102,16 +116,23 @@ def _cookies(state: AppState) -> Iterator[Finding]:
 def _prefix(name: str) -> Finding:
     if name.lower().startswith("__host-"):
         return Finding(OK, "3.3.3", f"the cookie {name} can be set by this host alone")
-    return Finding(WARNING, "3.3.3", f"a sibling host can set a cookie {name}: name it "
-                   f"__Host-{name.removeprefix('__Secure-')}")  # fmt: skip
+    return Finding(
+        WARNING,
+        "3.3.3",
+        f"a sibling host can set a cookie {name}: name it __Host-{name.removeprefix('__Secure-')}",
+    )
 
 
 def _https(state: AppState) -> Iterator[Finding]:
     if _has_proxy_fix(state.app):
         yield Finding(OK, "4.1.3", "ProxyFix takes host and scheme from the proxy, and nobody else")
     elif not state.app.debug:
-        yield Finding(WARNING, "4.1.3", "no ProxyFix: if a proxy ends TLS in front of this app, it "
-                      "takes every request for plain http")  # fmt: skip
+        yield Finding(
+            WARNING,
+            "4.1.3",
+            "no ProxyFix: if a proxy ends TLS in front of this app, it "
+            "takes every request for plain http",
+        )
 
 
 def _has_proxy_fix(app: Flask) -> bool:
@@ -136,8 +157,12 @@ def _origins(state: AppState) -> Iterator[Finding]:
     found = list(dict.fromkeys(_readable_by_all(state.app)))
     if found:
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-        yield Finding(FAILURE, "3.4.2", "CORS lets pages of every origin read, with credentials, "
-                      f"{found[0]}{more}: name the origins that may")  # fmt: skip
+        yield Finding(
+            FAILURE,
+            "3.4.2",
+            "CORS lets pages of every origin read, with credentials, "
+            f"{found[0]}{more}: name the origins that may",
+        )
     else:
         yield Finding(OK, "3.4.2", "CORS lets no page of a stranger read with credentials")
 
@@ -174,8 +199,11 @@ def _answer_to_stranger(app: Flask, path: str, method: str) -> Headers:
 def _store(state: AppState) -> Iterator[Finding]:
     store = state.jam.store
     if isinstance(store, MemoryStore):
-        yield Finding(WARNING, "7.4.1", "state is in the memory of this process: with more than "
-                      "one, set redis_url")  # fmt: skip
+        yield Finding(
+            WARNING,
+            "7.4.1",
+            "state is in the memory of this process: with more than one, set redis_url",
+        )
         return
     try:
         state.jam.list_sessions("flask jam doctor")
@@ -208,11 +236,18 @@ def _eviction(store: Any) -> Finding:
     try:
         unsafe = store.eviction_policies() - {"noeviction"}
     except Exception:  # a server that does not tell everybody
-        return Finding(WARNING, "7.4.1", "maxmemory-policy is not told to this user of Redis: see "
-                       "that it is noeviction")  # fmt: skip
+        return Finding(
+            WARNING,
+            "7.4.1",
+            "maxmemory-policy is not told to this user of Redis: see that it is noeviction",
+        )
     if unsafe:
-        return Finding(FAILURE, "7.4.1", f"maxmemory-policy is {', '.join(sorted(unsafe))}: a "
-                       "revocation that Redis forgets is undone; set noeviction")  # fmt: skip
+        return Finding(
+            FAILURE,
+            "7.4.1",
+            f"maxmemory-policy is {', '.join(sorted(unsafe))}: a "
+            "revocation that Redis forgets is undone; set noeviction",
+        )
     return Finding(OK, "7.4.1", "maxmemory-policy is noeviction")
 
 
@@ -235,8 +270,12 @@ def _guards(state: AppState) -> Iterator[Finding]:
     if not unmarked:
         yield Finding(OK, "8.2.1", "every route has a guard, or is open on purpose")
     for route in unmarked:
-        yield Finding(WARNING, "8.2.1", f"{' '.join(route.methods)} {route.rule} ({route.source}) "
-                      "is open: guard it, or mark it @public")  # fmt: skip
+        yield Finding(
+            WARNING,
+            "8.2.1",
+            f"{' '.join(route.methods)} {route.rule} ({route.source}) "
+            "is open: guard it, or mark it @public",
+        )
 
 
 def _debug(state: AppState) -> Iterator[Finding]:
@@ -247,8 +286,15 @@ def _debug(state: AppState) -> Iterator[Finding]:
 
 
 _LOOKS: tuple[Callable[[AppState], Iterator[Finding]], ...] = (
-    _keys, _tokens, _sessions, _cookies, _origins, _store, _guards, _debug,
-)  # fmt: skip
+    _keys,
+    _tokens,
+    _sessions,
+    _cookies,
+    _origins,
+    _store,
+    _guards,
+    _debug,
+)
 
 
 def _time(seconds: float) -> str:

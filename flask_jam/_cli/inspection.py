@@ -16,7 +16,7 @@ from ..errors import Reason, SessionError, TokenError
 from ..jam import Jam
 from ..jws import verify_jws
 from ..settings import JWTSettings
-from ..stores.interface import Session, Turned
+from ..stores.interface import Rotation, Session
 from ..stores.memory import MemoryStore
 
 _LIKE_REFRESH = re.compile(r"[A-Za-z0-9_-]{45}\.[0-9]+\.[A-Za-z0-9_-]{43}")
@@ -41,8 +41,9 @@ def inspect(jam: Jam, credential: str) -> dict[str, Any]:
 
 def has_key(jwt: JWTSettings) -> bool:
     """Whether there is a key that outlives this process."""
-    return any((jwt.secret_key, jwt.private_key, jwt.private_key_file, jwt.public_key,
-                jwt.public_key_file))  # fmt: skip
+    return any(
+        (jwt.secret_key, jwt.private_key, jwt.private_key_file, jwt.public_key, jwt.public_key_file)
+    )
 
 
 def _note(jam: Jam) -> str | None:
@@ -70,10 +71,14 @@ def _session(jam: Jam, session_id: str) -> dict[str, Any]:
     except SessionError as error:
         return {"kind": "session id", **_refused(error.reason, str(error))}
     return {
-        "kind": "session id", "good": True, "subject": session.session_key,
-        "handle": jam.handle_of(session_id), "created_at": session.created_at,
-        "expires_at": session.expires_at, "data": _masked(session),
-    }  # fmt: skip
+        "kind": "session id",
+        "good": True,
+        "subject": session.session_key,
+        "handle": jam.handle_of(session_id),
+        "created_at": session.created_at,
+        "expires_at": session.expires_at,
+        "data": _masked(session),
+    }
 
 
 def _masked(session: Session) -> dict[str, Any]:
@@ -89,13 +94,18 @@ def _refresh(jam: Jam, family_id: str, generation: int) -> dict[str, Any]:
         return {**kind, **_refused(Reason.REVOKED, "its login has ended, or is not known")}
     answer = family.answer(generation, now, jam.settings.jwt.refresh_grace)
     verdict: dict[str, Any] = {"good": True}
-    if answer not in (Turned.NEW, Turned.SAME):
-        verdict = _refused(Reason.REUSED, "it was used before: if it is presented, the login ends "
-                           "for everybody who has it")  # fmt: skip
+    if answer not in (Rotation.NEW, Rotation.SAME):
+        verdict = _refused(
+            Reason.REUSED,
+            "it was used before: if it is presented, the login ends for everybody who has it",
+        )
     return {
-        **kind, **verdict, "subject": family.subject, "generation": generation,
+        **kind,
+        **verdict,
+        "subject": family.subject,
+        "generation": generation,
         "expires_at": min(family.idle_until, family.ends_at),
-    }  # fmt: skip
+    }
 
 
 def _access(jam: Jam, token: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ..errors import ConfigError, Reason, TokenError
 from ..jws import sign_jws, verify_jws
 from ..keys import KeyRing
 from ..settings import JWTSettings
-from ..stores.interface import NOTHING_KNOWN, Kind, Marks, Store, place_of
+from ..stores.interface import NO_MARKS, Kind, Marks, Store, slot_of
 from .claims import Facts, check_time, facts_of, json_of
 from .stamps import Clock, Stamps
 from .token_cache import CacheInfo, FactCache
@@ -91,8 +91,8 @@ class Verifier:
         if not facts.starts <= now < facts.ends:
             check_time(facts, now, self._settings)
         if self._asks:
-            marks = self._store.marks(facts.place, facts.jti, facts.family, facts.sub, now)
-            if marks is not NOTHING_KNOWN or self._settings.list == "allow":
+            marks = self._store.marks(facts.slot, facts.jti, facts.family, facts.sub, now)
+            if marks is not NO_MARKS or self._settings.list == "allow":
                 self._check_marks(facts, marks)
 
     def _check_marks(self, facts: Facts, marks: Marks) -> None:
@@ -106,9 +106,13 @@ class Tokens:
     """Minting and revoking."""
 
     def __init__(
-        self, keyring: KeyRing, settings: JWTSettings, store: Store, stamps: Stamps,
+        self,
+        keyring: KeyRing,
+        settings: JWTSettings,
+        store: Store,
+        stamps: Stamps,
         verifier: Verifier,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._keyring = keyring
         self._settings = settings
         self._store = store
@@ -139,7 +143,7 @@ class Tokens:
         token, claims = self._signed(payload)
         if self._settings.list == "allow":
             until = claims.exp + self._settings.leeway
-            self._store.allow(claims.place, claims.jti or "", self._stamps.clock(), until)
+            self._store.allow(claims.slot, claims.jti or "", self._stamps.clock(), until)
         return token
 
     def _signed(self, payload: Mapping[str, Any]) -> tuple[str, Facts]:
@@ -176,7 +180,7 @@ class Tokens:
         if self._settings.list == "off":
             raise ConfigError('jwt.list is "off": no token can be revoked; write "deny"')
         until, now = facts.exp + self._settings.leeway, self._stamps.clock()
-        self._store.mark(facts.place, Kind.TOKEN, facts.jti or "", now, until)
+        self._store.mark(facts.slot, Kind.TOKEN, facts.jti or "", now, until)
 
     def of_ours(self, token_or_claims: str | Mapping[str, Any]) -> Facts | None:
         """The facts of a token or of its claims, expired or not. Nothing is cached."""
@@ -195,7 +199,7 @@ class Tokens:
     def revoke_before(self, subject: str, longest: float) -> None:
         """Every token and family of a subject that exists now and lives ``longest`` at most."""
         cut, now = self._stamps.cut(), self._stamps.clock()
-        self._store.mark(place_of(subject), Kind.SUBJECT, subject, cut, cut + longest, now=now)
+        self._store.mark(slot_of(subject), Kind.SUBJECT, subject, cut, cut + longest, now=now)
 
 
 def _check_type(header: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from .._helpers.strict_json import LARGEST_TIMESTAMP, copy_json, strict_dumps
 from ..errors import Reason, TokenError
 from ..keys import KeyRing
 from ..settings import JWTSettings
-from ..stores.interface import place_of
+from ..stores.interface import slot_of
 from .stamps import INSTANT
 
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -31,7 +31,7 @@ class Facts(NamedTuple):
     sub: str | None
     family: str | None
     #: Where the store keeps what it knows of it.
-    place: str
+    slot: str
     #: What a cut-off is compared with: the login of a refresh family, else ``iat``.
     born: float
     #: Good from here up to here: exp, nbf and iat in one, leeway included.
@@ -70,8 +70,8 @@ def facts_of(claims: dict[str, Any], settings: JWTSettings, keyring: KeyRing) ->
     if claims.get("type") == "refresh":
         # Of a library that tells its two kinds apart by this claim, under a key that we share.
         raise TokenError(Reason.WRONG_TYPE, "type is refresh: that is no access token")
-    place, family = place_of(sub or jti or ""), _name(claims, "fam")
-    if family is not None and not family.startswith(place):
+    slot, family = slot_of(sub or jti or ""), _name(claims, "fam")
+    if family is not None and not family.startswith(slot):
         raise TokenError(Reason.INVALID, "fam is written by issue_tokens, for its subject")
     _check_issuer(claims, settings.issuer)
     _check_audience(claims, settings.audience)
@@ -79,8 +79,22 @@ def facts_of(claims: dict[str, Any], settings: JWTSettings, keyring: KeyRing) ->
     nested = tuple((k, v) for k, v in flat.items() if isinstance(v, (dict, list)))
     born = _born(claims, iat)
     starts, ends = _window(exp, nbf, iat, settings)
-    return Facts(flat, nested, keyring, exp, nbf, iat, jti, sub, family, place, born, starts, ends,
-                 _said_date(claims.get("auth_time")))  # fmt: skip
+    return Facts(
+        flat,
+        nested,
+        keyring,
+        exp,
+        nbf,
+        iat,
+        jti,
+        sub,
+        family,
+        slot,
+        born,
+        starts,
+        ends,
+        _said_date(claims.get("auth_time")),
+    )
 
 
 def _said_date(value: object) -> float | None:

@@ -20,7 +20,7 @@ from .._helpers.names import name_set
 from .._helpers.strict_json import copy_json, strict_object
 from ..errors import ConfigError, Reason, TokenError
 from ..settings import JWTSettings
-from ..stores.interface import Family, Store, Turned, place_of
+from ..stores.interface import Family, Rotation, Store, slot_of
 from .access_tokens import Tokens
 from .claims import check_name, json_of
 from .stamps import Stamps
@@ -35,16 +35,20 @@ _RESERVED = frozenset(
 )
 #: The same at a refresh, which may bring other scopes.
 _FIXED = _RESERVED - {"scope"}
-_REFUSED = {Turned.REVOKED: Reason.REVOKED, Turned.GONE: Reason.EXPIRED}
+_REFUSED = {Rotation.REVOKED: Reason.REVOKED, Rotation.GONE: Reason.EXPIRED}
 
 
 class Families:
     """Starts, turns and ends refresh families."""
 
     def __init__(
-        self, tokens: Tokens, store: Store, settings: JWTSettings, stamps: Stamps,
+        self,
+        tokens: Tokens,
+        store: Store,
+        settings: JWTSettings,
+        stamps: Stamps,
         mac_keys: tuple[bytes, ...],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._tokens = tokens
         self._store = store
         self._settings = settings
@@ -58,23 +62,23 @@ class Families:
 
         :raises TokenError: if the subject or a claim could not be verified later.
         """
-        said = claims_said(scopes, roles, claims)
+        said = build_claims(scopes, roles, claims)
         now = self._stamps.mint()
         subject = check_name(subject, "the subject")
-        family_id = place_of(subject) + secrets.token_urlsafe(32)
+        family_id = slot_of(subject) + secrets.token_urlsafe(32)
         family = Family(
             subject=subject,
             claims=_kept({"auth_time": now, **said}),
             started_at=now,
             ends_at=now + self._settings.refresh_absolute,
-            turned_at=now,
+            rotated_at=now,
             idle_until=now + self._settings.refresh_idle,
         )
         pair = self._pair(family_id, family, now)
         self._store.start_family(family_id, family)
         return pair
 
-    def turn(self, refresh_token: object, reload: Reload | None = None) -> dict[str, Any]:
+    def rotate(self, refresh_token: object, reload: Reload | None = None) -> dict[str, Any]:
         """The next pair.
 
         :raises TokenError: with the reason; ``reused`` after which the family is dead.
@@ -84,13 +88,18 @@ class Families:
         stamp = self._stamps.mint()
         claims = self._reloaded(family_id, generation, stamp, reload)
         now = self._stamps.clock()
-        turned, family = self._store.turn_family(
-            family_id, generation, now=now, grace=self._settings.refresh_grace,
-            idle=self._settings.refresh_idle, claims=claims, mark_until=self._mark_until(now),
-        )  # fmt: skip
-        if family is None or turned is Turned.GONE or turned is Turned.REVOKED:
-            raise TokenError(_REFUSED[turned], "the refresh token is not valid")
-        if turned is Turned.REUSED:
+        rotation, family = self._store.rotate_family(
+            family_id,
+            generation,
+            now=now,
+            grace=self._settings.refresh_grace,
+            idle=self._settings.refresh_idle,
+            claims=claims,
+            mark_until=self._mark_until(now),
+        )
+        if family is None or rotation is Rotation.GONE or rotation is Rotation.REVOKED:
+            raise TokenError(_REFUSED[rotation], "the refresh token is not valid")
+        if rotation is Rotation.REUSED:
             raise ReuseError(family_id, family.subject)
         return self._pair(family_id, family, stamp)
 
@@ -101,7 +110,7 @@ class Families:
         family = self._store.read_family(family_id, now) if reload is not None else None
         if family is None or reload is None:
             return None
-        if family.answer(generation, now, self._settings.refresh_grace) is Turned.REUSED:
+        if family.answer(generation, now, self._settings.refresh_grace) is Rotation.REUSED:
             return None  # nobody to reload for: the turn will raise the alarm
         return self._asked(family_id, family, reload)
 
@@ -174,7 +183,7 @@ class ReuseError(TokenError):
         return type(self), (self.family_id, self.subject)
 
 
-def claims_said(
+def build_claims(
     scopes: Iterable[str], roles: Iterable[str], claims: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The claims of a login. Reserved ones are refused: they would say what we say.

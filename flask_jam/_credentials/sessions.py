@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from .._helpers.strict_json import copy_json, strict_object
 from ..errors import Reason, SessionError, TokenError
 from ..settings import SessionSettings
-from ..stores.interface import Session, Store, place_of
+from ..stores.interface import Session, Store, slot_of
 from .claims import json_of
 from .stamps import Stamps
 
@@ -44,9 +44,12 @@ class Sessions:
         self._stamps = stamps
 
     def create(
-        self, session_key: str, data: Mapping[str, Any],
-        user_agent: str | None = None, ip: str | None = None,
-    ) -> str:  # fmt: skip
+        self,
+        session_key: str,
+        data: Mapping[str, Any],
+        user_agent: str | None = None,
+        ip: str | None = None,
+    ) -> str:
         """A new session; its id.
 
         :raises SessionError: if the key or the data cannot be kept.
@@ -63,7 +66,7 @@ class Sessions:
             user_agent=user_agent[:256] if user_agent else None,
             ip=ip,
         )
-        session_id = place_of(session.session_key) + secrets.token_urlsafe(32)
+        session_id = slot_of(session.session_key) + secrets.token_urlsafe(32)
         if not self._store.create_session(_hashed(session_id), session):
             raise SessionError(Reason.REVOKED, "the owner was revoked during this login")
         return session_id
@@ -117,27 +120,33 @@ class Sessions:
 
     def delete_by_handle(self, session_key: str, handle: object) -> str | None:
         """End the session that an owner's list shows under a handle."""
-        place, now = place_of(checked_owner(session_key)), self._stamps.clock()
-        for key, _ in self._store.list_sessions(place, session_key, now):
+        slot, now = slot_of(checked_owner(session_key)), self._stamps.clock()
+        for key, _ in self._store.list_sessions(slot, session_key, now):
             if _handle(key) == handle:
                 return self._store.delete_session(key, now)
         return None
 
     def clear(self, session_key: str, keep: object = None) -> int:
         """End every session of an owner, but the one with the id ``keep``; how many there were."""
-        place = place_of(checked_owner(session_key))
+        slot = slot_of(checked_owner(session_key))
         kept = _hashed(str(keep)) if is_session_id(keep) else None
-        return self._store.clear_sessions(place, session_key, self._stamps.cut(), kept)
+        return self._store.clear_sessions(slot, session_key, self._stamps.cut(), kept)
 
     def listed(self, session_key: str) -> list[SessionInfo]:
         """The living sessions of an owner, the oldest first."""
-        place = place_of(checked_owner(session_key))
-        found = self._store.list_sessions(place, session_key, self._stamps.clock())
+        slot = slot_of(checked_owner(session_key))
+        found = self._store.list_sessions(slot, session_key, self._stamps.clock())
         return [
-            SessionInfo(_handle(key), session.created_at, session.last_seen_at,
-                        session.expires_at, session.user_agent, session.ip)
+            SessionInfo(
+                _handle(key),
+                session.created_at,
+                session.last_seen_at,
+                session.expires_at,
+                session.user_agent,
+                session.ip,
+            )
             for key, session in found
-        ]  # fmt: skip
+        ]
 
     def _kept(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """The data as it will be read back: plain JSON, or an error now rather than later."""

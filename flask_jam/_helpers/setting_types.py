@@ -72,8 +72,16 @@ def as_count(low: int, high: int) -> Callable[[Any], int]:
     return check
 
 
-_WORDS = {"1": True, "true": True, "yes": True, "on": True,
-          "0": False, "false": False, "no": False, "off": False}  # fmt: skip
+_WORDS = {
+    "1": True,
+    "true": True,
+    "yes": True,
+    "on": True,
+    "0": False,
+    "false": False,
+    "no": False,
+    "off": False,
+}
 
 
 def as_flag(value: Any) -> bool:

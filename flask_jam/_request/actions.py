@@ -47,7 +47,7 @@ def jwt_login(state: AppState, subject: str, claims: Mapping[str, Any]) -> dict[
     _check_site(state, "jwt")
     with _durably(state, "jwt"):
         pair = state.jam.issue_tokens(subject, **claims)
-    return _handed_out(state, pair, signals.logged_in)
+    return _send_pair(state, pair, signals.logged_in)
 
 
 def jwt_refresh(state: AppState, reload: Reload | None) -> dict[str, Any]:
@@ -57,10 +57,10 @@ def jwt_refresh(state: AppState, reload: Reload | None) -> dict[str, Any]:
     found = _refresh_token(state)
     with _durably(state, "jwt", found):
         pair = state.jam.refresh_tokens(found.value, reload_claims=reload)
-    return _handed_out(state, pair, signals.refreshed)
+    return _send_pair(state, pair, signals.refreshed)
 
 
-def _handed_out(state: AppState, pair: dict[str, Any], signal: NamedSignal) -> dict[str, Any]:
+def _send_pair(state: AppState, pair: dict[str, Any], signal: NamedSignal) -> dict[str, Any]:
     facts = state.jam.verifier.established(pair["access_token"])
     credential = Credential("jwt", "body", pair["access_token"])
     accepted = Accepted("jwt", "body", facts.sub, facts.fresh(), facts.born)
@@ -82,10 +82,11 @@ def _set_token_cookies(state: AppState, pair: dict[str, Any], auth_time: float) 
     jwt = jam.settings.jwt
     life = min(jwt.refresh_idle, auth_time + jwt.refresh_absolute - jam.clock())
     set_later(
-        state.app, jam.settings,
+        state.app,
+        jam.settings,
         Setting(Cookie(scheme.cookie_name), pair["access_token"], jwt.expire),
         *(Setting(cookie, pair["refresh_token"], life) for cookie in _refresh_cookies(state)),
-    )  # fmt: skip
+    )
 
 
 def _refresh_cookies(state: AppState) -> Iterator[Cookie]:
@@ -304,9 +305,12 @@ def _arrived(
     memo.admit(accepted)
     no_store_later()
     signals.emit(
-        signal, state.app, scheme=credential.scheme, subject=accepted.subject,
+        signal,
+        state.app,
+        scheme=credential.scheme,
+        subject=accepted.subject,
         payload=copy_json(accepted.payload),
-    )  # fmt: skip
+    )
 
 
 def _leave(state: AppState, name: str, subject: str | None, *, clear_site_data: bool) -> None:

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from .._helpers.names import name_set
-from ..errors import ConfigError, Reason, shown
+from ..errors import ConfigError, Reason, safe_summary
 from ..policies import Policy
 from ..schemes.outcome import Accepted
 
@@ -75,7 +75,7 @@ def _passes(check: Check, payload: dict[str, Any]) -> bool:
         return check(payload) is True
     except Exception as error:
         name = getattr(check, "__qualname__", type(check).__name__)
-        _log.error("check %s raised %s: access denied", name, shown(error))
+        _log.error("check %s raised %s: access denied", name, safe_summary(error))
         return False
 
 
@@ -111,8 +111,10 @@ def _checked_check(check: Any) -> Check | None:
     if check is not None and (not callable(check) or inspect.iscoroutinefunction(check)):
         raise ConfigError("check: write a plain function of the payload that returns True")
     if isinstance(check, Policy) and check.needs_resource:
-        raise ConfigError(f"check: {check!r} needs a resource, which only a view has: write "
-                          "authorize(policy, resource) there")  # fmt: skip
+        raise ConfigError(
+            f"check: {check!r} needs a resource, which only a view has: write "
+            "authorize(policy, resource) there"
+        )
     return check  # type: ignore[no-any-return]
 
 

@@ -46,11 +46,15 @@ def check_prefix(name: str, settings: Settings) -> None:
     :raises ConfigError: with a sentence (RFC 6265bis 4.1.3, ASVS 3.3.1).
     """
     if _is_prefixed(name) and settings.cookie_secure is False:
-        raise ConfigError(f"the cookie {name} must be Secure, by its prefix: leave cookie_secure "
-                          "unset, or choose a name without it")  # fmt: skip
+        raise ConfigError(
+            f"the cookie {name} must be Secure, by its prefix: leave cookie_secure "
+            "unset, or choose a name without it"
+        )
     if name.lower().startswith("__host-") and settings.cookie_domain is not None:
-        raise ConfigError(f"the cookie {name} is for one host, by its prefix: leave cookie_domain "
-                          "unset, or name it __Secure-…")  # fmt: skip
+        raise ConfigError(
+            f"the cookie {name} is for one host, by its prefix: leave cookie_domain "
+            "unset, or name it __Secure-…"
+        )
 
 
 def _is_prefixed(name: str) -> bool:
@@ -148,12 +152,16 @@ def set_later(app: Flask, settings: Settings, *wanted: Setting) -> None:
 
     :raises TokenError: ``too_large``, where browsers would drop one.
     """
-    lines = [_line(app, settings, cookie, value, max(0, math.ceil(age)))
-             for cookie, value, age in wanted]  # fmt: skip
+    lines = [
+        _line(app, settings, cookie, value, max(0, math.ceil(age))) for cookie, value, age in wanted
+    ]
     for line, (cookie, *_) in zip(lines, wanted, strict=True):
         if len(line) > LONGEST:
-            raise TokenError(Reason.TOO_LARGE, f"the cookie {cookie.name} would be longer than "
-                             f"{LONGEST} bytes: put less into the token")  # fmt: skip
+            raise TokenError(
+                Reason.TOO_LARGE,
+                f"the cookie {cookie.name} would be longer than "
+                f"{LONGEST} bytes: put less into the token",
+            )
     if any("; Secure" in line for line in lines) and not request.is_secure:
         _log.warning(
             "the cookie %s is Secure and this request came over http: a browser will not send it "
@@ -179,9 +187,16 @@ def _line(app: Flask, settings: Settings, cookie: Cookie, value: str, max_age: i
         must_be = samesite == "None" or _is_prefixed(cookie.name)
         secure = must_be or not (app.debug or app.testing)
     line = dump_cookie(
-        cookie.name, value, max_age=max_age, path=cookie.path, domain=settings.cookie_domain,
-        secure=secure, httponly=True, samesite=samesite, max_size=0,
-    )  # fmt: skip
+        cookie.name,
+        value,
+        max_age=max_age,
+        path=cookie.path,
+        domain=settings.cookie_domain,
+        secure=secure,
+        httponly=True,
+        samesite=samesite,
+        max_size=0,
+    )
     return line + "; Partitioned" if settings.cookie_partitioned else line
 
 

@@ -36,9 +36,17 @@ class Memo:
     """What one request has found out so far. It hangs on the request object and ends with it."""
 
     __slots__ = (
-        "accepted", "admitted", "assigned", "depends", "outcomes", "presented", "refused",
-        "seen", "settled", "state",
-    )  # fmt: skip
+        "accepted",
+        "admitted",
+        "assigned",
+        "depends",
+        "outcomes",
+        "presented",
+        "refused",
+        "seen",
+        "settled",
+        "state",
+    )
 
     def __init__(self, state: AppState) -> None:
         self.state = state

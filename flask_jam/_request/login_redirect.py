@@ -37,7 +37,7 @@ def login_url(login_view: str) -> str | None:
     if not url.startswith(_ABSOLUTE) and not is_path(url):
         return None
     # On a host of its own, which the app's configuration names, no path of this one is of use.
-    back = _way_back() if url.startswith("/") else None
+    back = _next_url() if url.startswith("/") else None
     join = "&" if "?" in url else "?"
     return url if back is None else f"{url}{join}next={quote(back, safe='/')}"
 
@@ -65,7 +65,7 @@ def _adapter() -> MapAdapter | None:
         return None  # the host that was asked for is none, or not trusted
 
 
-def _way_back() -> str | None:
+def _next_url() -> str | None:
     """The page to come back to: this one, or the one whose script is asking."""
     if "HX-Request" in request.headers:
         back = _path_in(request.headers.get("HX-Current-URL", ""))

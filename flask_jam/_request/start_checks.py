@@ -61,8 +61,9 @@ def _check_contradiction(view: Any) -> None:
         return
     for method in getattr(cls, "methods", None) or ():
         if own_guards(method_of(cls, method)):
-            raise ConfigError(f"{name_of(view)} is public and its {method} is guarded: remove one "
-                              "of the two")  # fmt: skip
+            raise ConfigError(
+                f"{name_of(view)} is public and its {method} is guarded: remove one of the two"
+            )
 
 
 def check_login_view(state: AppState) -> None:
@@ -74,8 +75,9 @@ def check_login_view(state: AppState) -> None:
     if name is None or name.startswith("/"):
         return
     if name not in app.view_functions:
-        raise ConfigError(f"login_view: this app has no endpoint {name!r}"
-                          f"{nearest(name, app.view_functions)}")  # fmt: skip
+        raise ConfigError(
+            f"login_view: this app has no endpoint {name!r}{nearest(name, app.view_functions)}"
+        )
     of_it = [rule for rule in app.url_map.iter_rules() if rule.endpoint == name]
     rules = [rule for rule in of_it if rule.methods is None or "GET" in rule.methods]
     filled = bool(app.url_default_functions)
@@ -85,8 +87,10 @@ def check_login_view(state: AppState) -> None:
     around = () if getattr(view, MARK, None) is PUBLIC else protections(app, name)
     guards = [*(guard for _, guard in around), *own_guards(view)]
     if not all(any(rule.optional for rule in guard.rules) for guard in guards):
-        raise ConfigError(f"login_view: {name} is guarded, so nobody could log in: mark it "
-                          "@public, or make its guard optional")  # fmt: skip
+        raise ConfigError(
+            f"login_view: {name} is guarded, so nobody could log in: mark it "
+            "@public, or make its guard optional"
+        )
 
 
 def _is_idle(view: Any) -> bool:

@@ -112,9 +112,12 @@ class JWTScheme(Scheme):
     name = "jwt"
 
     def __init__(
-        self, jam: Jam, header_name: str | None, cookie_name: str | None,
+        self,
+        jam: Jam,
+        header_name: str | None,
+        cookie_name: str | None,
         refresh_path: str | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(jam, header_name, cookie_name)
         self.refresh_path = refresh_path
 
@@ -160,9 +163,12 @@ class SessionScheme(Scheme):
     def accepted(self, credential: Credential, session: Session) -> Accepted:
         """Whose session it is."""
         return Accepted(
-            "session", credential.source, session.session_key, copied_data(session),
+            "session",
+            credential.source,
+            session.session_key,
+            copied_data(session),
             session.auth_time,
-        )  # fmt: skip
+        )
 
 
 def authenticated(scheme: Scheme, found: Credential | Rejected) -> Outcome:
@@ -187,8 +193,10 @@ def check_refresh_path(path: object) -> None:
     :raises ConfigError: with a sentence.
     """
     if path is not None and not (isinstance(path, str) and _COOKIE_PATH.fullmatch(path)):
-        raise ConfigError("refresh_path: write the path that your refresh and logout URLs have in "
-                          "common, such as /auth")  # fmt: skip
+        raise ConfigError(
+            "refresh_path: write the path that your refresh and logout URLs have in "
+            "common, such as /auth"
+        )
 
 
 def check_sources(header_name: str | None, cookie_name: str | None) -> None:

@@ -9,8 +9,8 @@ Rules for every verb of every store:
 - Nothing revives: a verb that changes something changes only what is still there and alive.
 - ``now`` and every end are seconds since the epoch. What has ended is not there.
 - No store sees a credential: ids arrive hashed, refresh tokens not at all.
-- Whatever belongs to one subject has one *place*, :func:`place_of` it: two letters with which the
-  names of its sessions and families begin. A store on many machines keeps a place together, so
+- Whatever belongs to one subject has one *slot*, :func:`slot_of` it: two letters with which the
+  names of its sessions and families begin. A store on many machines keeps a slot together, so
   that a verb finds in one of them all that it needs.
 """
 
@@ -24,9 +24,9 @@ from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
 
-def place_of(subject: str) -> str:
-    """Where the store keeps what belongs to a subject: one of 4,096 places."""
-    digest = hashlib.sha256(b"flask_jam place\0" + subject.encode("utf-8", "surrogatepass"))
+def slot_of(subject: str) -> str:
+    """Where the store keeps what belongs to a subject: one of 4,096 slots."""
+    digest = hashlib.sha256(b"flask_jam slot\0" + subject.encode("utf-8", "surrogatepass"))
     return base64.urlsafe_b64encode(digest.digest()[:3])[:2].decode()
 
 
@@ -39,7 +39,7 @@ class Kind(str, Enum):
 
 
 #: A login may be so many seconds on its way from its stamp to the store.
-ON_ITS_WAY = 60.0
+LOGIN_IN_FLIGHT = 60.0
 
 
 class Marks(NamedTuple):
@@ -54,10 +54,10 @@ class Marks(NamedTuple):
 
 
 #: So it is for almost every token.
-NOTHING_KNOWN = Marks()
+NO_MARKS = Marks()
 
 
-class Turned(str, Enum):
+class Rotation(str, Enum):
     """What became of a presented refresh token."""
 
     NEW = "new"  # it was the current one: there is a successor now
@@ -77,18 +77,18 @@ class Family:
     started_at: float
     ends_at: float
     generation: int = 1
-    turned_at: float = 0.0
+    rotated_at: float = 0.0
     idle_until: float = 0.0
 
-    def answer(self, generation: int, now: float, grace: float) -> Turned:
+    def answer(self, generation: int, now: float, grace: float) -> Rotation:
         """What a living family says to a generation that is presented."""
         if generation == self.generation:
-            return Turned.NEW
+            return Rotation.NEW
         if generation > self.generation:
-            return Turned.GONE
+            return Rotation.GONE
         before = generation == self.generation - 1
-        in_grace = grace > 0 and -1 <= now - self.turned_at <= grace
-        return Turned.SAME if before and in_grace else Turned.REUSED
+        in_grace = grace > 0 and -1 <= now - self.rotated_at <= grace
+        return Rotation.SAME if before and in_grace else Rotation.REUSED
 
     def alive(self, now: float) -> bool:
         """Whether neither its idle nor its absolute end has come."""
@@ -132,14 +132,14 @@ class Store(Protocol):
     # --- revocation marks, the allow list ---
 
     def marks(
-        self, place: str, jti: str | None, family: str | None, subject: str | None, now: float
+        self, slot: str, jti: str | None, family: str | None, subject: str | None, now: float
     ) -> Marks:
         """All that is known of one token, in one round trip."""
         ...
 
     def mark(  # noqa: PLR0913 - a mark is a row of these
         self,
-        place: str,
+        slot: str,
         kind: Kind,
         name: str,
         at: float,
@@ -153,11 +153,11 @@ class Store(Protocol):
         """
         ...
 
-    def allow(self, place: str, jti: str, now: float, until: float) -> None:
+    def allow(self, slot: str, jti: str, now: float, until: float) -> None:
         """Put a token on the allow list."""
         ...
 
-    # --- refresh families, by an id that begins with the place ---
+    # --- refresh families, by an id that begins with the slot ---
 
     def start_family(self, family_id: str, family: Family) -> None:
         """Keep a new family."""
@@ -167,10 +167,17 @@ class Store(Protocol):
         """The family, or ``None`` when it has ended, was revoked or never was."""
         ...
 
-    def turn_family(  # noqa: PLR0913 - one atomic step needs all of it
-        self, family_id: str, generation: int, *, now: float, grace: float, idle: float,
-        claims: Mapping[str, Any] | None, mark_until: float,
-    ) -> tuple[Turned, Family | None]:  # fmt: skip
+    def rotate_family(  # noqa: PLR0913 - one atomic step needs all of it
+        self,
+        family_id: str,
+        generation: int,
+        *,
+        now: float,
+        grace: float,
+        idle: float,
+        claims: Mapping[str, Any] | None,
+        mark_until: float,
+    ) -> tuple[Rotation, Family | None]:
         """Present a generation.
 
         The current one turns the family. The one just before, up to ``grace`` seconds after the
@@ -183,7 +190,7 @@ class Store(Protocol):
         """End and mark a family; the family, if it was alive."""
         ...
 
-    # --- sessions, by the place and the hash of their id ---
+    # --- sessions, by the slot and the hash of their id ---
 
     def create_session(self, key: str, session: Session) -> bool:
         """Keep a new session; ``False`` if its owner was revoked or cleared since its stamp."""
@@ -214,7 +221,7 @@ class Store(Protocol):
         ...
 
     def clear_sessions(
-        self, place: str, session_key: str, now: float, keep: str | None = None
+        self, slot: str, session_key: str, now: float, keep: str | None = None
     ) -> int:
         """Remove every session of one owner, but the one at the key ``keep``; how many were alive.
 
@@ -223,7 +230,7 @@ class Store(Protocol):
         ...
 
     def list_sessions(
-        self, place: str, session_key: str, now: float
+        self, slot: str, session_key: str, now: float
     ) -> Sequence[tuple[str, Session]]:
         """The living sessions of one owner, the oldest first."""
         ...

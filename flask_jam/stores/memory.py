@@ -13,7 +13,7 @@ from typing import Any
 from .._helpers.fork_lock import fork_safe_lock
 from .._helpers.strict_json import strict_dumps
 from ..errors import Reason, SessionError
-from .interface import NOTHING_KNOWN, ON_ITS_WAY, Family, Kind, Marks, Session, Turned
+from .interface import LOGIN_IN_FLIGHT, NO_MARKS, Family, Kind, Marks, Rotation, Session
 
 
 class MemoryStore:
@@ -35,7 +35,7 @@ class MemoryStore:
     # --- revocation marks, the allow list ---
 
     def marks(
-        self, place: str, jti: str | None, family: str | None, subject: str | None, now: float
+        self, slot: str, jti: str | None, family: str | None, subject: str | None, now: float
     ) -> Marks:
         """See :class:`~flask_jam.stores.Store`. Single reads of a dict need no lock."""
         if (
@@ -44,7 +44,7 @@ class MemoryStore:
             and subject not in self._subjects
             and jti not in self._allowed
         ):
-            return NOTHING_KNOWN
+            return NO_MARKS
         token, login = self._marked(Kind.TOKEN, jti, now), self._marked(Kind.FAMILY, family, now)
         not_before = self._marked(Kind.SUBJECT, subject, now)
         allowed = jti is not None and self._allowed.get(jti, now) > now
@@ -61,7 +61,7 @@ class MemoryStore:
 
     def mark(  # noqa: PLR0913 - the port's
         self,
-        place: str,
+        slot: str,
         kind: Kind,
         name: str,
         at: float,
@@ -78,7 +78,7 @@ class MemoryStore:
         old_at, old_until = self._table(kind).get(name, (at, until))
         self._table(kind)[name] = (max(at, old_at), max(until, old_until))
 
-    def allow(self, place: str, jti: str, now: float, until: float) -> None:
+    def allow(self, slot: str, jti: str, now: float, until: float) -> None:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
             self._allowed[jti] = until
@@ -106,27 +106,34 @@ class MemoryStore:
             return None
         return family
 
-    def turn_family(  # noqa: PLR0913 - the port's
-        self, family_id: str, generation: int, *, now: float, grace: float, idle: float,
-        claims: Mapping[str, Any] | None, mark_until: float,
-    ) -> tuple[Turned, Family | None]:  # fmt: skip
+    def rotate_family(  # noqa: PLR0913 - the port's
+        self,
+        family_id: str,
+        generation: int,
+        *,
+        now: float,
+        grace: float,
+        idle: float,
+        claims: Mapping[str, Any] | None,
+        mark_until: float,
+    ) -> tuple[Rotation, Family | None]:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
             family = self._living_family(family_id, now)
             if family is None:
                 return self._why_no_family(family_id, now), None
             answer = family.answer(generation, now, grace)
-            if answer is Turned.REUSED:
+            if answer is Rotation.REUSED:
                 self._end_family(family_id, now, mark_until)
-            elif answer is not Turned.GONE:
-                family = self._families[family_id] = _turned(family, answer, now, idle, claims)
-            return answer, None if answer is Turned.GONE else family
+            elif answer is not Rotation.GONE:
+                family = self._families[family_id] = _rotated(family, answer, now, idle, claims)
+            return answer, None if answer is Rotation.GONE else family
 
-    def _why_no_family(self, family_id: str, now: float) -> Turned:
+    def _why_no_family(self, family_id: str, now: float) -> Rotation:
         family = self._families.get(family_id)
         if self._marked(Kind.FAMILY, family_id, now) is not None:
-            return Turned.REVOKED
-        return Turned.REVOKED if family is not None and family.alive(now) else Turned.GONE
+            return Rotation.REVOKED
+        return Rotation.REVOKED if family is not None and family.alive(now) else Rotation.GONE
 
     def end_family(self, family_id: str, now: float, mark_until: float) -> Family | None:
         """See :class:`~flask_jam.stores.Store`."""
@@ -219,19 +226,19 @@ class MemoryStore:
             return session.session_key if session and now < session.expires_at else None
 
     def clear_sessions(
-        self, place: str, session_key: str, now: float, keep: str | None = None
+        self, slot: str, session_key: str, now: float, keep: str | None = None
     ) -> int:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
             owned = [key for key in self._owned.get(session_key, ()) if key != keep]
             ended = [self._pop(key) for key in owned]
             before, _ = self._cleared.get(session_key, (now, 0.0))
-            self._cleared[session_key] = (max(now, before), now + ON_ITS_WAY)
+            self._cleared[session_key] = (max(now, before), now + LOGIN_IN_FLIGHT)
             self._sweep(now)
             return sum(now < session.expires_at for session in ended if session is not None)
 
     def list_sessions(
-        self, place: str, session_key: str, now: float
+        self, slot: str, session_key: str, now: float
     ) -> Sequence[tuple[str, Session]]:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
@@ -261,14 +268,14 @@ class MemoryStore:
         return marks + len(self._allowed) + len(self._families) + len(self._sessions)
 
 
-def _turned(
-    family: Family, answer: Turned, now: float, idle: float, claims: Mapping[str, Any] | None
+def _rotated(
+    family: Family, answer: Rotation, now: float, idle: float, claims: Mapping[str, Any] | None
 ) -> Family:
     if claims is not None:
         family = replace(family, claims=claims)
-    if answer is Turned.SAME:
+    if answer is Rotation.SAME:
         return family
-    return replace(family, generation=family.generation + 1, turned_at=now, idle_until=now + idle)
+    return replace(family, generation=family.generation + 1, rotated_at=now, idle_until=now + idle)
 
 
 def _age(item: tuple[str, Session]) -> float:

@@ -3,14 +3,14 @@
 ========================  ======  ===========================================  ====================
 key, after ``prefix:``    type    value                                        kept
 ========================  ======  ===========================================  ====================
-``t:{place}:jti``         string  mark of a token: JSON ``[1, at, until]``     as the token
-``x:{place}:family``      string  mark of a refresh family                     as its last token
-``c:{place}:subject``     string  cut-off of a subject                         as its last family
-``a:{place}:jti``         string  allow list: ``[1, at, until]``               as the token
-``f:{place}:family``      hash    refresh family, claims as JSON               idle or absolute end
-``s:{place}:id``          hash    session, each key of its data as JSON        idle or absolute end
-``k:{place}:owner``       string  mark of when an owner was cleared            a minute
-``o:{place}:owner``       zset    names of an owner's sessions, by their end   as its last session
+``t:{slot}:jti``         string  mark of a token: JSON ``[1, at, until]``     as the token
+``x:{slot}:family``      string  mark of a refresh family                     as its last token
+``c:{slot}:subject``     string  cut-off of a subject                         as its last family
+``a:{slot}:jti``         string  allow list: ``[1, at, until]``               as the token
+``f:{slot}:family``      hash    refresh family, claims as JSON               idle or absolute end
+``s:{slot}:id``          hash    session, each key of its data as JSON        idle or absolute end
+``k:{slot}:owner``       string  mark of when an owner was cleared            a minute
+``o:{slot}:owner``       zset    names of an owner's sessions, by their end   as its last session
 ========================  ======  ===========================================  ====================
 
 Subjects, owners and session ids stand in keys as hashes. What never changes of a family or a
@@ -57,7 +57,7 @@ from ._redis.values import (
     session_fields,
     session_of,
 )
-from .interface import ON_ITS_WAY, Family, Kind, Marks, Session, Turned
+from .interface import LOGIN_IN_FLIGHT, Family, Kind, Marks, Rotation, Session
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +67,15 @@ _KEEPS = "noeviction"
 _REMOVED = "a value in Redis could not be read and was removed"
 #: What a server or the way to it can do to a question. ValueError: it does not speak RESP.
 FAILURES = (RedisError, RedisClusterException, OSError, ValueError, RecursionError)
-_WORDS = {"done", "created", "alive", "expired", "corrupt", "too_large", *(t.value for t in Turned)}
+_WORDS = {
+    "done",
+    "created",
+    "alive",
+    "expired",
+    "corrupt",
+    "too_large",
+    *(t.value for t in Rotation),
+}
 #: So many seconds without a failure are the end of an outage.
 _CALM = 0.5
 _SHAS = {
@@ -108,20 +116,20 @@ class RedisStore:
     # --- revocation marks, the allow list ---
 
     def marks(
-        self, place: str, jti: str | None, family: str | None, subject: str | None, now: float
+        self, slot: str, jti: str | None, family: str | None, subject: str | None, now: float
     ) -> Marks:
         """See :class:`~flask_jam.stores.Store`."""
-        names, keys = self.mark_keys(place, jti, family, subject)
+        names, keys = self.mark_keys(slot, jti, family, subject)
         return marks_of(names, self.read_marks(keys), now)
 
     def mark_keys(
-        self, place: str, jti: str | None, family: str | None, subject: str | None
+        self, slot: str, jti: str | None, family: str | None, subject: str | None
     ) -> tuple[str, list[str]]:
         """What is kept of one token: the letters of the kinds, and the keys."""
         owner = None if subject is None else hashed(subject)
         named = (("t", jti), ("a", jti), ("x", family), ("c", owner))
         there = [(letter, name) for letter, name in named if name is not None]
-        keys = [self._key(letter, place, name) for letter, name in there]
+        keys = [self._key(letter, slot, name) for letter, name in there]
         return "".join(letter for letter, _ in there), keys
 
     def read_marks(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -132,17 +140,23 @@ class RedisStore:
         return values
 
     def mark(  # noqa: PLR0913 - the port's
-        self, place: str, kind: Kind, name: str, at: float, until: float, *,
+        self,
+        slot: str,
+        kind: Kind,
+        name: str,
+        at: float,
+        until: float,
+        *,
         now: float | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """See :class:`~flask_jam.stores.Store`."""
         name = hashed(name) if kind is Kind.SUBJECT else name
         kept = kept_for(until - (at if now is None else now))
-        self._write(lua.MARK, [self._key(_LETTERS[kind], place, name)], repr(at), repr(until), kept)
+        self._write(lua.MARK, [self._key(_LETTERS[kind], slot, name)], repr(at), repr(until), kept)
 
-    def allow(self, place: str, jti: str, now: float, until: float) -> None:
+    def allow(self, slot: str, jti: str, now: float, until: float) -> None:
         """See :class:`~flask_jam.stores.Store`."""
-        key = self._key("a", place, jti)
+        key = self._key("a", slot, jti)
         self._write(lua.MARK, [key], repr(now), repr(until), kept_for(until - now))
 
     # --- refresh families ---
@@ -151,11 +165,15 @@ class RedisStore:
         """See :class:`~flask_jam.stores.Store`."""
         fixed = [1, family.subject, family.started_at, family.ends_at]
         fields = {
-            "j": strict_dumps(fixed), "c": strict_dumps(dict(family.claims)),
-            "b": repr(family.started_at), "e": repr(family.ends_at), "g": family.generation,
-            "t": repr(family.turned_at), "i": repr(family.idle_until),
+            "j": strict_dumps(fixed),
+            "c": strict_dumps(dict(family.claims)),
+            "b": repr(family.started_at),
+            "e": repr(family.ends_at),
+            "g": family.generation,
+            "t": repr(family.rotated_at),
+            "i": repr(family.idle_until),
             "k": hashed(family.subject),
-        }  # fmt: skip
+        }
         kept = kept_for(min(family.ends_at, family.idle_until) - family.started_at)
         self._write(lua.START_FAMILY, self._family_keys(family_id)[:1], kept, *flat(fields))
 
@@ -164,21 +182,35 @@ class RedisStore:
         found = self._ask(lua.READ_FAMILY, self._family_keys(family_id), repr(now))
         return self._family(found, family_id)
 
-    def turn_family(  # noqa: PLR0913 - the port's
-        self, family_id: str, generation: int, *, now: float, grace: float, idle: float,
-        claims: Mapping[str, Any] | None, mark_until: float,
-    ) -> tuple[Turned, Family | None]:  # fmt: skip
+    def rotate_family(  # noqa: PLR0913 - the port's
+        self,
+        family_id: str,
+        generation: int,
+        *,
+        now: float,
+        grace: float,
+        idle: float,
+        claims: Mapping[str, Any] | None,
+        mark_until: float,
+    ) -> tuple[Rotation, Family | None]:
         """See :class:`~flask_jam.stores.Store`."""
         found = self._write(
-            lua.TURN_FAMILY, self._family_keys(family_id), generation, repr(now), repr(grace),
-            repr(now + idle), b"" if claims is None else strict_dumps(dict(claims)),
-            repr(mark_until), kept_for(mark_until - now), secrets.token_hex(8),
-        )  # fmt: skip
+            lua.ROTATE_FAMILY,
+            self._family_keys(family_id),
+            generation,
+            repr(now),
+            repr(grace),
+            repr(now + idle),
+            b"" if claims is None else strict_dumps(dict(claims)),
+            repr(mark_until),
+            kept_for(mark_until - now),
+            secrets.token_hex(8),
+        )
         family = self._family(found, family_id)
         said = as_text(found[0])
         if said == "corrupt" or (len(found) > 1 and family is None):
-            return Turned.GONE, None
-        return Turned(said), family
+            return Rotation.GONE, None
+        return Rotation(said), family
 
     def end_family(self, family_id: str, now: float, mark_until: float) -> Family | None:
         """See :class:`~flask_jam.stores.Store`."""
@@ -207,9 +239,12 @@ class RedisStore:
         name = hashed(session.session_key)
         marks = [self._key(letter, key[:2], name) for letter in ("c", "k")]
         said = self._write(
-            lua.CREATE_SESSION, [self._session_key(key), owner, *marks], repr(now),
-            repr(session.expires_at), *flat(session_fields(session)),
-        )  # fmt: skip
+            lua.CREATE_SESSION,
+            [self._session_key(key), owner, *marks],
+            repr(now),
+            repr(session.expires_at),
+            *flat(session_fields(session)),
+        )
         return as_text(said[0]) == "created"
 
     def read_session(self, key: str, now: float) -> Session | None:
@@ -260,40 +295,42 @@ class RedisStore:
         return session.session_key if session and as_text(found[0]) == "alive" else None
 
     def clear_sessions(
-        self, place: str, session_key: str, now: float, keep: str | None = None
+        self, slot: str, session_key: str, now: float, keep: str | None = None
     ) -> int:
         """See :class:`~flask_jam.stores.Store`."""
-        named = [self._key(letter, place, hashed(session_key)) for letter in ("o", "k")]
+        named = [self._key(letter, slot, hashed(session_key)) for letter in ("o", "k")]
         _, count, keys = self._write(
             lua.CLEAR_SESSIONS,
             named,
             repr(now),
-            repr(now + ON_ITS_WAY),
-            kept_for(ON_ITS_WAY),
+            repr(now + LOGIN_IN_FLIGHT),
+            kept_for(LOGIN_IN_FLIGHT),
             keep or "",
         )
         self.changed(as_text(key) for key in keys)
         return int(count)
 
     def list_sessions(
-        self, place: str, session_key: str, now: float
+        self, slot: str, session_key: str, now: float
     ) -> Sequence[tuple[str, Session]]:
         """See :class:`~flask_jam.stores.Store`."""
-        found = self._ask(lua.LIST_SESSIONS, [self._owner_key(place, session_key)], repr(now))
+        found = self._ask(lua.LIST_SESSIONS, [self._owner_key(slot, session_key)], repr(now))
         names = [as_text(name) for name in found[1::2]]
-        read = [(name, self._session(told, self._session_key(name)))
-                for name, told in zip(names, found[2::2], strict=True)]  # fmt: skip
+        read = [
+            (name, self._session(told, self._session_key(name)))
+            for name, told in zip(names, found[2::2], strict=True)
+        ]
         living = [(name, session) for name, session in read if session is not None]
         return sorted(living, key=lambda item: item[1].created_at)
 
     def _session_key(self, key: str) -> str:
         return self._key("s", key[:2], key)
 
-    def _owner_key(self, place: str, session_key: str) -> str:
-        return self._key("o", place, hashed(session_key))
+    def _owner_key(self, slot: str, session_key: str) -> str:
+        return self._key("o", slot, hashed(session_key))
 
-    def _key(self, letter: str, place: str, name: str) -> str:
-        return f"{self._prefix}:{letter}:{{{place}}}:{name}"
+    def _key(self, letter: str, slot: str, name: str) -> str:
+        return f"{self._prefix}:{letter}:{{{slot}}}:{name}"
 
     # --- asking ---
 
@@ -369,9 +406,11 @@ class RedisStore:
         self._looked = True
         with suppress(Exception):  # nobody waits for it
             for policy in self.eviction_policies() - {_KEEPS}:
-                self._note(f"Redis may evict what it holds (maxmemory-policy {policy}): a "
-                           "revocation that it forgets is undone; set maxmemory-policy noeviction",
-                           logging.WARNING)  # fmt: skip
+                self._note(
+                    f"Redis may evict what it holds (maxmemory-policy {policy}): a "
+                    "revocation that it forgets is undone; set maxmemory-policy noeviction",
+                    logging.WARNING,
+                )
 
     def eviction_policies(self) -> set[str]:
         """``maxmemory-policy`` of the server, or of each node of a cluster."""

@@ -33,9 +33,12 @@ class JamClient(FlaskClient):
     """
 
     def __init__(
-        self, application: Flask, response_wrapper: type[Response] | None = None,
-        *args: Any, **kwargs: Any,
-    ) -> None:  # fmt: skip
+        self,
+        application: Flask,
+        response_wrapper: type[Response] | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
         app = tested_app(application)
         super().__init__(app, response_wrapper or app.response_class, *args, **kwargs)
         #: By scheme: the key of a header in the environ, and the credential in it.
@@ -63,9 +66,11 @@ class JamClient(FlaskClient):
         """
         state = tested_state(self.application)
         found = _scheme_of(state, scheme)
-        return self._by_token(state, found, subject, claims) if scheme == "jwt" else (
-            self._by_session(state, found, subject, claims)
-        )  # fmt: skip
+        return (
+            self._by_token(state, found, subject, claims)
+            if scheme == "jwt"
+            else (self._by_session(state, found, subject, claims))
+        )
 
     def _by_token(
         self, state: AppState, scheme: Scheme, subject: str, claims: dict[str, Any]
@@ -178,8 +183,9 @@ def _scheme_of(state: AppState, name: str) -> Scheme:
     if name not in _EXTENSIONS:
         raise ConfigError(f'scheme: write "jwt" or "session"{nearest(name, _EXTENSIONS)}')
     if name not in state.schemes:
-        raise ConfigError(f"nobody can log in with {name} here: write "
-                          f"{_EXTENSIONS[name]}(jam).init_app(app)")  # fmt: skip
+        raise ConfigError(
+            f"nobody can log in with {name} here: write {_EXTENSIONS[name]}(jam).init_app(app)"
+        )
     return state.schemes[name]
 
 

@@ -51,8 +51,10 @@ def tested_state(app: object) -> AppState:
     """
     state = tested_app(app).extensions.get(EXTENSION_KEY)
     if state is None:
-        raise ConfigError("this app has no Jam: write JWTExtension(jam).init_app(app) or "
-                          "SessionExtension(jam).init_app(app)")  # fmt: skip
+        raise ConfigError(
+            "this app has no Jam: write JWTExtension(jam).init_app(app) or "
+            "SessionExtension(jam).init_app(app)"
+        )
     return state  # type: ignore[no-any-return]
 
 

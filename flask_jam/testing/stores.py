@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 import pytest
 
 from ..errors import Reason, SessionError
-from ..stores.interface import Family, Kind, Marks, Session, Store, Turned
+from ..stores.interface import Family, Kind, Marks, Rotation, Session, Store
 
 T = TypeVar("T")
 
@@ -52,35 +52,60 @@ ANY_JSON: dict[str, Any] = {
 }
 #: Names that a store must not read anything into.
 NAMES = (
-    "a", "a:b", "a:b:c", "b", "A", "a ", "{a}", "a}{b", "*", "a*", "[a]", "?", "a\nb", "ä", "☃",
+    "a",
+    "a:b",
+    "a:b:c",
+    "b",
+    "A",
+    "a ",
+    "{a}",
+    "a}{b",
+    "*",
+    "a*",
+    "[a]",
+    "?",
+    "a\nb",
+    "ä",
+    "☃",
     "%s",
-)  # fmt: skip
+)
 
 
 #: Where everything of these tests is kept together.
-PLACE = "ab"
+SLOT = "ab"
 
 
 def at(name: str) -> str:
-    """An id, or the key of one, in that place."""
-    return PLACE + name
+    """An id, or the key of one, in that slot."""
+    return SLOT + name
 
 
 def a_family(now: float, **changes: Any) -> Family:
     """A refresh family that was started now, of ``ann``."""
     family = Family(
-        subject="ann", claims={"auth_time": now, "roles": ["reader"]}, started_at=now,
-        ends_at=now + 1000.0, turned_at=now, idle_until=now + 100.0,
-    )  # fmt: skip
+        subject="ann",
+        claims={"auth_time": now, "roles": ["reader"]},
+        started_at=now,
+        ends_at=now + 1000.0,
+        rotated_at=now,
+        idle_until=now + 100.0,
+    )
     return replace(family, **changes)
 
 
 def a_session(now: float, **changes: Any) -> Session:
     """A session that was created now, of ``ann``."""
     session = Session(
-        session_key="ann", data={"n": 0}, created_at=now, auth_time=now, last_seen_at=now,
-        idle=100.0, ends_at=now + 1000.0, user_agent="agent/1", ip="192.0.2.1",
-    )  # fmt: skip
+        session_key="ann",
+        data={"n": 0},
+        created_at=now,
+        auth_time=now,
+        last_seen_at=now,
+        idle=100.0,
+        ends_at=now + 1000.0,
+        user_agent="agent/1",
+        ip="192.0.2.1",
+    )
     return replace(session, **changes)
 
 
@@ -118,99 +143,104 @@ class StoreConformance:
 
     def turn(
         self, store: Store, generation: int, now: float, *, family_id: str = "f", **other: Any
-    ) -> tuple[Turned, Family | None]:
+    ) -> tuple[Rotation, Family | None]:
         """Present a generation, with what the tests mostly say of it."""
-        said: dict[str, Any] = {"grace": 10.0, "idle": 100.0, "claims": None,
-                                "mark_until": now + 500.0, **other}  # fmt: skip
-        return store.turn_family(at(family_id), generation, now=now, **said)
+        said: dict[str, Any] = {
+            "grace": 10.0,
+            "idle": 100.0,
+            "claims": None,
+            "mark_until": now + 500.0,
+            **other,
+        }
+        return store.rotate_family(at(family_id), generation, now=now, **said)
 
     # --- revocation marks ---
 
     def test_an_empty_store_knows_nothing_against_a_token(self, store: Store, now: float) -> None:
-        assert store.marks(PLACE, "t", "f", "s", now) == Marks(False, None, False)
+        assert store.marks(SLOT, "t", "f", "s", now) == Marks(False, None, False)
 
     @pytest.mark.parametrize("name", NAMES)
     def test_a_token_mark_is_about_that_token_only(
         self, store: Store, now: float, name: str
     ) -> None:
-        store.mark(PLACE, Kind.TOKEN, name, now, now + 10)
-        found = [n for n in NAMES if store.marks(PLACE, n, None, None, now).revoked]
+        store.mark(SLOT, Kind.TOKEN, name, now, now + 10)
+        found = [n for n in NAMES if store.marks(SLOT, n, None, None, now).revoked]
         assert found == [name]
-        assert store.marks(PLACE, None, name, name, now) == Marks()
+        assert store.marks(SLOT, None, name, name, now) == Marks()
 
     @pytest.mark.parametrize("name", NAMES)
     def test_a_family_mark_is_about_that_family_only(
         self, store: Store, now: float, name: str
     ) -> None:
-        store.mark(PLACE, Kind.FAMILY, name, now, now + 10)
-        found = [n for n in NAMES if store.marks(PLACE, "t", n, None, now).revoked]
+        store.mark(SLOT, Kind.FAMILY, name, now, now + 10)
+        found = [n for n in NAMES if store.marks(SLOT, "t", n, None, now).revoked]
         assert found == [name]
-        assert store.marks(PLACE, name, None, name, now) == Marks()
+        assert store.marks(SLOT, name, None, name, now) == Marks()
 
     @pytest.mark.parametrize("name", NAMES)
     def test_a_subject_mark_says_up_to_when_and_revokes_nobody_else(
         self, store: Store, now: float, name: str
     ) -> None:
-        store.mark(PLACE, Kind.SUBJECT, name, now, now + 10)
-        found = {other: store.marks(PLACE, "t", "f", other, now) for other in NAMES}
+        store.mark(SLOT, Kind.SUBJECT, name, now, now + 10)
+        found = {other: store.marks(SLOT, "t", "f", other, now) for other in NAMES}
         assert found.pop(name) == Marks(False, now, False)
         assert set(found.values()) == {Marks()}
-        assert store.marks(PLACE, name, name, None, now) == Marks()
+        assert store.marks(SLOT, name, name, None, now) == Marks()
 
     def test_no_name_meets_no_mark(self, store: Store, now: float) -> None:
         for kind in Kind:
-            store.mark(PLACE, kind, "None", now, now + 10)
-        store.allow(PLACE, "None", now, now + 10)
-        assert store.marks(PLACE, None, None, None, now) == Marks()
+            store.mark(SLOT, kind, "None", now, now + 10)
+        store.allow(SLOT, "None", now, now + 10)
+        assert store.marks(SLOT, None, None, None, now) == Marks()
 
     @pytest.mark.parametrize("fraction", [0.0, 0.001, 0.1234567, 0.9999995])
     def test_a_cut_off_keeps_its_fraction(self, store: Store, now: float, fraction: float) -> None:
         at = now + fraction
-        store.mark(PLACE, Kind.SUBJECT, "s", at, now + 10)
-        assert store.marks(PLACE, None, None, "s", now + 1).not_before == at
+        store.mark(SLOT, Kind.SUBJECT, "s", at, now + 10)
+        assert store.marks(SLOT, None, None, "s", now + 1).not_before == at
 
     @pytest.mark.parametrize("kind", Kind)
     def test_a_mark_is_there_until_its_end_and_not_at_it(
         self, store: Store, now: float, kind: Kind
     ) -> None:
-        store.mark(PLACE, kind, "x", now, now + 10)
-        assert store.marks(PLACE, "x", "x", "x", now + 9.999) != Marks()
-        assert store.marks(PLACE, "x", "x", "x", now + 10) == Marks()
+        store.mark(SLOT, kind, "x", now, now + 10)
+        assert store.marks(SLOT, "x", "x", "x", now + 9.999) != Marks()
+        assert store.marks(SLOT, "x", "x", "x", now + 10) == Marks()
 
     @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
     def test_of_two_cut_offs_the_later_stands(
         self, store: Store, now: float, order: tuple[int, int]
     ) -> None:
         for step in order:
-            store.mark(PLACE, Kind.SUBJECT, "s", now + step, now + 50)
-        assert store.marks(PLACE, None, None, "s", now + 2).not_before == now + 1
+            store.mark(SLOT, Kind.SUBJECT, "s", now + step, now + 50)
+        assert store.marks(SLOT, None, None, "s", now + 2).not_before == now + 1
 
     @pytest.mark.parametrize("order", [(10, 20), (20, 10)])
     def test_of_two_ends_the_later_stands(
         self, store: Store, now: float, order: tuple[int, int]
     ) -> None:
         for life in order:
-            store.mark(PLACE, Kind.TOKEN, "t", now, now + life)
-        assert store.marks(PLACE, "t", None, None, now + 19).revoked
-        assert not store.marks(PLACE, "t", None, None, now + 20).revoked
+            store.mark(SLOT, Kind.TOKEN, "t", now, now + life)
+        assert store.marks(SLOT, "t", None, None, now + 19).revoked
+        assert not store.marks(SLOT, "t", None, None, now + 20).revoked
 
     def test_an_earlier_cut_off_with_a_later_end_keeps_the_later_of_each(
         self, store: Store, now: float
     ) -> None:
-        store.mark(PLACE, Kind.SUBJECT, "s", now + 5, now + 10)
-        store.mark(PLACE, Kind.SUBJECT, "s", now, now + 20)
-        assert store.marks(PLACE, None, None, "s", now + 15).not_before == now + 5
+        store.mark(SLOT, Kind.SUBJECT, "s", now + 5, now + 10)
+        store.mark(SLOT, Kind.SUBJECT, "s", now, now + 20)
+        assert store.marks(SLOT, None, None, "s", now + 15).not_before == now + 5
 
     def test_marking_again_changes_nothing_more(self, store: Store, now: float) -> None:
         for _ in range(2):
             for kind in Kind:
-                store.mark(PLACE, kind, "x", now, now + 10)
-        assert store.marks(PLACE, "x", "x", "x", now + 9) == Marks(True, now, False)
-        assert store.marks(PLACE, "x", "x", "x", now + 10) == Marks()
+                store.mark(SLOT, kind, "x", now, now + 10)
+        assert store.marks(SLOT, "x", "x", "x", now + 9) == Marks(True, now, False)
+        assert store.marks(SLOT, "x", "x", "x", now + 10) == Marks()
 
     def test_parallel_marks_of_one_subject_leave_the_latest(self, store: Store, now: float) -> None:
-        at_once(16, lambda i: store.mark(PLACE, Kind.SUBJECT, "s", now + i, now + 100 - i))
-        assert store.marks(PLACE, None, None, "s", now + 99).not_before == now + 15
+        at_once(16, lambda i: store.mark(SLOT, Kind.SUBJECT, "s", now + i, now + 100 - i))
+        assert store.marks(SLOT, None, None, "s", now + 99).not_before == now + 15
 
     # --- the allow list ---
 
@@ -218,19 +248,19 @@ class StoreConformance:
         self, store: Store, now: float
     ) -> None:
         for _ in range(2):  # again, after a lost reply
-            store.allow(PLACE, "a:b", now, now + 10)
-        assert store.marks(PLACE, "a:b", None, None, now + 9.999) == Marks(allowed=True)
-        assert store.marks(PLACE, "a:b", None, None, now + 10) == Marks()
-        assert store.marks(PLACE, "a", "a:b", "a:b", now) == Marks()
+            store.allow(SLOT, "a:b", now, now + 10)
+        assert store.marks(SLOT, "a:b", None, None, now + 9.999) == Marks(allowed=True)
+        assert store.marks(SLOT, "a:b", None, None, now + 10) == Marks()
+        assert store.marks(SLOT, "a", "a:b", "a:b", now) == Marks()
 
     @pytest.mark.parametrize("marked_first", [True, False])
     def test_allowing_lifts_no_mark(self, store: Store, now: float, marked_first: bool) -> None:
         if marked_first:
-            store.mark(PLACE, Kind.TOKEN, "t", now, now + 9)
-        store.allow(PLACE, "t", now, now + 9)
+            store.mark(SLOT, Kind.TOKEN, "t", now, now + 9)
+        store.allow(SLOT, "t", now, now + 9)
         if not marked_first:
-            store.mark(PLACE, Kind.TOKEN, "t", now, now + 9)
-        assert store.marks(PLACE, "t", None, None, now) == Marks(revoked=True, allowed=True)
+            store.mark(SLOT, Kind.TOKEN, "t", now, now + 9)
+        assert store.marks(SLOT, "t", None, None, now) == Marks(revoked=True, allowed=True)
 
     # --- refresh families ---
 
@@ -245,8 +275,8 @@ class StoreConformance:
     ) -> None:
         store.start_family(at("other"), a_family(now))
         assert store.read_family(at("f"), now) is None
-        assert self.turn(store, 1, now) == (Turned.GONE, None)
-        assert store.marks(PLACE, None, at("f"), None, now) == Marks()
+        assert self.turn(store, 1, now) == (Rotation.GONE, None)
+        assert store.marks(SLOT, None, at("f"), None, now) == Marks()
 
     @pytest.mark.parametrize("end", ["ends_at", "idle_until"])
     def test_a_family_is_gone_at_its_end_and_that_is_no_alarm(
@@ -256,25 +286,25 @@ class StoreConformance:
         assert store.read_family(at("f"), now + 49.999) is not None
         assert store.read_family(at("f"), now + 50) is None
         for generation in (1, 4, 5):
-            assert self.turn(store, generation, now + 50) == (Turned.GONE, None)
-        assert store.marks(PLACE, None, at("f"), None, now + 50) == Marks()
+            assert self.turn(store, generation, now + 50) == (Rotation.GONE, None)
+        assert store.marks(SLOT, None, at("f"), None, now + 50) == Marks()
 
     def test_the_current_generation_turns_the_family(self, store: Store, now: float) -> None:
         family = a_family(now)
         store.start_family(at("f"), family)
         turned = self.turn(store, 1, now + 50.25, idle=70.0)
         successor = replace(
-            family, generation=2, turned_at=now + 50.25, idle_until=now + 50.25 + 70.0
+            family, generation=2, rotated_at=now + 50.25, idle_until=now + 50.25 + 70.0
         )
-        assert turned == (Turned.NEW, successor)
+        assert turned == (Rotation.NEW, successor)
         assert store.read_family(at("f"), now + 51) == successor
 
     def test_a_turn_never_moves_the_absolute_end(self, store: Store, now: float) -> None:
         store.start_family(at("f"), a_family(now))
         for generation in range(1, 20):
-            assert self.turn(store, generation, now + 50 * generation)[0] is Turned.NEW
+            assert self.turn(store, generation, now + 50 * generation)[0] is Rotation.NEW
         assert store.read_family(at("f"), now + 999.9) is not None
-        assert self.turn(store, 20, now + 1000) == (Turned.GONE, None)
+        assert self.turn(store, 20, now + 1000) == (Rotation.GONE, None)
 
     def test_a_turn_keeps_the_claims_unless_it_brings_others(
         self, store: Store, now: float
@@ -297,7 +327,7 @@ class StoreConformance:
         _, successor = self.turn(store, 1, now)
         for _ in range(3):
             again = self.turn(store, 1, now + later, idle=999.0)
-            assert again == (Turned.SAME, successor)
+            assert again == (Rotation.SAME, successor)
         assert store.read_family(at("f"), now + later) == successor
 
     def test_within_the_grace_new_claims_are_kept_and_nothing_else(
@@ -307,7 +337,7 @@ class StoreConformance:
         _, successor = self.turn(store, 1, now)
         again = self.turn(store, 1, now + 5, idle=999.0, claims={"roles": ["admin"]})
         assert successor is not None
-        assert again == (Turned.SAME, replace(successor, claims={"roles": ["admin"]}))
+        assert again == (Rotation.SAME, replace(successor, claims={"roles": ["admin"]}))
         assert store.read_family(at("f"), now + 5) == again[1]
 
     def test_without_a_grace_the_one_before_ends_the_family_at_once(
@@ -315,12 +345,12 @@ class StoreConformance:
     ) -> None:
         store.start_family(at("f"), a_family(now))
         self.turn(store, 1, now)
-        assert self.turn(store, 1, now, grace=0.0)[0] is Turned.REUSED
+        assert self.turn(store, 1, now, grace=0.0)[0] is Rotation.REUSED
 
     def test_a_session_that_was_stamped_before_its_owner_was_revoked_is_not_kept(
         self, store: Store, now: float
     ) -> None:
-        store.mark(PLACE, Kind.SUBJECT, "ann", now, now + 100)
+        store.mark(SLOT, Kind.SUBJECT, "ann", now, now + 100)
         assert not store.create_session(at("s"), a_session(now, session_key="ann"))
         assert store.read_session(at("s"), now) is None
         assert store.create_session(at("s"), a_session(now + 0.001, session_key="ann"))
@@ -330,10 +360,10 @@ class StoreConformance:
         store.start_family(at("f"), a_family(now))
         self.turn(store, 1, now)
         outcome, family = self.turn(store, 1, now + 10.001, mark_until=now + 60)
-        assert (outcome, family and family.subject) == (Turned.REUSED, "ann")
+        assert (outcome, family and family.subject) == (Rotation.REUSED, "ann")
         assert store.read_family(at("f"), now + 11) is None
-        assert store.marks(PLACE, None, at("f"), None, now + 59).revoked
-        assert not store.marks(PLACE, None, at("f"), None, now + 60).revoked
+        assert store.marks(SLOT, None, at("f"), None, now + 59).revoked
+        assert not store.marks(SLOT, None, at("f"), None, now + 60).revoked
 
     def test_an_older_one_ends_the_family_even_within_the_grace(
         self, store: Store, now: float
@@ -341,27 +371,27 @@ class StoreConformance:
         store.start_family(at("f"), a_family(now))
         self.turn(store, 1, now)
         self.turn(store, 2, now)
-        assert self.turn(store, 1, now)[0] is Turned.REUSED
+        assert self.turn(store, 1, now)[0] is Rotation.REUSED
         for generation in (1, 2, 3):
-            assert self.turn(store, generation, now) == (Turned.REVOKED, None)
+            assert self.turn(store, generation, now) == (Rotation.REVOKED, None)
 
     def test_the_alarm_is_given_once(self, store: Store, now: float) -> None:
         store.start_family(at("f"), a_family(now, generation=9))
         answers = [self.turn(store, 1, now)[0] for _ in range(3)]
-        assert answers == [Turned.REUSED, Turned.REVOKED, Turned.REVOKED]
+        assert answers == [Rotation.REUSED, Rotation.REVOKED, Rotation.REVOKED]
 
     def test_a_generation_that_never_was_changes_nothing(self, store: Store, now: float) -> None:
         family = a_family(now)
         store.start_family(at("f"), family)
-        assert self.turn(store, 2, now) == (Turned.GONE, None)
+        assert self.turn(store, 2, now) == (Rotation.GONE, None)
         assert store.read_family(at("f"), now) == family
-        assert self.turn(store, 1, now)[0] is Turned.NEW
+        assert self.turn(store, 1, now)[0] is Rotation.NEW
 
     def test_one_family_does_not_touch_another(self, store: Store, now: float) -> None:
         for name in NAMES:
             store.start_family(at(name), a_family(now, subject=name))
         assert store.end_family(at("a"), now, now + 10)
-        assert self.turn(store, 1, now, family_id="b")[0] is Turned.NEW
+        assert self.turn(store, 1, now, family_id="b")[0] is Rotation.NEW
         left = {name: store.read_family(at(name), now) for name in NAMES}
         assert left.pop("a") is None
         assert {name: f and (f.subject, f.generation) for name, f in left.items()} == {
@@ -373,25 +403,25 @@ class StoreConformance:
         self, store: Store, now: float, after: float
     ) -> None:
         store.start_family(at("f"), a_family(now))
-        store.mark(PLACE, Kind.SUBJECT, "ann", now + after, now + 1000)
+        store.mark(SLOT, Kind.SUBJECT, "ann", now + after, now + 1000)
         assert store.read_family(at("f"), now + after) is None
-        assert self.turn(store, 1, now + after) == (Turned.REVOKED, None)
-        assert self.turn(store, 1, now + 40) == (Turned.REVOKED, None)
+        assert self.turn(store, 1, now + after) == (Rotation.REVOKED, None)
+        assert self.turn(store, 1, now + 40) == (Rotation.REVOKED, None)
 
     def test_a_family_that_was_started_after_the_cut_off_lives(
         self, store: Store, now: float
     ) -> None:
-        store.mark(PLACE, Kind.SUBJECT, "ann", now, now + 1000)
-        store.mark(PLACE, Kind.SUBJECT, "bob", now + 500, now + 1000)
+        store.mark(SLOT, Kind.SUBJECT, "ann", now, now + 1000)
+        store.mark(SLOT, Kind.SUBJECT, "bob", now + 500, now + 1000)
         store.start_family(at("f"), a_family(now + 0.000001))
         assert store.read_family(at("f"), now + 1) is not None
-        assert self.turn(store, 1, now + 1)[0] is Turned.NEW
+        assert self.turn(store, 1, now + 1)[0] is Rotation.NEW
 
     def test_a_turn_does_not_make_a_family_younger(self, store: Store, now: float) -> None:
         store.start_family(at("f"), a_family(now))
         self.turn(store, 1, now + 20)
-        store.mark(PLACE, Kind.SUBJECT, "ann", now + 10, now + 1000)
-        assert self.turn(store, 2, now + 21) == (Turned.REVOKED, None)
+        store.mark(SLOT, Kind.SUBJECT, "ann", now + 10, now + 1000)
+        assert self.turn(store, 2, now + 21) == (Rotation.REVOKED, None)
 
     def test_ending_a_family_ends_it_once_and_marks_it(self, store: Store, now: float) -> None:
         store.start_family(at("f"), a_family(now))
@@ -399,15 +429,15 @@ class StoreConformance:
         assert ended == a_family(now)
         assert store.end_family(at("f"), now + 1, now + 60) is None
         assert store.read_family(at("f"), now) is None
-        assert self.turn(store, 1, now) == (Turned.REVOKED, None)
-        assert store.marks(PLACE, None, at("f"), None, now + 59).revoked
-        assert not store.marks(PLACE, None, at("f"), None, now + 60).revoked
+        assert self.turn(store, 1, now) == (Rotation.REVOKED, None)
+        assert store.marks(SLOT, None, at("f"), None, now + 59).revoked
+        assert not store.marks(SLOT, None, at("f"), None, now + 60).revoked
 
     def test_a_family_that_has_ended_is_marked_all_the_same(self, store: Store, now: float) -> None:
         # Its last access token may live on after the refresh token has died of old age.
         store.start_family(at("f"), a_family(now))
         assert store.end_family(at("f"), now + 100, now + 160) is None
-        assert store.marks(PLACE, None, at("f"), None, now + 159).revoked
+        assert store.marks(SLOT, None, at("f"), None, now + 159).revoked
 
     def test_fifty_parallel_turns_give_one_successor(self, store: Store, now: float) -> None:
         store.start_family(at("f"), a_family(now))
@@ -443,7 +473,7 @@ class StoreConformance:
         for _ in range(2):  # again, after a lost reply
             store.create_session(at("k"), session)
         assert store.read_session(at("k"), now + 1) == session
-        assert len(store.list_sessions(PLACE, "ann", now)) == 1
+        assert len(store.list_sessions(SLOT, "ann", now)) == 1
 
     def test_what_is_not_known_of_a_client_stays_unknown(self, store: Store, now: float) -> None:
         store.create_session(at("k"), a_session(now, user_agent=None, ip=None, data={}))
@@ -455,8 +485,8 @@ class StoreConformance:
         assert store.update_session(at("k"), {"n": 1}, now, 1000) is False
         assert store.rework_session(at("k"), at("k2"), now) is False
         assert store.delete_session(at("k"), now) is None
-        assert store.clear_sessions(PLACE, "nobody", now) == 0
-        assert store.list_sessions(PLACE, "nobody", now) == []
+        assert store.clear_sessions(SLOT, "nobody", now) == 0
+        assert store.list_sessions(SLOT, "nobody", now) == []
         assert [store.read_session(at(key), now) for key in ("k", "k2")] == [None, None]
         assert store.read_session(at("other"), now) == a_session(now)
 
@@ -507,7 +537,7 @@ class StoreConformance:
         store.create_session(at("k"), a_session(now))
         assert store.update_session(at("k"), {"n": 1}, now + 100, 1000) is False
         assert store.rework_session(at("k"), at("k2"), now + 100) is False
-        assert store.list_sessions(PLACE, "ann", now + 100) == []
+        assert store.list_sessions(SLOT, "ann", now + 100) == []
         assert store.read_session(at("k2"), now + 100) is None
         ended = store.read_session(at("k"), now + 100)
         assert ended is None or ended.data == {"n": 0}
@@ -522,10 +552,10 @@ class StoreConformance:
         store.create_session(at("k3"), a_session(now))
         store.create_session(at("other"), replace(ended, session_key="bob"))
         assert store.delete_session(at("k1"), now + 50) is None
-        assert store.clear_sessions(PLACE, "ann", now + 50) == 1
-        assert store.clear_sessions(PLACE, "bob", now + 50) == 0
+        assert store.clear_sessions(SLOT, "ann", now + 50) == 1
+        assert store.clear_sessions(SLOT, "bob", now + 50) == 0
         assert store.read_session(at("k1"), now) is None
-        assert store.list_sessions(PLACE, "ann", now) == []
+        assert store.list_sessions(SLOT, "ann", now) == []
 
     def test_an_update_merges_top_level_keys(self, store: Store, now: float) -> None:
         store.create_session(at("k"), a_session(now, data={"a": {"x": 1}, "b": [1], "c": None}))
@@ -578,14 +608,14 @@ class StoreConformance:
         assert moved is not None
         assert replace(moved, last_seen_at=now) == session
         assert moved.last_seen_at in (now, now + 30)
-        assert [key for key, _ in store.list_sessions(PLACE, "ann", now + 30)] == [at("k2")]
+        assert [key for key, _ in store.list_sessions(SLOT, "ann", now + 30)] == [at("k2")]
 
     def test_rework_never_moves_the_absolute_end(self, store: Store, now: float) -> None:
         store.create_session(at("k0"), a_session(now))
         for step in range(19):
             assert store.rework_session(at(f"k{step}"), at(f"k{step + 1}"), now + 50 * (step + 1))
-        assert store.list_sessions(PLACE, "ann", now + 999.9) != []
-        assert store.list_sessions(PLACE, "ann", now + 1000) == []
+        assert store.list_sessions(SLOT, "ann", now + 999.9) != []
+        assert store.list_sessions(SLOT, "ann", now + 1000) == []
 
     @pytest.mark.parametrize("second_key", ["k2", "k3"])
     def test_reworking_again_leaves_one_living_id(
@@ -594,7 +624,7 @@ class StoreConformance:
         store.create_session(at("k"), a_session(now))
         store.rework_session(at("k"), at("k2"), now)
         assert store.rework_session(at("k"), at(second_key), now) is (second_key == "k2")
-        assert [key for key, _ in store.list_sessions(PLACE, "ann", now)] == [at("k2")]
+        assert [key for key, _ in store.list_sessions(SLOT, "ann", now)] == [at("k2")]
         assert store.read_session(at("k2"), now) == a_session(now)
         assert store.read_session(at("k3"), now) is None
 
@@ -603,7 +633,7 @@ class StoreConformance:
             store.create_session(at(f"k {name}"), a_session(now, session_key=name))
         assert [store.delete_session(at(f"k {name}"), now) for name in NAMES] == list(NAMES)
         assert [store.delete_session(at(f"k {name}"), now) for name in NAMES] == [None] * len(NAMES)
-        assert [store.list_sessions(PLACE, name, now) for name in NAMES] == [[]] * len(NAMES)
+        assert [store.list_sessions(SLOT, name, now) for name in NAMES] == [[]] * len(NAMES)
 
     @pytest.mark.parametrize("name", NAMES)
     def test_clearing_takes_the_sessions_of_that_owner_only(
@@ -612,9 +642,9 @@ class StoreConformance:
         for owner in NAMES:
             for number in range(2):
                 store.create_session(at(f"{owner}/{number}"), a_session(now, session_key=owner))
-        assert store.clear_sessions(PLACE, name, now) == 2
-        assert store.clear_sessions(PLACE, name, now) == 0
-        left = {owner: len(store.list_sessions(PLACE, owner, now)) for owner in NAMES}
+        assert store.clear_sessions(SLOT, name, now) == 2
+        assert store.clear_sessions(SLOT, name, now) == 0
+        left = {owner: len(store.list_sessions(SLOT, owner, now)) for owner in NAMES}
         assert left == {owner: 0 if owner == name else 2 for owner in NAMES}
         assert store.read_session(at(f"{name}/0"), now) is None
 
@@ -622,16 +652,16 @@ class StoreConformance:
         for name in ("kept", "one", "two"):
             store.create_session(at(name), a_session(now, data=ANY_JSON))
         for _ in range(2):
-            before = len(store.list_sessions(PLACE, "ann", now))
-            assert store.clear_sessions(PLACE, "ann", now, at("kept")) == before - 1
-            assert [key for key, _ in store.list_sessions(PLACE, "ann", now)] == [at("kept")]
+            before = len(store.list_sessions(SLOT, "ann", now))
+            assert store.clear_sessions(SLOT, "ann", now, at("kept")) == before - 1
+            assert [key for key, _ in store.list_sessions(SLOT, "ann", now)] == [at("kept")]
         assert store.read_session(at("one"), now) is None
         assert store.read_session(at("kept"), now) == a_session(now, data=ANY_JSON)
         # What was on its way is not kept, and the one that stays goes on as before.
         assert not store.create_session(at("late"), a_session(now))
         assert store.update_session(at("kept"), {"n": 1}, now, 10_000)
         assert store.rework_session(at("kept"), at("kept2"), now)
-        assert store.clear_sessions(PLACE, "ann", now) == 1
+        assert store.clear_sessions(SLOT, "ann", now) == 1
 
     @pytest.mark.parametrize("keep", ["nowhere", "bobs"])
     def test_clearing_leaves_nothing_for_a_key_that_is_not_the_owners(
@@ -639,14 +669,14 @@ class StoreConformance:
     ) -> None:
         store.create_session(at("bobs"), a_session(now, session_key="bob"))
         store.create_session(at("k"), a_session(now))
-        assert store.clear_sessions(PLACE, "ann", now, at(keep)) == 1
-        assert store.list_sessions(PLACE, "ann", now) == []
-        assert len(store.list_sessions(PLACE, "bob", now)) == 1
+        assert store.clear_sessions(SLOT, "ann", now, at(keep)) == 1
+        assert store.list_sessions(SLOT, "ann", now) == []
+        assert len(store.list_sessions(SLOT, "bob", now)) == 1
 
     def test_clearing_ends_what_was_stamped_before_and_is_still_on_its_way(
         self, store: Store, now: float
     ) -> None:
-        store.clear_sessions(PLACE, "ann", now)
+        store.clear_sessions(SLOT, "ann", now)
         assert not store.create_session(at("k"), a_session(now))
         assert not store.create_session(at("k"), a_session(now - 30))
         assert store.read_session(at("k"), now) is None
@@ -654,14 +684,14 @@ class StoreConformance:
         assert store.create_session(at("b"), a_session(now, session_key="bob"))
 
     def test_of_two_clearings_the_later_counts(self, store: Store, now: float) -> None:
-        store.clear_sessions(PLACE, "ann", now + 1)
-        store.clear_sessions(PLACE, "ann", now)
+        store.clear_sessions(SLOT, "ann", now + 1)
+        store.clear_sessions(SLOT, "ann", now)
         assert not store.create_session(at("k"), a_session(now + 1))
 
     def test_clearing_finds_a_session_under_its_new_id(self, store: Store, now: float) -> None:
         store.create_session(at("k"), a_session(now))
         store.rework_session(at("k"), at("k2"), now)
-        assert store.clear_sessions(PLACE, "ann", now) == 1
+        assert store.clear_sessions(SLOT, "ann", now) == 1
         assert store.read_session(at("k2"), now) is None
 
     def test_the_list_holds_the_living_with_the_oldest_first(
@@ -676,17 +706,17 @@ class StoreConformance:
             store.create_session(at(key), session)
         store.create_session(at("ended"), a_session(now, idle=5.0))
         store.create_session(at("other"), a_session(now, session_key="bob"))
-        assert list(store.list_sessions(PLACE, "ann", now + 5)) == [
+        assert list(store.list_sessions(SLOT, "ann", now + 5)) == [
             (at(name), living[name]) for name in ("first", "second", "third")
-        ]  # fmt: skip
-        assert list(store.list_sessions(PLACE, "ann", now + 5)) == list(
-            store.list_sessions(PLACE, "ann", now + 5)
+        ]
+        assert list(store.list_sessions(SLOT, "ann", now + 5)) == list(
+            store.list_sessions(SLOT, "ann", now + 5)
         )
 
     def test_listing_slides_nothing(self, store: Store, now: float) -> None:
         store.create_session(at("k"), a_session(now))
-        store.list_sessions(PLACE, "ann", now + 90)
-        assert store.list_sessions(PLACE, "ann", now + 100) == []
+        store.list_sessions(SLOT, "ann", now + 90)
+        assert store.list_sessions(SLOT, "ann", now + 100) == []
 
     # --- sessions, many at once ---
 
@@ -704,7 +734,7 @@ class StoreConformance:
             assert won.count(True) == 1
             alive = [n for n in range(16) if store.read_session(at(f"k{round_}/{n}"), now)]
             assert alive == [won.index(True)]
-            assert len(store.list_sessions(PLACE, owner, now)) == 1
+            assert len(store.list_sessions(SLOT, owner, now)) == 1
 
     def test_parallel_updates_lose_nothing(self, store: Store, now: float) -> None:
         store.create_session(at("k"), a_session(now, data={}))
@@ -756,7 +786,7 @@ class StoreConformance:
             def job(number: int, key: str = key, owner: str = owner) -> bool:
                 if number == 0:
                     if end == "clear":
-                        return store.clear_sessions(PLACE, owner, now) == 1
+                        return store.clear_sessions(SLOT, owner, now) == 1
                     return store.delete_session(at(key), now) == owner
                 if number == 1:
                     return store.rework_session(at(key), at(key + "b"), now)
@@ -768,7 +798,7 @@ class StoreConformance:
             if end == "clear":
                 # Whichever came first, the owner has nothing left.
                 assert ended
-                assert store.list_sessions(PLACE, owner, now) == []
+                assert store.list_sessions(SLOT, owner, now) == []
             else:
                 # Either the id was ended or it was moved: never both, never neither.
                 assert ended is not reworked
@@ -782,5 +812,5 @@ class StoreConformance:
                 store.create_session(at(f"{number}.{step}"), a_session(now + step))
 
         at_once(16, job)
-        assert len(store.list_sessions(PLACE, "ann", now + 5)) == 80
-        assert store.clear_sessions(PLACE, "ann", now) == 80
+        assert len(store.list_sessions(SLOT, "ann", now + 5)) == 80
+        assert store.clear_sessions(SLOT, "ann", now) == 80

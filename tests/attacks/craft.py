@@ -26,7 +26,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from flask_jam import Jam, StoreUnavailable
-from flask_jam.stores.interface import Store, place_of
+from flask_jam.stores.interface import Store, slot_of
 from flask_jam.stores.memory import MemoryStore
 
 from ..conftest import SECRET, Clock, build_app
@@ -188,7 +188,7 @@ def family_is_good(said: dict[str, Any]) -> bool:
     return "fam" not in said or (
         isinstance(said["fam"], str)
         and isinstance(owner, str)
-        and said["fam"].startswith(place_of(owner))
+        and said["fam"].startswith(slot_of(owner))
     )
 
 

@@ -204,7 +204,7 @@ def test_R05_a_logout_that_lands_inside_of_a_refresh_wins(jam: Jam) -> None:
     assert verdict(present(client, pair["refresh_token"])) == T
 
 
-@pytest.mark.parametrize("verb", ["turn_family", "start_family"])
+@pytest.mark.parametrize("verb", ["rotate_family", "start_family"])
 @pytest.mark.parametrize("by", ["subject", "family"])
 def test_R05_a_revocation_between_a_step_and_its_answer_takes_the_answer_along(
     make_jam: MakeJam, verb: str, by: str
@@ -786,7 +786,7 @@ def test_R19_a_login_does_not_leave_the_planted_session_alive(
     assert client.get("/session").json["subject"] == "mallory"
 
 
-@pytest.mark.parametrize("verbs", [(), ("turn_family",)])
+@pytest.mark.parametrize("verbs", [(), ("rotate_family",)])
 def test_R19_a_refresh_that_could_not_be_kept_leaves_the_token_good(
     shaky: Jam, store: FlakyStore, verbs: tuple[str, ...]
 ) -> None:

@@ -24,7 +24,7 @@ from flask_jam import (
     session_required,
     signals,
 )
-from flask_jam.stores.interface import Session, place_of
+from flask_jam.stores.interface import Session, slot_of
 from flask_jam.testing.stores import at_once
 
 from ..conftest import SECRET, Clock, bearer, build_app
@@ -167,7 +167,7 @@ def test_S01_wherever_the_planted_id_came_from(
 def test_S02_an_id_of_the_clients_choosing_is_never_adopted(
     app: Flask, jam: Jam, backend: Backend
 ) -> None:
-    for chosen in (GUESS, place_of("alice") + "A" * 43):
+    for chosen in (GUESS, slot_of("alice") + "A" * 43):
         assert who(app, chosen) is None
         for path in ("/session-refresh", "/session-logout"):
             assert given(post(app, path, chosen)) in (None, "")
@@ -729,7 +729,7 @@ def test_S26_what_is_something_else_is_not_taken_for_a_session(
         pair["refresh_token"].rsplit(".", 1)[1],
         family,
         claims["jti"],
-        place_of("alice") + claims["jti"],
+        slot_of("alice") + claims["jti"],
     ]
     for other in others:
         assert who(app, other) is None
@@ -838,7 +838,7 @@ def test_S31_a_handle_is_no_credential(app: Flask, jam: Jam) -> None:
     padded = [
         handle,
         (handle * 3)[:45],
-        place_of("alice") + (handle * 3)[:43],
+        slot_of("alice") + (handle * 3)[:43],
         handle.ljust(45, "A"),
     ]
     for value in padded:

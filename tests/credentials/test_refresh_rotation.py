@@ -14,7 +14,7 @@ import pytest
 
 from flask_jam import ConfigError, Jam, Reason, StoreUnavailable, TokenError
 from flask_jam._credentials.refresh_rotation import ReuseError
-from flask_jam.stores.interface import Family, place_of
+from flask_jam.stores.interface import Family, slot_of
 from flask_jam.stores.memory import MemoryStore
 
 from ..conftest import SECRET, Clock
@@ -376,8 +376,8 @@ def test_a_refresh_that_ends_after_the_subject_was_revoked_gives_nothing_usable(
     class Interrupted(MemoryStore):
         """Between the turn and its answer, somebody revokes the subject."""
 
-        def turn_family(self, *args: Any, **named: Any) -> Any:
-            answer = super().turn_family(*args, **named)
+        def rotate_family(self, *args: Any, **named: Any) -> Any:
+            answer = super().rotate_family(*args, **named)
             jam.revoke_subject("ann")
             return answer
 
@@ -391,8 +391,8 @@ def test_a_refresh_that_ends_after_its_family_was_ended_gives_nothing_usable(
     make_jam: MakeJam,
 ) -> None:
     class Interrupted(MemoryStore):
-        def turn_family(self, family_id: str, *args: Any, **named: Any) -> Any:
-            answer = super().turn_family(family_id, *args, **named)
+        def rotate_family(self, family_id: str, *args: Any, **named: Any) -> Any:
+            answer = super().rotate_family(family_id, *args, **named)
             self.end_family(family_id, named["now"], named["mark_until"])
             return answer
 
@@ -644,7 +644,7 @@ class Untouchable(MemoryStore):
     def read_family(self, *_: Any, **__: Any) -> Any:
         raise AssertionError("a guess reached the store")
 
-    turn_family = end_family = mark = read_family  # type: ignore[assignment]
+    rotate_family = end_family = mark = read_family  # type: ignore[assignment]
 
 
 @pytest.mark.parametrize(
@@ -706,7 +706,7 @@ def test_a_refresh_token_says_its_place_and_nothing_else_of_its_subject(jam: Jam
     token = jam.issue_tokens("ann-with-a-name", tenant="t1")["refresh_token"]
     family, generation, mac = token.split(".")
     assert (len(family), generation, len(mac)) == (45, "1", 43)
-    assert family[:2] == place_of("ann-with-a-name")
+    assert family[:2] == slot_of("ann-with-a-name")
     assert all(len(base64.urlsafe_b64decode(part + "=")) == 32 for part in (family[2:], mac))
 
 

@@ -29,7 +29,7 @@ from flask_jam.stores._redis.client import client_factory
 from flask_jam.stores._redis.near_cache import NearStore
 from flask_jam.stores.interface import Kind, Marks, Store
 from flask_jam.stores.redis import RedisStore
-from flask_jam.testing.stores import PLACE, StoreConformance, a_family, a_session, at
+from flask_jam.testing.stores import SLOT, StoreConformance, a_family, a_session, at
 
 from ..servers import HOST, SLOTS, Proxy, RedisCluster, RedisServer, binaries
 
@@ -200,7 +200,7 @@ class Change(NamedTuple):
 
 
 def _marks(store: Store) -> Marks:
-    return store.marks(PLACE, "t", at("f"), "ann", NOW)
+    return store.marks(SLOT, "t", at("f"), "ann", NOW)
 
 
 def _data(store: Store) -> object:
@@ -213,7 +213,7 @@ def _a_session(store: Store) -> object:
 
 
 def _a_family(store: Store) -> object:
-    store.start_family(at("f"), a_family(NOW, generation=3, turned_at=NOW - 100))
+    store.start_family(at("f"), a_family(NOW, generation=3, rotated_at=NOW - 100))
     return None
 
 
@@ -222,7 +222,7 @@ def _nothing(store: Store) -> None:
 
 
 def _reused(store: Store) -> object:
-    return store.turn_family(
+    return store.rotate_family(
         at("f"), 1, now=NOW, grace=10, idle=100, claims=None, mark_until=NOW + 500
     )
 
@@ -230,21 +230,21 @@ def _reused(store: Store) -> object:
 REVOKED = Marks(revoked=True)
 CHANGES: dict[str, Change] = {
     "token revoked": Change(
-        _nothing, _marks, lambda s: s.mark(PLACE, Kind.TOKEN, "t", NOW, NOW + 100), REVOKED
+        _nothing, _marks, lambda s: s.mark(SLOT, Kind.TOKEN, "t", NOW, NOW + 100), REVOKED
     ),
     "family revoked": Change(
-        _nothing, _marks, lambda s: s.mark(PLACE, Kind.FAMILY, at("f"), NOW, NOW + 100), REVOKED
+        _nothing, _marks, lambda s: s.mark(SLOT, Kind.FAMILY, at("f"), NOW, NOW + 100), REVOKED
     ),
     "family ended": Change(
         _a_family, _marks, lambda s: s.end_family(at("f"), NOW, NOW + 100), REVOKED
     ),
     "refresh token reused": Change(_a_family, _marks, _reused, REVOKED),
     "subject revoked": Change(
-        _nothing, _marks, lambda s: s.mark(PLACE, Kind.SUBJECT, "ann", NOW, NOW + 100),
+        _nothing, _marks, lambda s: s.mark(SLOT, Kind.SUBJECT, "ann", NOW, NOW + 100),
         Marks(not_before=NOW),
     ),
     "token allowed": Change(
-        _nothing, _marks, lambda s: s.allow(PLACE, "t", NOW, NOW + 100), Marks(allowed=True)
+        _nothing, _marks, lambda s: s.allow(SLOT, "t", NOW, NOW + 100), Marks(allowed=True)
     ),
     "session deleted": Change(_a_session, _data, lambda s: s.delete_session(at("k"), NOW), None),
     "session updated": Change(
@@ -254,7 +254,7 @@ CHANGES: dict[str, Change] = {
         _a_session, _data, lambda s: s.rework_session(at("k"), at("k2"), NOW), None
     ),
     "sessions cleared": Change(
-        _a_session, _data, lambda s: s.clear_sessions(PLACE, "ann", NOW), None
+        _a_session, _data, lambda s: s.clear_sessions(SLOT, "ann", NOW), None
     ),
 }  # fmt: skip
 
@@ -476,14 +476,14 @@ def test_an_answer_that_was_long_on_its_way_vouches_for_the_moment_of_its_questi
         linked(store)
         proxy.delay = 0.1
         for _ in range(2):
-            assert store.marks(PLACE, "t", None, None, NOW) == Marks()
+            assert store.marks(SLOT, "t", None, None, NOW) == Marks()
             next_view(store)
         time.sleep(0.2)  # of the 0.25 that lie between two confirmations
-        other.mark(PLACE, Kind.TOKEN, "t", NOW, NOW + 100)
+        other.mark(SLOT, Kind.TOKEN, "t", NOW, NOW + 100)
         revoked = time.monotonic()
         next_view(store)
         proxy.freeze()
-        last = last_let_in(store, PLACE, revoked + 1.2)
+        last = last_let_in(store, SLOT, revoked + 1.2)
         proxy.thaw()
     other.close()
     assert revoked - 0.3 < last <= revoked + 1.0
@@ -751,18 +751,18 @@ def test_that_nothing_is_known_of_a_token_is_kept(
 ) -> None:
     with asks(each_server, 1):
         for _ in range(100):
-            assert store.marks(PLACE, "t", at("f"), "ann", NOW) == Marks()
+            assert store.marks(SLOT, "t", at("f"), "ann", NOW) == Marks()
 
 
 def test_what_is_known_of_a_token_is_kept(
     each_server: RedisServer, store: NearStore, other: RedisStore
 ) -> None:
-    other.mark(PLACE, Kind.SUBJECT, "ann", NOW - 5, NOW + 100)
+    other.mark(SLOT, Kind.SUBJECT, "ann", NOW - 5, NOW + 100)
     wait_for_push(store, other)
     with asks(each_server, 1):
         for _ in range(100):
-            assert store.marks(PLACE, "t", at("f"), "ann", NOW) == Marks(not_before=NOW - 5)
-        assert store.marks(PLACE, "t", at("f"), "ann", NOW + 100) == Marks()
+            assert store.marks(SLOT, "t", at("f"), "ann", NOW) == Marks(not_before=NOW - 5)
+        assert store.marks(SLOT, "t", at("f"), "ann", NOW + 100) == Marks()
 
 
 def test_tokens_of_one_name_in_two_places_are_two(
@@ -843,7 +843,7 @@ def test_of_tokens_only_so_many_are_kept(
 
         def read(numbers: range) -> None:
             for number in numbers:
-                assert store.marks(PLACE, f"t{number}", None, None, NOW) == Marks()
+                assert store.marks(SLOT, f"t{number}", None, None, NOW) == Marks()
 
         with asks(each_server, 200):
             read(range(200))
@@ -904,7 +904,7 @@ def test_a_link_that_is_lost_again_and_again_leaves_no_memory_behind(
             store.create_session(at(f"k{number}"), a_session(NOW))
             linked(store)
             store.read_session(at(f"k{number}"), NOW)
-            store.marks(PLACE, f"t{number}", None, None, NOW)
+            store.marks(SLOT, f"t{number}", None, None, NOW)
             sizes.append(tracemalloc.get_traced_memory()[0])
             cut_off(store, one_server)
         tracemalloc.stop()
@@ -922,7 +922,7 @@ def test_nothing_is_kept_for_ever(
         for count, then in ((2, 0.0), (0, 0.31), (2, 0.0)):
             with asks(each_server, count):
                 assert store.read_session(at("k"), NOW) is not None
-                assert store.marks(PLACE, "t", None, None, NOW) == Marks()
+                assert store.marks(SLOT, "t", None, None, NOW) == Marks()
             time.sleep(then)
 
 
@@ -932,16 +932,16 @@ def test_nothing_is_kept_for_ever(
 def test_after_a_flush_nothing_is_known(
     each_server: RedisServer, store: NearStore, other: RedisStore
 ) -> None:
-    other.mark(PLACE, Kind.TOKEN, "t", NOW, NOW + 100)
+    other.mark(SLOT, Kind.TOKEN, "t", NOW, NOW + 100)
     other.create_session(at("k"), a_session(NOW))
     wait_for_push(store, other)
     for _ in range(2):
-        assert store.marks(PLACE, "t", None, None, NOW) == REVOKED
+        assert store.marks(SLOT, "t", None, None, NOW) == REVOKED
         assert store.read_session(at("k"), NOW) is not None
     each_server.client().flushall()
     wait_for_push(store, other)
     assert believed(store)
-    assert store.marks(PLACE, "t", None, None, NOW) == Marks()
+    assert store.marks(SLOT, "t", None, None, NOW) == Marks()
     assert store.read_session(at("k"), NOW) is None
 
 
@@ -963,23 +963,23 @@ def test_while_redis_is_down_nothing_that_was_kept_is_believed(own_server: Redis
         with pytest.raises(StoreUnavailable):
             store.read_session(at("k"), NOW)
         with pytest.raises(StoreUnavailable):
-            store.marks(PLACE, "t", None, None, NOW)
+            store.marks(SLOT, "t", None, None, NOW)
 
 
 def test_a_server_that_comes_back_with_an_empty_memory_is_believed(own_server: RedisServer) -> None:
     with store_at(own_server.url) as store:
         store.create_session(at("k"), a_session(NOW))
-        store.mark(PLACE, Kind.TOKEN, "t", NOW, NOW + 100)
+        store.mark(SLOT, Kind.TOKEN, "t", NOW, NOW + 100)
         linked(store)
         for _ in range(2):
             assert store.read_session(at("k"), NOW) is not None
-            assert store.marks(PLACE, "t", None, None, NOW) == REVOKED
+            assert store.marks(SLOT, "t", None, None, NOW) == REVOKED
         own_server.restart()
         linked(store)
         assert store.read_session(at("k"), NOW) is None
-        assert store.marks(PLACE, "t", None, None, NOW) == Marks()
+        assert store.marks(SLOT, "t", None, None, NOW) == Marks()
         with asks(own_server, 0):
-            assert store.marks(PLACE, "t", None, None, NOW) == Marks()
+            assert store.marks(SLOT, "t", None, None, NOW) == Marks()
 
 
 def test_a_link_that_cannot_take_what_is_pushed_is_lost_and_found_again(
@@ -988,15 +988,15 @@ def test_a_link_that_cannot_take_what_is_pushed_is_lost_and_found_again(
     limit = ("--client-output-buffer-limit", "pubsub", "65536", "0", "0")
     with RedisServer(one_server.binary, options=limit) as server, store_at(server.url) as store:
         linked(store)
-        assert store.marks(PLACE, "t", None, None, NOW) == Marks()
+        assert store.marks(SLOT, "t", None, None, NOW) == Marks()
         server.client().eval(
             "for i = 1, 40000 do redis.call('SET', KEYS[1] .. i, '', 'PX', 9000) end "
             "redis.call('SET', KEYS[2], ARGV[1])",
             2, f"jam:t:{{ab}}:{'x' * 200}", "jam:t:{ab}:t", f"[1,{NOW},{NOW + 100}]",
         )  # fmt: skip
-        until(lambda: store.marks(PLACE, "t", None, None, NOW) == REVOKED, "it is seen", SILENCE)
+        until(lambda: store.marks(SLOT, "t", None, None, NOW) == REVOKED, "it is seen", SILENCE)
         linked(store)
-        assert store.marks(PLACE, "t", None, None, NOW) == REVOKED
+        assert store.marks(SLOT, "t", None, None, NOW) == REVOKED
 
 
 def test_a_script_that_takes_long_costs_the_near_cache_for_a_moment_only(
@@ -1063,7 +1063,7 @@ def moved(pair: Pair) -> Iterator[tuple[NearStore, RedisStore]]:
         linked(store)
         for _ in range(2):
             assert store.read_session(at("k"), NOW) == a_session(NOW)
-            assert store.marks(PLACE, "t", None, None, NOW) == Marks()
+            assert store.marks(SLOT, "t", None, None, NOW) == Marks()
         other = far_store(pair.replica.url)
         yield store, other
         other.close()
@@ -1071,7 +1071,7 @@ def moved(pair: Pair) -> Iterator[tuple[NearStore, RedisStore]]:
 
 def revoke_both(other: RedisStore) -> float:
     """When that was done."""
-    other.mark(PLACE, Kind.TOKEN, "t", NOW, NOW + 100)
+    other.mark(SLOT, Kind.TOKEN, "t", NOW, NOW + 100)
     other.delete_session(at("k"), NOW)
     return time.monotonic()
 
@@ -1079,7 +1079,7 @@ def revoke_both(other: RedisStore) -> float:
 def both_refused(store: NearStore) -> bool:
     """Or not known, which lets nobody in either."""
     for let_in in (
-        lambda: store.marks(PLACE, "t", None, None, NOW) == Marks(),
+        lambda: store.marks(SLOT, "t", None, None, NOW) == Marks(),
         lambda: store.read_session(at("k"), NOW) is not None,
     ):
         with suppress(StoreUnavailable):
@@ -1098,7 +1098,7 @@ def test_of_a_primary_that_died_nothing_is_believed(
     until(lambda: time.monotonic() > revoked + SILENCE, "the bound has passed")
     assert both_refused(store)
     linked(store)
-    assert store.marks(PLACE, "t", None, None, NOW) == REVOKED
+    assert store.marks(SLOT, "t", None, None, NOW) == REVOKED
     assert store.read_session(at("k"), NOW) is None
 
 
@@ -1120,9 +1120,9 @@ def test_a_primary_that_became_a_replica_is_left_for_the_new_one(
     pair.promote()
     pair.primary.client().execute_command("REPLICAOF", HOST, pair.replica.port)
     revoke_both(other)
-    until(marks_are(store, PLACE, REVOKED), "the new one is asked")
+    until(marks_are(store, SLOT, REVOKED), "the new one is asked")
     assert linked(store).read_session(at("k"), NOW) is None
-    assert store.marks(PLACE, "t", None, None, NOW) == REVOKED
+    assert store.marks(SLOT, "t", None, None, NOW) == REVOKED
 
 
 def test_a_primary_that_was_put_aside_and_hears_of_nothing_vouches_for_no_longer(
@@ -1264,13 +1264,13 @@ def test_a_place_that_moves_to_a_node_that_had_none_is_pushed_from_there(
         with store_at(url) as store:
             linked(store)
             for _ in range(2):
-                assert store.marks(PLACE, "t", None, None, NOW) == Marks()
-            give_slot(key_slot(PLACE.encode()), old, new)
+                assert store.marks(SLOT, "t", None, None, NOW) == Marks()
+            give_slot(key_slot(SLOT.encode()), old, new)
             other = far_store(url)
-            until(lambda: marked(other, PLACE), "the new node takes writes")
+            until(lambda: marked(other, SLOT), "the new node takes writes")
             revoked = time.monotonic()
             until(lambda: time.monotonic() > revoked + SILENCE, "the bound has passed")
-            assert store.marks(PLACE, "t", None, None, NOW) == REVOKED
+            assert store.marks(SLOT, "t", None, None, NOW) == REVOKED
             other.close()
 
 
@@ -1296,13 +1296,13 @@ def test_where_tracking_is_not_allowed_each_read_asks_redis_and_one_warning_says
 ) -> None:  # fmt: skip
     monkeypatch.setattr(link, "_LATER", 0.01)
     with store_at(limited(each_server, "~*", "&*", "+@all", "-client")) as store:
-        assert store.marks(PLACE, "t", None, None, NOW) == Marks()
+        assert store.marks(SLOT, "t", None, None, NOW) == Marks()
         until(lambda: "near cache" in caplog.text, "the warning")
         for _ in range(10):
             time.sleep(0.02)
-            assert store.marks(PLACE, "t", None, None, NOW) == Marks()
-        other.mark(PLACE, Kind.TOKEN, "t", NOW, NOW + 100)
-        assert store.marks(PLACE, "t", None, None, NOW) == REVOKED
+            assert store.marks(SLOT, "t", None, None, NOW) == Marks()
+        other.mark(SLOT, Kind.TOKEN, "t", NOW, NOW + 100)
+        assert store.marks(SLOT, "t", None, None, NOW) == REVOKED
     assert [each.levelname for each in caplog.records if "near cache" in each.message] == [
         "WARNING"
     ]
@@ -1345,7 +1345,7 @@ def test_a_client_of_the_users_own_works(
         with asks(each_server, 2):
             for _ in range(3):
                 assert store.read_session(at("k"), NOW) == a_session(NOW)
-                assert store.marks(PLACE, "t", None, None, NOW) == Marks()
+                assert store.marks(SLOT, "t", None, None, NOW) == Marks()
         revoke_both(other)
         wait_for_push(store, other)
         assert both_refused(store)
@@ -1358,11 +1358,11 @@ def test_a_prefix_that_is_not_ascii_is_a_prefix(
     make = client_factory(each_server.url, 5.0)
     store, second = NearStore(make, prefix="jäm", silence=SILENCE), RedisStore(make, prefix="jäm")
     linked(store)
-    assert store.marks(PLACE, "t", None, None, NOW) == Marks()
+    assert store.marks(SLOT, "t", None, None, NOW) == Marks()
     wait_for_push(store, second)
-    second.mark(PLACE, Kind.TOKEN, "t", NOW, NOW + 100)
+    second.mark(SLOT, Kind.TOKEN, "t", NOW, NOW + 100)
     wait_for_push(store, second)
-    assert store.marks(PLACE, "t", None, None, NOW) == REVOKED
+    assert store.marks(SLOT, "t", None, None, NOW) == REVOKED
     second.close()
     store.close()
 
@@ -1371,11 +1371,11 @@ def test_applications_with_different_prefixes_do_not_hear_of_each_other(
     each_server: RedisServer, store: NearStore
 ) -> None:
     second = RedisStore(client_factory(each_server.url, 5.0), prefix="jam2")
-    assert store.marks(PLACE, "t", None, None, NOW) == Marks()
-    second.mark(PLACE, Kind.TOKEN, "t", NOW, NOW + 100)
+    assert store.marks(SLOT, "t", None, None, NOW) == Marks()
+    second.mark(SLOT, Kind.TOKEN, "t", NOW, NOW + 100)
     time.sleep(0.05)
     with asks(each_server, 0):
-        assert store.marks(PLACE, "t", None, None, NOW) == Marks()
+        assert store.marks(SLOT, "t", None, None, NOW) == Marks()
     second.close()
 
 
@@ -1386,8 +1386,8 @@ def test_a_mark_that_was_replaced_by_something_else_counts_as_the_strictest(
     each_server.client().set("jam:t:{ab}:u", "")
     wait_for_push(store, store)
     for _ in range(2):
-        assert store.marks(PLACE, "t", None, None, NOW) == REVOKED
-        assert store.marks(PLACE, "u", None, None, NOW) == REVOKED
+        assert store.marks(SLOT, "t", None, None, NOW) == REVOKED
+        assert store.marks(SLOT, "u", None, None, NOW) == REVOKED
 
 
 @pytest.mark.parametrize("said", ["", "x", "jam:t:{ab}:t"])
@@ -1412,9 +1412,9 @@ def test_a_key_that_is_none_of_ours_harms_nothing(
     each_server: RedisServer, store: NearStore, other: RedisStore, key: bytes
 ) -> None:
     each_server.client().set(key, "")
-    other.mark(PLACE, Kind.TOKEN, "t", NOW, NOW + 100)
+    other.mark(SLOT, Kind.TOKEN, "t", NOW, NOW + 100)
     linked(store)
-    assert store.marks(PLACE, "t", None, None, NOW) == REVOKED
+    assert store.marks(SLOT, "t", None, None, NOW) == REVOKED
 
 
 # --- threads --------------------------------------------------------------------------
@@ -1429,9 +1429,9 @@ def test_closing_ends_the_threads_and_a_read_begins_anew(
     store.close()
     assert not believed(store)
     until(lambda: links_of(each_server) == 0, "the link ends", 2 * SILENCE)
-    other.mark(PLACE, Kind.TOKEN, "t", NOW, NOW + 100)
+    other.mark(SLOT, Kind.TOKEN, "t", NOW, NOW + 100)
     linked(store)
-    assert store.marks(PLACE, "t", None, None, NOW) == REVOKED
+    assert store.marks(SLOT, "t", None, None, NOW) == REVOKED
     store.close()
 
 
@@ -1455,7 +1455,7 @@ def test_the_threads_of_a_store_that_nobody_has_end(
 def test_many_first_reads_at_once_make_one_link(each_server: RedisServer) -> None:
     until(lambda: links_of(each_server) == 0, "those of other tests have ended")
     with store_at(each_server.url) as store, ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda n: store.marks(PLACE, f"t{n}", None, None, NOW), range(64)))
+        list(pool.map(lambda n: store.marks(SLOT, f"t{n}", None, None, NOW), range(64)))
         linked(store)
         assert links_of(each_server) == 1
 
@@ -1469,8 +1469,8 @@ def test_where_no_thread_can_be_started_reads_ask_redis(
     with store_at(each_server.url) as store:
         with monkeypatch.context() as patched:
             patched.setattr(threading.Thread, "start", refuse)
-            assert store.marks(PLACE, "t", None, None, NOW) == Marks()
-            assert store.marks(PLACE, "t", None, None, NOW) == Marks()
+            assert store.marks(SLOT, "t", None, None, NOW) == Marks()
+            assert store.marks(SLOT, "t", None, None, NOW) == Marks()
         time.sleep(0.11)
         linked(store)
 

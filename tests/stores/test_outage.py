@@ -21,9 +21,9 @@ from werkzeug.test import TestResponse
 from flask_jam import Jam, Reason, StoreUnavailable, signals
 from flask_jam.stores.memory import MemoryStore
 
+from .. import servers
 from ..conftest import SECRET, build_app
 from ..servers import HOST, Proxy, RedisServer
-from .. import servers
 
 T = TypeVar("T")
 

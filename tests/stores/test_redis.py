@@ -28,11 +28,11 @@ import flask_jam.stores.redis as redis_module
 from flask_jam import Jam, Reason, SessionError, StoreUnavailable, TokenError
 from flask_jam.stores._redis.client import client_factory
 from flask_jam.stores._redis.near_cache import NearStore
-from flask_jam.stores.interface import Kind, Marks, Session, Turned, place_of
+from flask_jam.stores.interface import Kind, Marks, Rotation, Session, slot_of
 from flask_jam.stores.redis import RedisStore
 from flask_jam.testing.stores import (
     ANY_JSON,
-    PLACE,
+    SLOT,
     StoreConformance,
     a_family,
     a_session,
@@ -124,7 +124,7 @@ def key_of(raw: redis.Redis, letter: str) -> bytes:
 
 def turn(store: RedisStore, generation: int, now: float, **other: Any) -> Any:
     said: dict[str, Any] = {"grace": 10.0, "idle": 100.0, "claims": None, "mark_until": now + 500}
-    return store.turn_family(at("f"), generation, now=now, **{**said, **other})
+    return store.rotate_family(at("f"), generation, now=now, **{**said, **other})
 
 
 FOREIGN: dict[str, Callable[[redis.Redis, bytes], Any]] = {
@@ -169,10 +169,10 @@ def test_what_is_read_is_never_unpickled(raw: redis.Redis, store: RedisStore) ->
 def fill(raw: redis.Redis, store: RedisStore) -> None:
     """One key of each kind."""
     raw.flushall()
-    store.mark(PLACE, Kind.TOKEN, "t", NOW, NOW + 100)
-    store.mark(PLACE, Kind.FAMILY, "x", NOW, NOW + 100)
-    store.mark(PLACE, Kind.SUBJECT, "bob", NOW, NOW + 100)
-    store.allow(PLACE, "a", NOW, NOW + 100)
+    store.mark(SLOT, Kind.TOKEN, "t", NOW, NOW + 100)
+    store.mark(SLOT, Kind.FAMILY, "x", NOW, NOW + 100)
+    store.mark(SLOT, Kind.SUBJECT, "bob", NOW, NOW + 100)
+    store.allow(SLOT, "a", NOW, NOW + 100)
     store.start_family(at("f"), a_family(NOW))
     store.create_session(at("s"), a_session(NOW))
 
@@ -180,21 +180,21 @@ def fill(raw: redis.Redis, store: RedisStore) -> None:
 def every_verb(store: RedisStore) -> None:
     """All that the port has, over what :func:`fill` made; only its own exceptions may come out."""
     for do in (
-        lambda: store.marks(PLACE, "t", "x", "bob", NOW + 1),
-        lambda: store.marks(PLACE, "a", None, None, NOW + 1),
+        lambda: store.marks(SLOT, "t", "x", "bob", NOW + 1),
+        lambda: store.marks(SLOT, "a", None, None, NOW + 1),
         lambda: store.read_family(at("f"), NOW + 1),
         lambda: turn(store, 1, NOW + 1),
         lambda: store.end_family(at("f"), NOW + 1, NOW + 10),
         lambda: store.read_session(at("s"), NOW + 50),
         lambda: store.update_session(at("s"), {"n": 1}, NOW + 50, 1000),
-        lambda: store.list_sessions(PLACE, "ann", NOW + 50),
+        lambda: store.list_sessions(SLOT, "ann", NOW + 50),
         lambda: store.rework_session(at("s"), at("s2"), NOW + 50),
         lambda: store.delete_session(at("s2"), NOW + 50),
         lambda: store.create_session(at("s"), a_session(NOW)),
-        lambda: store.clear_sessions(PLACE, "ann", NOW + 50),
+        lambda: store.clear_sessions(SLOT, "ann", NOW + 50),
         lambda: store.start_family(at("f"), a_family(NOW)),
-        lambda: store.allow(PLACE, "a", NOW, NOW + 10),
-        *(lambda kind=kind: store.mark(PLACE, kind, "t", NOW, NOW + 10) for kind in Kind),  # type: ignore[misc]
+        lambda: store.allow(SLOT, "a", NOW, NOW + 10),
+        *(lambda kind=kind: store.mark(SLOT, kind, "t", NOW, NOW + 10) for kind in Kind),  # type: ignore[misc]
     ):
         do()
 
@@ -268,15 +268,15 @@ def test_a_mark_of_a_foreign_type_revokes_and_allows_nothing(
 
 def check_damaged_marks(store: RedisStore) -> None:
     now = NOW + 1
-    assert store.marks(PLACE, "t", None, None, now).revoked
-    assert store.marks(PLACE, None, "x", None, now).revoked
-    assert store.marks(PLACE, "other", "x", "other", now).revoked
-    not_before = store.marks(PLACE, None, None, "bob", now).not_before
+    assert store.marks(SLOT, "t", None, None, now).revoked
+    assert store.marks(SLOT, None, "x", None, now).revoked
+    assert store.marks(SLOT, "other", "x", "other", now).revoked
+    not_before = store.marks(SLOT, None, None, "bob", now).not_before
     assert not_before is not None
     assert not_before >= NOW + 50
-    assert store.marks(PLACE, "a", None, None, now) == Marks()
+    assert store.marks(SLOT, "a", None, None, now) == Marks()
     # As late as a mark can be damaged, it counts.
-    assert store.marks(PLACE, "t", None, None, NOW + 10**6).revoked
+    assert store.marks(SLOT, "t", None, None, NOW + 10**6).revoked
 
 
 @pytest.mark.parametrize("letter", "txca")
@@ -288,7 +288,7 @@ def test_every_beginning_of_a_mark_counts_as_damaged(
     whole = raw.get(key)
     for length in range(len(whole)):
         raw.set(key, whole[:length])
-        found = store.marks(PLACE, letter, letter, "bob" if letter == "c" else "ann", NOW + 1)
+        found = store.marks(SLOT, letter, letter, "bob" if letter == "c" else "ann", NOW + 1)
         expected = {"t": (True, None), "x": (True, None), "c": (False, math.inf)}
         assert (found.revoked, found.not_before) == expected.get(letter, (False, None)), length
         assert not found.allowed
@@ -309,30 +309,30 @@ def damaged(raw: redis.Redis, letter: str) -> Iterator[str]:
 
 def test_a_family_whose_mark_is_damaged_is_dead(raw: redis.Redis, store: RedisStore) -> None:
     store.start_family(at("f"), a_family(NOW))
-    store.mark(PLACE, Kind.FAMILY, at("f"), NOW, NOW + 100)
+    store.mark(SLOT, Kind.FAMILY, at("f"), NOW, NOW + 100)
     for name in damaged(raw, "x"):
         assert store.read_family(at("f"), NOW + 1) is None, name
-        assert turn(store, 1, NOW + 1) == (Turned.REVOKED, None), name
+        assert turn(store, 1, NOW + 1) == (Rotation.REVOKED, None), name
 
 
 def test_a_subject_whose_cut_off_is_damaged_has_no_family_and_gets_no_session(
     raw: redis.Redis, store: RedisStore
 ) -> None:
     store.start_family(at("f"), a_family(NOW, subject="bob"))
-    store.mark(PLACE, Kind.SUBJECT, "bob", NOW - 50, NOW + 100)
+    store.mark(SLOT, Kind.SUBJECT, "bob", NOW - 50, NOW + 100)
     assert store.read_family(at("f"), NOW) is not None
     for name in damaged(raw, "c"):
         assert store.read_family(at("f"), NOW + 1) is None, name
-        assert turn(store, 1, NOW + 1) == (Turned.REVOKED, None), name
+        assert turn(store, 1, NOW + 1) == (Rotation.REVOKED, None), name
         assert not store.create_session(at("s"), a_session(NOW, session_key="bob")), name
 
 
 def test_a_damaged_mark_can_be_written_anew(raw: redis.Redis, store: RedisStore) -> None:
     for letter, kind in (("t", Kind.TOKEN), ("x", Kind.FAMILY), ("c", Kind.SUBJECT)):
-        store.mark(PLACE, kind, "n", NOW, NOW + 100)
+        store.mark(SLOT, kind, "n", NOW, NOW + 100)
         for name in damaged(raw, letter):
-            store.mark(PLACE, kind, "n", NOW, NOW + 100)
-            found = store.marks(PLACE, "n", "n", "n", NOW + 99)
+            store.mark(SLOT, kind, "n", NOW, NOW + 100)
+            found = store.marks(SLOT, "n", "n", "n", NOW + 99)
             expected = (False, NOW) if kind is Kind.SUBJECT else (True, None)
             assert (found.revoked, found.not_before) == expected, name
             assert 159_000 < raw.pttl(key_of(raw, letter)) <= 160_000, name
@@ -342,17 +342,17 @@ def test_a_damaged_mark_can_be_written_anew(raw: redis.Redis, store: RedisStore)
 def test_a_damaged_place_on_the_allow_list_can_be_written_anew(
     raw: redis.Redis, store: RedisStore
 ) -> None:
-    store.allow(PLACE, "n", NOW, NOW + 100)
+    store.allow(SLOT, "n", NOW, NOW + 100)
     for name in damaged(raw, "a"):
-        assert not store.marks(PLACE, "n", None, None, NOW + 1).allowed, name
-        store.allow(PLACE, "n", NOW, NOW + 100)
-        assert store.marks(PLACE, "n", None, None, NOW + 99).allowed, name
+        assert not store.marks(SLOT, "n", None, None, NOW + 1).allowed, name
+        store.allow(SLOT, "n", NOW, NOW + 100)
+        assert store.marks(SLOT, "n", None, None, NOW + 99).allowed, name
 
 
 def test_a_damaged_mark_of_a_clearing_refuses_one_login_and_no_more(
     raw: redis.Redis, store: RedisStore
 ) -> None:
-    store.clear_sessions(PLACE, "ann", NOW)
+    store.clear_sessions(SLOT, "ann", NOW)
     key = key_of(raw, "k")
     assert not store.create_session(at("s"), a_session(NOW))
     assert store.create_session(at("s"), a_session(NOW + 0.001))
@@ -363,7 +363,7 @@ def test_a_damaged_mark_of_a_clearing_refuses_one_login_and_no_more(
         damage()
         assert not store.create_session(at("s"), a_session(NOW + 1))
         assert store.create_session(at("s"), a_session(NOW + 1))
-        assert store.clear_sessions(PLACE, "ann", NOW + 1) == 1
+        assert store.clear_sessions(SLOT, "ann", NOW + 1) == 1
 
 
 def test_damaged_marks_are_told_once(
@@ -372,7 +372,7 @@ def test_damaged_marks_are_told_once(
     fill(raw, store)
     raw.set(key_of(raw, "t"), "secret-looking garbage")
     for _ in range(5):
-        store.marks(PLACE, "t", None, None, NOW + 1)
+        store.marks(SLOT, "t", None, None, NOW + 1)
     (line,) = errors_in(caplog)
     assert "could not be read" in line
     assert "garbage" not in line
@@ -383,12 +383,12 @@ def test_damaged_marks_are_told_once(
 def test_reading_a_mark_removes_no_other(either: RedisStore, kind: Kind | None, name: str) -> None:
     for other in ("a", "a:", "a::", "a:::"):
         if kind is None:
-            either.allow(PLACE, other, NOW, NOW + 100)
+            either.allow(SLOT, other, NOW, NOW + 100)
         else:
-            either.mark(PLACE, kind, other, NOW, NOW + 100)
+            either.mark(SLOT, kind, other, NOW, NOW + 100)
     for _ in range(2):
-        either.marks(PLACE, name, name, name, NOW + 1)
-    found = [either.marks(PLACE, n, n, n, NOW + 1) for n in ("a:::", "a::", "a:", "a")]
+        either.marks(SLOT, name, name, name, NOW + 1)
+    found = [either.marks(SLOT, n, n, n, NOW + 1) for n in ("a:::", "a::", "a:", "a")]
     assert found == [Marks(revoked=kind is not None, allowed=kind is None)] * 4
 
 
@@ -495,8 +495,8 @@ def test_a_damaged_family_is_no_alarm_and_turns_into_nothing(
         store.start_family(at("f"), a_family(NOW, generation=3))
         raw.hset(key_of(raw, "f"), "g", value)
         for generation in (1, 2, 3, 4):
-            assert turn(store, generation, NOW + 1) == (Turned.GONE, None)
-    assert store.marks(PLACE, None, at("f"), None, NOW + 1) == Marks()
+            assert turn(store, generation, NOW + 1) == (Rotation.GONE, None)
+    assert store.marks(SLOT, None, at("f"), None, NOW + 1) == Marks()
 
 
 def test_a_cut_off_counts_also_where_the_family_no_longer_says_where_it_is(
@@ -505,7 +505,7 @@ def test_a_cut_off_counts_also_where_the_family_no_longer_says_where_it_is(
     # Else damage to one field would bring back what was revoked.
     for value in (b"", b"x", b"jam:c:{cd}:other"):
         store.start_family(at("f"), a_family(NOW))
-        store.mark(PLACE, Kind.SUBJECT, "ann", NOW + 1, NOW + 1000)
+        store.mark(SLOT, Kind.SUBJECT, "ann", NOW + 1, NOW + 1000)
         raw.hset(key_of(raw, "f"), "k", value)
         assert store.read_family(at("f"), NOW + 2) is None
         assert turn(store, 1, NOW + 2)[1] is None
@@ -515,7 +515,7 @@ def test_ending_a_damaged_family_marks_it_all_the_same(raw: redis.Redis, store: 
     store.start_family(at("f"), a_family(NOW))
     raw.hset(key_of(raw, "f"), "g", "x")
     assert store.end_family(at("f"), NOW + 1, NOW + 100) is None
-    assert store.marks(PLACE, None, at("f"), None, NOW + 99).revoked
+    assert store.marks(SLOT, None, at("f"), None, NOW + 99).revoked
 
 
 @pytest.mark.parametrize("claims", [b"{}", b'{"auth_time":"x"}', b'{"auth_time":null}', b"[]"])
@@ -544,7 +544,7 @@ SESSION_VERBS: dict[str, Callable[[RedisStore], Any]] = {
         store.rework_session(at("s"), at("s2"), NOW + 1) and store.read_session(at("s2"), NOW + 1)
     ) or None,
     "delete": lambda store: store.delete_session(at("s"), NOW + 1),
-    "list": lambda store: store.list_sessions(PLACE, "ann", NOW + 1) or None,
+    "list": lambda store: store.list_sessions(SLOT, "ann", NOW + 1) or None,
 }  # fmt: skip
 
 
@@ -611,7 +611,7 @@ def test_clearing_takes_the_damaged_along_and_counts_the_living(
     raw.hset("jam:s:{ab}:aba", "s", "x")
     raw.delete("jam:s:{ab}:abb")
     raw.set("jam:s:{ab}:abb", "foreign")
-    assert store.clear_sessions(PLACE, "ann", NOW + 1) == 2
+    assert store.clear_sessions(SLOT, "ann", NOW + 1) == 2
     assert raw.keys("jam:[so]:*") == []
 
 
@@ -646,9 +646,9 @@ def test_an_index_of_a_foreign_type_is_made_anew(
         lambda: either.update_session(at("s"), {"n": 1}, NOW + 20, 1000),
         lambda: either.rework_session(at("s"), at("s2"), NOW + 40),
         lambda: either.create_session(at("s3"), a_session(NOW + 40)),
-        lambda: either.list_sessions(PLACE, "ann", NOW + 40) == [],
+        lambda: either.list_sessions(SLOT, "ann", NOW + 40) == [],
         lambda: either.delete_session(at("s2"), NOW + 40) == "ann",
-        lambda: either.clear_sessions(PLACE, "ann", NOW + 40) == 0,
+        lambda: either.clear_sessions(SLOT, "ann", NOW + 40) == 0,
     ]
     for step in steps:
         damage()
@@ -667,16 +667,16 @@ def test_what_does_not_belong_in_an_index_is_left_alone_and_dropped(
     raw: redis.Redis, either: RedisStore, verb: str
 ) -> None:
     either.create_session(at("s"), a_session(NOW))
-    either.mark(PLACE, Kind.TOKEN, "t", NOW, NOW + 100)
+    either.mark(SLOT, Kind.TOKEN, "t", NOW, NOW + 100)
     raw.set("other:key", "of somebody else")
     raw.zadd(key_of(raw, "o"), dict.fromkeys(MEMBERS, NOW + 100))
     if verb == "list":
-        assert [key for key, _ in either.list_sessions(PLACE, "ann", NOW + 1)] == [at("s")]
+        assert [key for key, _ in either.list_sessions(SLOT, "ann", NOW + 1)] == [at("s")]
         assert raw.zrange(key_of(raw, "o"), 0, -1) == [b"abs"]
     else:
-        assert either.clear_sessions(PLACE, "ann", NOW + 1) == 1
+        assert either.clear_sessions(SLOT, "ann", NOW + 1) == 1
     assert raw.get("other:key") == b"of somebody else"
-    assert either.marks(PLACE, "t", None, None, NOW + 1).revoked
+    assert either.marks(SLOT, "t", None, None, NOW + 1).revoked
 
 
 @pytest.mark.parametrize("verb", ["list", "clear"])
@@ -689,9 +689,9 @@ def test_on_a_cluster_an_index_with_keys_of_elsewhere_still_works(
     owner = next(key for node in three_nodes.nodes for key in node.client().keys("jam:o:*"))
     raw.zadd(owner, {"{elsewhere}": NOW + 100, "x": NOW, b"\xff": NOW})
     if verb == "list":
-        assert [key for key, _ in store.list_sessions(PLACE, "ann", NOW + 1)] == [at("s")]
+        assert [key for key, _ in store.list_sessions(SLOT, "ann", NOW + 1)] == [at("s")]
     else:
-        assert store.clear_sessions(PLACE, "ann", NOW + 1) == 1
+        assert store.clear_sessions(SLOT, "ann", NOW + 1) == 1
     store.close()
 
 
@@ -700,12 +700,12 @@ def test_a_session_that_names_an_index_of_elsewhere_writes_nothing_there(
 ) -> None:
     for elsewhere in ("jam:t:{ab}:t", "other:key", "x"):
         raw.flushall()
-        store.mark(PLACE, Kind.TOKEN, "t", NOW, NOW + 100)
+        store.mark(SLOT, Kind.TOKEN, "t", NOW, NOW + 100)
         store.create_session(at("s"), a_session(NOW))
         before = set(raw.keys("*"))
         raw.hset("jam:s:{ab}:abs", "o", elsewhere)
         assert store.read_session(at("s"), NOW + 50) is None
-        assert store.marks(PLACE, "t", None, None, NOW + 1).revoked
+        assert store.marks(SLOT, "t", None, None, NOW + 1).revoked
         assert set(raw.keys("*")) <= before
 
 
@@ -717,7 +717,7 @@ Steps = tuple[Callable[[RedisStore], Any], Callable[[RedisStore], Any]]
 def a_turned_family(store: RedisStore) -> None:
     store.start_family(at("f"), a_family(NOW))
     for generation in (1, 2):
-        store.turn_family(at("f"), generation, now=NOW, grace=10.0, idle=100.0, claims=None,
+        store.rotate_family(at("f"), generation, now=NOW, grace=10.0, idle=100.0, claims=None,
                           mark_until=NOW + 500)  # fmt: skip
 
 
@@ -728,22 +728,22 @@ def a_few_sessions(store: RedisStore) -> None:
 
 #: What is there, and the step whose reply is lost.
 LOSSES: dict[str, Steps] = {
-    "mark": (a_few_sessions, lambda s: s.mark(PLACE, Kind.TOKEN, "t", NOW, NOW + 100)),
+    "mark": (a_few_sessions, lambda s: s.mark(SLOT, Kind.TOKEN, "t", NOW, NOW + 100)),
     "mark a subject": (
-        lambda s: s.mark(PLACE, Kind.SUBJECT, "ann", NOW - 5, NOW + 200),
-        lambda s: s.mark(PLACE, Kind.SUBJECT, "ann", NOW, NOW + 100),
+        lambda s: s.mark(SLOT, Kind.SUBJECT, "ann", NOW - 5, NOW + 200),
+        lambda s: s.mark(SLOT, Kind.SUBJECT, "ann", NOW, NOW + 100),
     ),
-    "allow": (a_few_sessions, lambda s: s.allow(PLACE, "t", NOW, NOW + 100)),
+    "allow": (a_few_sessions, lambda s: s.allow(SLOT, "t", NOW, NOW + 100)),
     "marks": (
-        lambda s: s.mark(PLACE, Kind.TOKEN, "t", NOW, NOW + 100),
-        lambda s: s.marks(PLACE, "t", "f", "ann", NOW + 1),
+        lambda s: s.mark(SLOT, Kind.TOKEN, "t", NOW, NOW + 100),
+        lambda s: s.marks(SLOT, "t", "f", "ann", NOW + 1),
     ),
     "start_family": (a_few_sessions, lambda s: s.start_family(at("f"), a_family(NOW))),
     "read_family": (a_turned_family, lambda s: s.read_family(at("f"), NOW)),
-    "turn_family": (a_turned_family, lambda s: turn(s, 3, NOW + 1, claims={"n": 1})),
-    "turn_family in the grace": (a_turned_family, lambda s: turn(s, 2, NOW + 1)),
-    "turn_family by reuse": (a_turned_family, lambda s: turn(s, 1, NOW + 1)),
-    "turn_family that never was": (a_turned_family, lambda s: turn(s, 9, NOW + 1)),
+    "rotate_family": (a_turned_family, lambda s: turn(s, 3, NOW + 1, claims={"n": 1})),
+    "rotate_family in the grace": (a_turned_family, lambda s: turn(s, 2, NOW + 1)),
+    "rotate_family by reuse": (a_turned_family, lambda s: turn(s, 1, NOW + 1)),
+    "rotate_family that never was": (a_turned_family, lambda s: turn(s, 9, NOW + 1)),
     "end_family": (a_turned_family, lambda s: s.end_family(at("f"), NOW + 1, NOW + 100)),
     "create_session": (a_few_sessions, lambda s: s.create_session(at("k"), a_session(NOW + 1))),
     "read_session": (a_few_sessions, lambda s: s.read_session(at("s"), NOW + 1)),
@@ -756,8 +756,8 @@ LOSSES: dict[str, Steps] = {
         a_few_sessions, lambda s: s.rework_session(at("s"), at("s2"), NOW + 1),
     ),
     "delete_session": (a_few_sessions, lambda s: s.delete_session(at("s"), NOW + 1)),
-    "clear_sessions": (a_few_sessions, lambda s: s.clear_sessions(PLACE, "ann", NOW + 1)),
-    "list_sessions": (a_few_sessions, lambda s: s.list_sessions(PLACE, "ann", NOW + 1)),
+    "clear_sessions": (a_few_sessions, lambda s: s.clear_sessions(SLOT, "ann", NOW + 1)),
+    "list_sessions": (a_few_sessions, lambda s: s.list_sessions(SLOT, "ann", NOW + 1)),
 }  # fmt: skip
 #: What the second of two equal steps can no longer tell: that there was something to end.
 ENDED_ALREADY = {
@@ -863,11 +863,11 @@ def test_a_turn_whose_reply_was_lost_is_no_reuse_also_without_a_grace(
 
     outcome, family = turn(stubborn, 2, NOW + 1, grace=0.0)
 
-    assert (outcome, family and family.generation) == (Turned.NEW, 3)
-    assert turn(store, 3, NOW + 2, grace=0.0)[0] is Turned.NEW
+    assert (outcome, family and family.generation) == (Rotation.NEW, 3)
+    assert turn(store, 3, NOW + 2, grace=0.0)[0] is Rotation.NEW
     assert raw.keys("jam:x:*") == []
     # Another attempt with the same token is what it looks like.
-    assert turn(stubborn, 3, NOW + 2, grace=0.0)[0] is Turned.REUSED
+    assert turn(stubborn, 3, NOW + 2, grace=0.0)[0] is Rotation.REUSED
 
 
 def test_a_reuse_whose_reply_was_lost_is_told_once(
@@ -876,9 +876,9 @@ def test_a_reuse_whose_reply_was_lost_is_told_once(
     a_turned_family(store)
     proxy.swallow_replies(b"EVALSHA", count=2)
     outcome, family = turn(stubborn, 1, NOW + 1)
-    assert (outcome, family and family.subject) == (Turned.REUSED, "ann")
+    assert (outcome, family and family.subject) == (Rotation.REUSED, "ann")
     for generation in (1, 2, 3):
-        assert turn(stubborn, generation, NOW + 1) == (Turned.REVOKED, None)
+        assert turn(stubborn, generation, NOW + 1) == (Rotation.REVOKED, None)
 
 
 def test_a_refresh_whose_reply_was_lost_gets_the_same_successor_and_no_alarm(
@@ -994,10 +994,10 @@ def test_sixteen_threads_on_four_connections_rework_a_session_into_one(
 ENDS: dict[str, Callable[[RedisStore], Any]] = {
     "logout": lambda s: s.delete_session(at("k"), NOW + 1),
     "rework": lambda s: s.rework_session(at("k"), at("k2"), NOW + 1),
-    "clear": lambda s: s.clear_sessions(PLACE, "ann", NOW + 1),
+    "clear": lambda s: s.clear_sessions(SLOT, "ann", NOW + 1),
     "revoke": lambda s: (
-        s.mark(PLACE, Kind.SUBJECT, "ann", NOW + 1, NOW + 500),
-        s.clear_sessions(PLACE, "ann", NOW + 1),
+        s.mark(SLOT, Kind.SUBJECT, "ann", NOW + 1, NOW + 500),
+        s.clear_sessions(SLOT, "ann", NOW + 1),
     ),
     "idle": lambda s: s.read_session(at("k"), NOW + 100),
 }
@@ -1006,9 +1006,7 @@ LATE: dict[str, Callable[[RedisStore], Any]] = {
     "update": lambda s: s.update_session(at("k"), {"late": 1}, NOW + 50, 1000),
     "rework": lambda s: s.rework_session(at("k"), at("k3"), NOW + 50),
     "delete": lambda s: s.delete_session(at("k"), NOW + 50),
-    "list": lambda s: [
-        key for key, _ in s.list_sessions(PLACE, "ann", NOW + 50) if key != at("k2")
-    ],
+    "list": lambda s: [key for key, _ in s.list_sessions(SLOT, "ann", NOW + 50) if key != at("k2")],
 }
 
 
@@ -1184,7 +1182,7 @@ def test_listing_prunes_what_has_ended(raw: redis.Redis, store: RedisStore) -> N
         store.create_session(at(f"s{number}"), a_session(NOW, idle=10.0 + number))
     store.create_session(at("alive"), a_session(NOW))
     raw.delete("jam:s:{ab}:abs0")
-    assert [key for key, _ in store.list_sessions(PLACE, "ann", NOW + 50)] == [at("alive")]
+    assert [key for key, _ in store.list_sessions(SLOT, "ann", NOW + 50)] == [at("alive")]
     assert raw.zrange(key_of(raw, "o"), 0, -1) == [b"abalive"]
     assert raw.keys("jam:s:*") == [b"jam:s:{ab}:abalive"]
 
@@ -1333,7 +1331,7 @@ def test_all_keys_of_a_subject_are_in_one_slot(
         keys += raw.keys("*")
         assert {key[4:5] for key in keys} == {b"t", b"x", b"f", b"s", b"o", b"c", b"k"}
         (slot,) = {key_slot(key) for key in keys}
-        assert slot == key_slot(f"jam:s:{{{place_of(subject)}}}:x".encode())
+        assert slot == key_slot(f"jam:s:{{{slot_of(subject)}}}:x".encode())
         slots.add(slot)
     assert len(slots) > 10
 

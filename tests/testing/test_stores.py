@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flask_jam.stores.interface import Family, Kind, Marks, Session, Turned
+from flask_jam.stores.interface import Family, Kind, Marks, Rotation, Session
 from flask_jam.stores.memory import MemoryStore
 from flask_jam.testing.stores import StoreConformance
 
@@ -54,20 +54,20 @@ class LosesTheFraction(MemoryStore):
 class TurnsTwice(MemoryStore):
     """Two steps where the contract asks for one."""
 
-    def turn_family(
+    def rotate_family(
         self, family_id: str, generation: int, *, now: float, grace: float, idle: float,
         claims: Mapping[str, Any] | None, mark_until: float,
-    ) -> tuple[Turned, Family | None]:  # fmt: skip
+    ) -> tuple[Rotation, Family | None]:  # fmt: skip
         family = self.read_family(family_id, now)
         if family is None or family.generation != generation:
-            return super().turn_family(
+            return super().rotate_family(
                 family_id, generation, now=now, grace=grace, idle=idle, claims=claims,
                 mark_until=mark_until,
             )  # fmt: skip
         time.sleep(0.01)  # as a network does: others come in between
-        turned = replace(family, generation=generation + 1, turned_at=now, idle_until=now + idle)
+        turned = replace(family, generation=generation + 1, rotated_at=now, idle_until=now + idle)
         self.start_family(family_id, turned if claims is None else replace(turned, claims=claims))
-        return Turned.NEW, turned
+        return Rotation.NEW, turned
 
 
 class Revives(MemoryStore):

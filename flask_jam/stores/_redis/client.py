@@ -100,8 +100,10 @@ def client_factory(url: str, timeout: float) -> Callable[[], Any]:
     except (KeyError, ValueError, AttributeError):
         raise ConfigError(f"redis_url: write {_FORMS}") from None
     if "#" in url or "@" in parts.path + parts.query:
-        raise ConfigError("redis_url: of a user name or a password, write / ? # @ : % as "
-                          "urllib.parse.quote(..., safe='') does")  # fmt: skip
+        raise ConfigError(
+            "redis_url: of a user name or a password, write / ? # @ : % as "
+            "urllib.parse.quote(..., safe='') does"
+        )
     return make(parts, {**_own_options(), "socket_timeout": timeout})
 
 
@@ -139,8 +141,9 @@ def _by_sentinel(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
     if not service:
         raise ConfigError("redis_url: write the service name: redis+sentinel://host,host/mymaster")
     said = address.options
-    asked = {name.removeprefix("sentinel_"): said.pop(name)
-             for name in _SENTINEL_OPTIONS if name in said}  # fmt: skip
+    asked = {
+        name.removeprefix("sentinel_"): said.pop(name) for name in _SENTINEL_OPTIONS if name in said
+    }
     asked |= {name: value for name, value in said.items() if name in _TLS_OPTIONS}
     asked |= {"ssl_cert_reqs": "required", "ssl_check_hostname": True} if address.tls else {}
     kind = SECURE if address.tls else PLAIN
@@ -154,8 +157,12 @@ def _by_sentinel(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
         )
         for host, port in address.hosts
     ]
-    pool = {**own, **said, "db": _database(database),
-            "connection_class": FOUND_SECURE if address.tls else FOUND}  # fmt: skip
+    pool = {
+        **own,
+        **said,
+        "db": _database(database),
+        "connection_class": FOUND_SECURE if address.tls else FOUND,
+    }
     return lambda: redis.Redis(
         connection_pool=_sentinel.SentinelConnectionPool(service, sentinel, **pool)
     )

@@ -38,8 +38,8 @@ _SOON, _LATER = 0.1, 30.0
 class View(NamedTuple):
     """What a link vouches for: versions that are all true at a moment of the monotonic clock."""
 
-    #: Of all marks of a place. They change when somebody is revoked, which is rare.
-    places: dict[str, int]
+    #: Of all marks of a slot. They change when somebody is revoked, which is rare.
+    slots: dict[str, int]
     #: Of sessions, by group. They change each time that one is slid.
     groups: list[int]
     as_of: float
@@ -65,9 +65,9 @@ class Link:
     def __init__(self, client: Any, prefix: str, silence: float) -> None:
         self.view = BLIND
         self._client = client
-        # A key is prefix:letter:{place}:name.
+        # A key is prefix:letter:{slot}:name.
         self._letter_at = len(prefix.encode()) + 1
-        self._place = slice(self._letter_at + 3, self._letter_at + 5)
+        self._slot = slice(self._letter_at + 3, self._letter_at + 5)
         self._prefixes = [f"{prefix}:{letter}:" for letter in "txacs"]
         self._silence = silence
         self._lock = fork_safe_lock()
@@ -168,21 +168,21 @@ class Link:
     def _confirm(self, run: _Run, name: str, moment: float) -> None:
         with self._lock:
             if self._run is run:
-                places, groups, _, era = self.view if self.view is not BLIND else _nothing_known()
-                self.view = View(places, groups, run.confirmed(name, moment), era)
+                slots, groups, _, era = self.view if self.view is not BLIND else _nothing_known()
+                self.view = View(slots, groups, run.confirmed(name, moment), era)
                 if self.view.as_of > float("-inf"):
                     self._pause = _SOON
 
     def forget(self, keys: Iterable[bytes]) -> None:
         """What was read of these keys up to now counts no more."""
         with self._lock:
-            places, groups, _, _ = self.view
+            slots, groups, _, _ = self.view
             for key in keys if groups else ():
-                letter, place = key[self._letter_at : self._letter_at + 1], key[self._place]
+                letter, slot = key[self._letter_at : self._letter_at + 1], key[self._slot]
                 if letter == b"s":
                     groups[group_of(key)] += 1
                 else:
-                    places[place.decode()] = places.get(place.decode(), 0) + 1
+                    slots[slot.decode()] = slots.get(slot.decode(), 0) + 1
 
     def _lose(self, run: _Run, error: BaseException) -> None:
         refused = isinstance(error, ResponseError) and not str(error).startswith("BUSY")
@@ -193,8 +193,10 @@ class Link:
             self._try_at = time.monotonic() + (_LATER if refused else self._pause)
             self._pause = min(2 * self._pause, _LATER)
         if refused:
-            self._warn("the near cache is off, because Redis does not allow what it needs: "
-                       f"{type(error).__name__}")  # fmt: skip
+            self._warn(
+                "the near cache is off, because Redis does not allow what it needs: "
+                f"{type(error).__name__}"
+            )
         else:
             _log.info("the near cache was dropped, the link to Redis is lost")
 
@@ -245,10 +247,18 @@ class _Run:
 
 
 def _connection(pool: Any, silence: float) -> Any:
-    said = {name: value for name, value in pool.connection_kwargs.items()
-            if not name.startswith(("maint_", "oss_cluster_maint"))}  # fmt: skip
-    own = {"protocol": 2, "decode_responses": False, "health_check_interval": 0,
-           "socket_timeout": silence, "retry": Retry(NoBackoff(), 0)}  # fmt: skip
+    said = {
+        name: value
+        for name, value in pool.connection_kwargs.items()
+        if not name.startswith(("maint_", "oss_cluster_maint"))
+    }
+    own = {
+        "protocol": 2,
+        "decode_responses": False,
+        "health_check_interval": 0,
+        "socket_timeout": silence,
+        "retry": Retry(NoBackoff(), 0),
+    }
     return pool.connection_class(**{**said, **own})
 
 

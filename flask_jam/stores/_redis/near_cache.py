@@ -21,7 +21,7 @@ from ..._credentials.token_cache import MAX_AGE
 from ..._helpers.fork_lock import fork_safe_lock
 from ..._helpers.strict_json import strict_dumps
 from ...settings import Settings
-from ..interface import NOTHING_KNOWN, Marks, Session
+from ..interface import NO_MARKS, Marks, Session
 from ..redis import RedisStore
 from .client import client_factory
 from .invalidation import Link, group_of
@@ -67,9 +67,13 @@ class NearStore(RedisStore):
     """
 
     def __init__(
-        self, client: Any, *, prefix: str = "jam", timeout: float | None = None,
+        self,
+        client: Any,
+        *,
+        prefix: str = "jam",
+        timeout: float | None = None,
         silence: float = 1.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(client, prefix=prefix, timeout=timeout)
         self._silence = silence
         # First in, first out: to read one changes nothing, so only to write one needs the lock.
@@ -81,18 +85,18 @@ class NearStore(RedisStore):
         finalize(self, self.link.end).atexit = False
 
     def marks(
-        self, place: str, jti: str | None, family: str | None, subject: str | None, now: float
+        self, slot: str, jti: str | None, family: str | None, subject: str | None, now: float
     ) -> Marks:
         """See :class:`~flask_jam.stores.Store`."""
-        places, _, as_of, era = self.link.view
-        at, version = time.monotonic(), places.get(place, 0)
+        slots, _, as_of, era = self.link.view
+        at, version = time.monotonic(), slots.get(slot, 0)
         if at - as_of >= self._silence:
-            return self._unheard(super().marks(place, jti, family, subject, now))
-        name = (place, jti, family, subject)
+            return self._unheard(super().marks(slot, jti, family, subject, now))
+        name = (slot, jti, family, subject)
         try:
             kept_era, kept_version, read_at, letters, values = self._known[name]
             if kept_era is era and kept_version == version and at - read_at <= MAX_AGE:
-                return NOTHING_KNOWN if values is None else marks_of(letters, values, now)
+                return NO_MARKS if values is None else marks_of(letters, values, now)
         except KeyError:
             pass
         letters, keys = self.mark_keys(*name)

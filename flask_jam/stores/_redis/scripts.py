@@ -156,7 +156,7 @@ return told('alive')
 # KEYS: family, its mark. ARGV: generation, now, grace, idle end, claims or '', end of the mark,
 # milliseconds to keep the mark, a name for this attempt.
 # An attempt that is repeated because its reply was lost gets the reply that was lost.
-TURN_FAMILY = (
+ROTATE_FAMILY = (
     _PRIMARY
     + _FAMILY
     + """
@@ -307,7 +307,7 @@ return {'alive'}
 """
 )
 
-# KEYS: session, its new place. ARGV: now.
+# KEYS: session, its new slot. ARGV: now.
 REWORK_SESSION = (
     _SESSION
     + """

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..._helpers.strict_json import LARGEST_TIMESTAMP, strict_dumps, strict_object
 from ...errors import TokenError
-from ..interface import NOTHING_KNOWN, Family, Marks, Session
+from ..interface import NO_MARKS, Family, Marks, Session
 
 #: Seconds that a value is kept longer than it counts.
 SLACK = 60.0
@@ -25,7 +25,7 @@ UNREAD = (TypeError, AttributeError, ValueError, OverflowError, RecursionError, 
 def marks_of(letters: str, values: Sequence[bytes | None], now: float) -> Marks:
     """What the values of :meth:`RedisStore.mark_keys` say at ``now``."""
     if values.count(None) == len(values):
-        return NOTHING_KNOWN
+        return NO_MARKS
     found = {letter: _marked(value, now) for letter, value in zip(letters, values, strict=True)}
     revoked = found.get("t") is not None or found.get("x") is not None
     allowed = found.get("a") not in (None, _UNREADABLE)
@@ -65,30 +65,56 @@ def _time(value: Any) -> float:
 
 
 def family_of(
-    generation: bytes, turned_at: bytes, idle_until: bytes, fixed: bytes, claims: bytes
+    generation: bytes, rotated_at: bytes, idle_until: bytes, fixed: bytes, claims: bytes
 ) -> Family:
     version, subject, started_at, ends_at = json.loads(fixed)
     _check_version(version)
-    return Family(_text(subject), strict_object(claims), _time(started_at), _time(ends_at),
-                  int(generation), _time(float(turned_at)), _time(float(idle_until)))  # fmt: skip
+    return Family(
+        _text(subject),
+        strict_object(claims),
+        _time(started_at),
+        _time(ends_at),
+        int(generation),
+        _time(float(rotated_at)),
+        _time(float(idle_until)),
+    )
 
 
 def session_fields(session: Session) -> dict[str, Any]:
-    fixed = [1, session.session_key, session.created_at, session.auth_time, session.idle,
-             session.ends_at, session.user_agent, session.ip]  # fmt: skip
+    fixed = [
+        1,
+        session.session_key,
+        session.created_at,
+        session.auth_time,
+        session.idle,
+        session.ends_at,
+        session.user_agent,
+        session.ip,
+    ]
     return {
-        "j": strict_dumps(fixed), "o": hashed(session.session_key),
-        "s": repr(session.last_seen_at), "i": repr(session.idle), "e": repr(session.ends_at),
+        "j": strict_dumps(fixed),
+        "o": hashed(session.session_key),
+        "s": repr(session.last_seen_at),
+        "i": repr(session.idle),
+        "e": repr(session.ends_at),
         **data_fields(session.data),
-    }  # fmt: skip
+    }
 
 
 def session_of(seen: bytes, fixed: bytes, data: bytes) -> Session:
     version, owner, created_at, auth_time, idle, ends_at, user_agent, ip = json.loads(fixed)
     _check_version(version)
-    return Session(_text(owner), strict_object(data), _time(created_at), _time(auth_time),
-                   _time(float(seen)), _time(idle), _time(ends_at), _note_of(user_agent),
-                   _note_of(ip))  # fmt: skip
+    return Session(
+        _text(owner),
+        strict_object(data),
+        _time(created_at),
+        _time(auth_time),
+        _time(float(seen)),
+        _time(idle),
+        _time(ends_at),
+        _note_of(user_agent),
+        _note_of(ip),
+    )
 
 
 def _note_of(value: Any) -> str | None:
