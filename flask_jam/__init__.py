@@ -12,6 +12,7 @@ from .errors import StoreUnavailable as StoreUnavailable
 from .errors import TokenError as TokenError
 from .extensions import JamExtension as JamExtension
 from .extensions import JWTExtension as JWTExtension
+from .extensions import SchemeExtension as SchemeExtension
 from .extensions import SessionExtension as SessionExtension
 from .guards import Guard as Guard
 from .guards import jwt_required as jwt_required

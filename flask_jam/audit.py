@@ -11,7 +11,8 @@ from flask import Flask
 from flask.views import MethodView
 from werkzeug.routing import Rule
 
-from ._request.protection import blueprints_of, has_automatic_options, is_static, protections
+from ._request.flask_internals import has_automatic_options
+from ._request.protection import blueprints_of, is_static, protections
 from ._request.views import MARK, PUBLIC, method_of, own_guards, source_of
 from .guards import Guard
 

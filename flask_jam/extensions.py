@@ -1,4 +1,4 @@
-"""The three extensions: they build and register at start, and do nothing at request time.
+"""The extensions: they build and register at start, and do nothing at request time.
 
 No state of an app is on an extension, so one may serve many apps. What belongs to an app is in
 ``app.extensions["flask_jam"]``; its Jam is in ``app.extensions["jam"]``.
@@ -11,19 +11,33 @@ from collections.abc import Mapping
 from typing import Any
 from weakref import finalize, ref
 
-from flask import Flask, current_app, g, request
+from flask import Flask, current_app, request
 
 from . import signals
-from ._cli import commands as cli
+from ._cli import commands
 from ._credentials.refresh_rotation import Reload
 from ._credentials.sessions import SessionInfo
-from ._request import actions
+from ._request import session_login, token_login
+from ._request.app_state import EXTENSION_KEY, AppState
+from ._request.conditions import Rule
 from ._request.cookies import check_prefix
-from ._request.current_auth import EXTENSION_KEY, AppState, current_auth, with_payload
+from ._request.current_auth import current_auth, with_payload
+from ._request.flask_internals import (
+    extend_globals,
+    get_current_app,
+    insert_first,
+    wrap_process_response,
+)
+from ._request.login import logout as end_login
+from ._request.private_answers import keeping_private
 from ._request.start_checks import check_login_view, check_views
 from .errors import ConfigError
+from .guards import Guard, jwt_required, session_required
 from .jam import Jam
-from .schemes.transport import JWTScheme, Scheme, SessionScheme, check_refresh_path, check_sources
+from .schemes.interface import Scheme, check_scheme
+from .schemes.jwt import JWTScheme, check_refresh_path
+from .schemes.session import SessionScheme
+from .schemes.transport import TransportScheme, check_sources
 from .settings import load
 
 _log = logging.getLogger("flask_jam")
@@ -59,8 +73,58 @@ class JamExtension:
         """Add what this extension brings."""
 
 
-class _SchemeExtension(JamExtension):
-    _name: str
+class _GuardingExtension(JamExtension):
+    """Registers one scheme on each app."""
+
+    def _scheme(self, jam: Jam) -> Scheme:
+        raise NotImplementedError
+
+    @property
+    def _name(self) -> str:
+        raise NotImplementedError
+
+    #: The guard of this scheme: ``@extension.required`` on a view.
+    required: Guard
+
+    def _register(self, state: AppState) -> None:
+        owner = state.owners.get(self._name)
+        if owner is None:
+            state.add(self, self._checked(state, self._scheme(state.jam)))
+        elif owner is not self:
+            raise RuntimeError(self._is_doubled())
+
+    def _checked(self, state: AppState, scheme: Scheme) -> Scheme:
+        return scheme
+
+    def _is_doubled(self) -> str:
+        return f"this app has a scheme {self._name} already: give one of the two another name"
+
+
+class SchemeExtension(_GuardingExtension):
+    """Any other credential: a :class:`~flask_jam.schemes.Scheme` of your own.
+
+    :param scheme: what finds and verifies it.
+    :raises ConfigError: if it is no scheme.
+    """
+
+    def __init__(self, scheme: Scheme, jam: Jam | None = None, app: Flask | None = None) -> None:
+        check_scheme(scheme)
+        self.scheme = scheme
+        self.required = Guard(Rule(scheme.name))
+        super().__init__(jam, app)
+
+    @property
+    def _name(self) -> str:
+        return self.scheme.name
+
+    def _scheme(self, jam: Jam) -> Scheme:
+        return self.scheme
+
+
+class _LoginExtension(_GuardingExtension):
+    """Adds the verbs that log in and out, on the transports of the package."""
+
+    _built: type[TransportScheme]
 
     def __init__(
         self, jam: Jam | None, app: Flask | None, header_name: str | None, cookie_name: str | None
@@ -70,26 +134,27 @@ class _SchemeExtension(JamExtension):
         self.cookie_name = cookie_name
         super().__init__(jam, app)
 
-    def _register(self, state: AppState) -> None:
-        scheme, flasks = self._scheme(state.jam), state.app.config.get("SESSION_COOKIE_NAME")
-        if flasks in scheme.cookie_names():
-            raise ConfigError(
-                f"{flasks!r} is the cookie of Flask's own session: write another "
-                "cookie_name, such as sessionId"
-            )
-        for name in scheme.cookie_names():
-            check_prefix(name, state.jam.settings)
-        owner = state.owners.get(self._name)
-        if owner is None:
-            state.add(self, scheme)
-        elif owner is not self:
-            raise RuntimeError(
-                f"this app has a {type(self).__name__} already: keep one, "
-                "with a header_name and a cookie_name"
-            )
+    @property
+    def _name(self) -> str:
+        return self._built.name
 
-    def _scheme(self, jam: Jam) -> Scheme:
-        raise NotImplementedError
+    def _checked(self, state: AppState, scheme: Scheme) -> Scheme:
+        names = scheme.cookie_names() if isinstance(scheme, TransportScheme) else []
+        flasks = state.app.config.get("SESSION_COOKIE_NAME")
+        if flasks in names:
+            raise ConfigError(
+                f"{flasks!r} is the cookie of Flask's own session: write another cookie_name, "
+                "such as sessionId"
+            )
+        for name in names:
+            check_prefix(name, state.jam.settings)
+        return scheme
+
+    def _is_doubled(self) -> str:
+        return (
+            f"this app has a {type(self).__name__} already: keep one, with a header_name and a "
+            "cookie_name"
+        )
 
     def _state(self) -> AppState:
         if not request:
@@ -97,15 +162,31 @@ class _SchemeExtension(JamExtension):
                 "login(), refresh() and logout() answer a request: outside of one, call "
                 'app.extensions["jam"].issue_tokens(...) or create_session(...)'
             )
-        state = current_app.extensions.get(EXTENSION_KEY)
+        state: AppState | None = current_app.extensions.get(EXTENSION_KEY)
         if state is None or state.owners.get(self._name) is not self:
             raise ConfigError(
                 f"this {type(self).__name__} is not on the current app: write .init_app(app)"
             )
-        return state  # type: ignore[no-any-return]
+        return state
+
+    def logout(self, *, clear_site_data: bool = False) -> None:
+        """End every login of this scheme that the request carries; clear the cookies.
+
+        For tokens that is the access token, expired or not, and every token of the same login.
+
+        :param clear_site_data: have the browser drop what it kept of your pages (ASVS 14.3.1).
+        """
+        state, scheme = self._on_app()
+        end_login(state, scheme, clear_site_data=clear_site_data)
+
+    def _on_app(self) -> tuple[AppState, TransportScheme]:
+        state = self._state()
+        scheme = state.schemes[self._name]
+        assert isinstance(scheme, self._built)
+        return state, scheme
 
 
-class JWTExtension(_SchemeExtension):
+class JWTExtension(_LoginExtension):
     """Signed tokens: ``Authorization: Bearer <token>``, or a cookie, or both.
 
     :param header_name: the header to read, or ``None``.
@@ -118,7 +199,8 @@ class JWTExtension(_SchemeExtension):
     :raises ConfigError: if there is neither a header nor a cookie.
     """
 
-    _name = "jwt"
+    _built = JWTScheme
+    required = jwt_required
 
     def __init__(  # noqa: PLR0913 - where a credential is, and who may go on
         self,
@@ -146,22 +228,20 @@ class JWTExtension(_SchemeExtension):
 
         :param claims: ``scopes``, ``roles`` and claims of your own.
         """
-        return actions.jwt_login(self._state(), subject, claims)
+        return token_login.login(*self._token_scheme(), subject, claims)
 
     def refresh(self) -> dict[str, Any]:
         """The next pair for the field ``refresh_token`` of a JSON or form body, or for the cookie
         of the refresh token; or a refusal."""
-        return actions.jwt_refresh(self._state(), self._reload_claims)
+        return token_login.refresh(*self._token_scheme(), self._reload_claims)
 
-    def logout(self, *, clear_site_data: bool = False) -> None:
-        """End the token of this request and every token of the same login; clear the cookies.
-
-        :param clear_site_data: have the browser drop what it kept of your pages (ASVS 14.3.1).
-        """
-        actions.jwt_logout(self._state(), clear_site_data=clear_site_data)
+    def _token_scheme(self) -> tuple[AppState, JWTScheme]:
+        state, scheme = self._on_app()
+        assert isinstance(scheme, JWTScheme)
+        return state, scheme
 
 
-class SessionExtension(_SchemeExtension):
+class SessionExtension(_LoginExtension):
     """Server-side sessions: an id in a cookie, or in ``Authorization: Bearer <id>``, or both.
 
     :param header_name: the header to read, or ``None``.
@@ -169,7 +249,8 @@ class SessionExtension(_SchemeExtension):
     :raises ConfigError: if there is neither a header nor a cookie.
     """
 
-    _name = "session"
+    _built = SessionScheme
+    required = session_required
 
     def __init__(
         self,
@@ -190,37 +271,35 @@ class SessionExtension(_SchemeExtension):
         A session that the request came with is ended. The id is in what is returned only where a
         header carries it.
         """
-        return actions.session_login(self._state(), session_key, data)
+        return session_login.login(*self._session_scheme(), session_key, data)
 
     def refresh(self) -> dict[str, Any]:
         """A new id for the session of this request, after a change of privilege; or a refusal."""
-        return actions.session_refresh(self._state())
+        return session_login.refresh(*self._session_scheme())
 
-    def logout(self, *, clear_site_data: bool = False) -> None:
-        """End the session of this request and clear its cookie.
-
-        :param clear_site_data: have the browser drop what it kept of your pages (ASVS 14.3.1).
-        """
-        actions.session_logout(self._state(), clear_site_data=clear_site_data)
+    def _session_scheme(self) -> tuple[AppState, SessionScheme]:
+        state, scheme = self._on_app()
+        assert isinstance(scheme, SessionScheme)
+        return state, scheme
 
     def list(self) -> list[SessionInfo]:
         """Every session of whoever is asking, the oldest first; or a refusal (ASVS 7.5.2)."""
-        return actions.own_sessions(self._state())
+        return session_login.own_sessions(*self._session_scheme())
 
     def handle(self) -> str | None:
         """Under which handle :meth:`list` shows the session that is asking; or ``None``."""
-        return actions.own_handle(self._state())
+        return session_login.own_handle(*self._session_scheme())
 
     def end(self, handle: str) -> bool:
         """End one of one's own sessions; whether there was one. Or a refusal.
 
         :param handle: as :meth:`list` gives it: no credential, and good for one's own only.
         """
-        return actions.end_own_session(self._state(), handle)
+        return session_login.end_own_session(*self._session_scheme(), handle)
 
     def end_others(self) -> int:
         """Log out everywhere else; how many sessions that ended. Or a refusal (ASVS 7.4.3)."""
-        return actions.end_other_sessions(self._state())
+        return session_login.end_other_sessions(*self._session_scheme())
 
 
 def _state_of(app: Flask, jam: Jam | None) -> AppState:
@@ -237,15 +316,11 @@ def _new_state(app: Flask, jam: Jam) -> AppState:
     app.extensions[EXTENSION_KEY] = state
     app.extensions["jam"] = jam
     state.start_checks += [check_views, check_login_view]
-    # The earliest place of a request where a value that is returned cannot answer it.
-    app.url_value_preprocessors[None].insert(0, state.first_request)
+    insert_first(app, state.first_request)
     app.template_context_processors[None].append(lambda: {"current_auth": current_auth})
-    cli.register(app)
-    app.process_response = state.before_it_leaves(app.process_response)  # type: ignore[method-assign]
-    app.app_ctx_globals_class = with_payload(app.app_ctx_globals_class)
-    if current_app and current_app._get_current_object() is app:  # type: ignore[attr-defined]
-        # The g of the context that this runs in was made before, and requests may share it.
-        object.__setattr__(g._get_current_object(), "__class__", app.app_ctx_globals_class)
+    commands.register(app)
+    wrap_process_response(app, keeping_private)
+    extend_globals(app, with_payload)
     forward = _forwarder(app, jam)
     jam.subscribe(forward)
     finalize(app, jam.unsubscribe, forward).atexit = False
@@ -261,7 +336,7 @@ def _forwarder(app_: Flask, jam: Jam) -> Any:
         app = held()
         if app is None:
             return
-        here = current_app._get_current_object() if current_app else None  # type: ignore[attr-defined]
+        here = get_current_app()
         if here is app or here is None or here.extensions.get("jam") is not jam:
             signals.emit(_SIGNALS[event], app, **what)
 

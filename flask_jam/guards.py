@@ -8,25 +8,23 @@ that is content with either; one above the other asks for both.
 from __future__ import annotations
 
 import inspect
-import logging
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from functools import wraps
-from types import FrameType
 from typing import Any, NoReturn, ParamSpec, TypeVar, overload
 
 from flask.views import View
 
 from ._helpers.names import nearest
 from ._request.conditions import CONDITIONS, Check, Rule, describe
-from ._request.current_auth import Memo, current_memo
-from ._request.views import COVERED, MARK, PUBLIC, chain_of, name_of
+from ._request.request_auth import RequestAuth, current_request_auth
+from ._request.views import MARK, PUBLIC, cover, cover_class, is_covered_class, name_of
 from .errors import ConfigError, Reason
-from .refusal import Asked, refuse
+from .refusal import refuse
+from .schemes.interface import Requirement
 from .schemes.outcome import Accepted, Rejected
-
-_log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -100,12 +98,7 @@ class Guard:
             raise ConfigError(f"{name_of(view)} is public and guarded: remove one of the two")
         if isinstance(view, type):
             return self._around_class(view)
-        places = _callers(inspect.currentframe())
-        for covered in chain_of(view):
-            # A method keeps nothing of its own: its function does, and is what a decorator sees.
-            covered = getattr(covered, "__func__", covered)  # noqa: PLW2901
-            if hasattr(covered, "__dict__"):
-                setattr(covered, COVERED, places)
+        cover(view, sys._getframe(1))
         return self._around(view)
 
     def _configured(self, conditions: dict[str, Any]) -> Guard:
@@ -128,50 +121,47 @@ class Guard:
 
         :raises Refusal: an HTTP exception; the signal ``rejected`` was sent before.
         """
-        memo, environ = current_memo()
+        auth = current_request_auth()
         if self._plain is not None:  # most guards are, and have nothing to weigh
-            outcome = memo.resolve(self._plain, environ)
+            outcome = auth.resolve(self._plain)
             if isinstance(outcome, Accepted):
-                memo.admit(outcome)
-                memo.depends = True
+                auth.admit(outcome)
                 return
-        self._weigh(memo, environ)
+        self._weigh(auth)
 
-    def _weigh(self, memo: Memo, environ: dict[str, Any]) -> None:
+    def _weigh(self, auth: RequestAuth) -> None:
         """Go through all rules, and let in or refuse."""
         refused: tuple[Rule, Rejected] | None = None
         admitted: Accepted | None = None
         for rule in self.rules:
-            outcome = memo.resolve(rule.scheme, environ)
+            outcome = auth.resolve(rule.scheme)
             if isinstance(outcome, Rejected):
                 if outcome.reason is not Reason.MISSING:
                     # A bad credential is never passed over for another scheme.
-                    self._refuse(memo, rule, outcome)
+                    self._refuse(auth, rule, outcome)
             elif admitted is None:
-                reason = rule.unmet(outcome, memo.state.jam.clock) if rule.asks else None
+                reason = rule.unmet(outcome, auth.state.jam.clock) if rule.asks else None
                 if reason is None:
                     admitted = outcome
                 else:
-                    refused = refused or (rule, memo.denied(environ, outcome, reason))
+                    refused = refused or (rule, auth.denied(outcome, reason))
         if admitted is None:
-            self._without_anybody(memo, refused)
-            # Optional, and nobody: whom an outer guard or a login let in stays.
-            admitted = memo.accepted if memo.admitted else None
-        memo.admit(admitted)
-        memo.depends = True
+            self._without_credential(auth, refused)
+            # Optional, and no credential: whom an outer guard or a login let in stays.
+            admitted = auth.admitted()
+        auth.admit(admitted)
 
-    def _without_anybody(self, memo: Memo, refused: tuple[Rule, Rejected] | None) -> None:
+    def _without_credential(self, auth: RequestAuth, refused: tuple[Rule, Rejected] | None) -> None:
         if refused is not None:
-            self._refuse(memo, *refused)
+            self._refuse(auth, *refused)
         if not any(rule.optional for rule in self.rules):
             rule = self.rules[0]
-            self._refuse(memo, rule, Rejected(rule.scheme, Reason.MISSING))
+            self._refuse(auth, rule, Rejected(rule.scheme, Reason.MISSING))
 
-    def _refuse(self, memo: Memo, rule: Rule, why: Rejected) -> NoReturn:
-        memo.admit(None)
-        memo.refused = True
+    def _refuse(self, auth: RequestAuth, rule: Rule, why: Rejected) -> NoReturn:
+        auth.refuse()
         schemes = tuple(each.scheme for each in self.rules)
-        refuse(memo.state, why, Asked(schemes, rule.scopes, rule.max_age))
+        refuse(auth.state, why, schemes, Requirement(rule.scopes, rule.roles, rule.max_age))
 
     # --- at import time ---
 
@@ -194,7 +184,6 @@ class Guard:
 
     def _marked(self, guarded: Any, view: Any) -> Any:
         setattr(guarded, MARK, (self, *getattr(view, MARK, ())))
-        guarded.__dict__.pop(COVERED, None)
         return guarded
 
     def _around_class(self, cls: Any) -> Any:
@@ -207,7 +196,7 @@ class Guard:
             return self(make(klass, name, *args, **kwargs))
 
         setattr(cls, "as_view", classmethod(as_view))  # noqa: B010 - pyright knows its old type
-        setattr(cls, COVERED, ())
+        cover_class(cls)
         return cls
 
 
@@ -230,7 +219,7 @@ def public(view: Any) -> Any:
 
     :raises ConfigError: if it is guarded as well.
     """
-    if getattr(view, MARK, PUBLIC) is not PUBLIC or hasattr(view, COVERED):
+    if getattr(view, MARK, PUBLIC) is not PUBLIC or is_covered_class(view):
         raise ConfigError(f"{name_of(view)} is public and guarded: remove one of the two")
     if isinstance(view, type):
         return _public_class(view)
@@ -267,13 +256,3 @@ def _public_class(cls: Any) -> Any:
     cls.as_view = classmethod(as_view)
     setattr(cls, MARK, PUBLIC)
     return cls
-
-
-def _callers(frame: FrameType | None) -> tuple[tuple[str, int], ...]:
-    """The places that are calling, nearest first: one of them may be a line of decorators."""
-    found: list[tuple[str, int]] = []
-    while frame is not None and len(found) < 20:
-        if frame.f_code.co_filename != __file__:
-            found.append((frame.f_code.co_filename, frame.f_lineno))
-        frame = frame.f_back
-    return tuple(found)

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ._credentials.access_tokens import Tokens, Verifier
-from ._credentials.claims import Facts
-from ._credentials.refresh_rotation import Families, Reload, ReuseError
-from ._credentials.sessions import SessionInfo, Sessions, checked_owner, handle_of
+from ._credentials.refresh_rotation import Families, Reload, ReuseError, TokenPair
+from ._credentials.revocation import Revocation
+from ._credentials.sessions import SessionInfo, Sessions, handle_of
 from ._credentials.stamps import Stamps
-from .errors import ConfigError, SessionError, TokenError, safe_summary
+from .errors import ConfigError, safe_summary
 from .keys import KeyRing
 from .settings import Settings, Source, load
-from .stores.interface import Family, Store
+from .stores.interface import Store
 from .stores.memory import MemoryStore
 
 _log = logging.getLogger(__name__)
@@ -62,6 +62,9 @@ class Jam:
             self._tokens, self.store, self.settings.jwt, stamps, keyring.derive("refresh token")
         )
         self.sessions = Sessions(self.store, self.settings.session, stamps)
+        self.revocation = Revocation(
+            self._tokens, self.families, self.sessions, self.settings.jwt, self._report
+        )
         self._observers: list[Observer] = []
 
     # --- tokens ---
@@ -78,7 +81,7 @@ class Jam:
 
         :raises TokenError: for a payload that verification would refuse.
         """
-        return self._tokens.mint(payload)
+        return self._tokens.mint(payload)[0]
 
     def verify_jwt_token(self, token: str) -> dict[str, Any]:
         """The claims of a good token, as a new ``dict``.
@@ -95,6 +98,12 @@ class Jam:
 
         :raises TokenError: for a subject or a claim that verification would refuse.
         """
+        return self.issue_pair(subject, scopes=scopes, roles=roles, **claims).answer
+
+    def issue_pair(
+        self, subject: str, *, scopes: Iterable[str] = (), roles: Iterable[str] = (), **claims: Any
+    ) -> TokenPair:
+        """Do what :meth:`issue_tokens` does; return what the access token says, too."""
         return self.families.start(subject, scopes, roles, claims)
 
     def refresh_tokens(
@@ -105,11 +114,15 @@ class Jam:
         :param reload_claims: called with subject and claims: the new claims, or ``None`` to refuse.
         :raises TokenError: ``reused`` for one that was rotated: then the family is dead.
         """
+        return self.rotate_pair(refresh_token, reload_claims=reload_claims).answer
+
+    def rotate_pair(self, refresh_token: str, *, reload_claims: Reload | None = None) -> TokenPair:
+        """Do what :meth:`refresh_tokens` does; return what the access token says, too."""
         try:
             return self.families.rotate(refresh_token, reload_claims)
         except ReuseError as reuse:
-            self._tell("revoked", kind="family", subject=reuse.subject)
-            self._tell("reuse_detected", subject=reuse.subject, family=reuse.family_id)
+            self._report("revoked", kind="family", subject=reuse.subject)
+            self._report("reuse_detected", subject=reuse.subject, family=reuse.family_id)
             raise
 
     def revoke_token(self, token_or_claims: str | Mapping[str, Any]) -> bool:
@@ -117,29 +130,7 @@ class Jam:
 
         :returns: whether it is a token of ours: any other is no error (RFC 7009 2.2).
         """
-        family_id = self._family_of(token_or_claims)
-        if family_id is not None:
-            return self._end_family(family_id) is not None
-        facts = self._tokens.of_ours(token_or_claims)
-        if facts is not None:
-            self._revoke(facts)
-        return facts is not None
-
-    def _revoke(self, facts: Facts) -> None:
-        self._tokens.revoke(facts)
-        self._tell("revoked", kind="token", subject=facts.sub)
-
-    def _family_of(self, token_or_claims: str | Mapping[str, Any]) -> str | None:
-        try:
-            return self.families.parsed(token_or_claims)[0]
-        except TokenError:
-            return None
-
-    def _end_family(self, family_id: str) -> Family | None:
-        family = self.families.end(family_id)
-        if family is not None:
-            self._tell("revoked", kind="family", subject=family.subject)
-        return family
+        return self.revocation.token(token_or_claims)
 
     def end_login(self, token: str) -> str | None:
         """Log out: an access token, expired or not, and the whole family that it belongs to.
@@ -148,29 +139,11 @@ class Jam:
 
         :returns: the subject; ``None`` for what is no token of ours.
         """
-        family_id = self._family_of(token)
-        if family_id is not None:
-            family = self._end_family(family_id)
-            return None if family is None else family.subject
-        facts = self._tokens.of_ours(token)
-        if facts is None:
-            return None
-        if self.settings.jwt.list != "off":
-            self._revoke(facts)
-        if facts.family is not None:
-            self._end_family(facts.family)
-        return facts.sub or ""
+        return self.revocation.login(token)
 
     def revoke_subject(self, subject: str) -> None:
         """Everything of a subject that exists now: tokens, refresh families, sessions."""
-        jwt = self.settings.jwt
-        try:
-            checked_owner(subject)
-        except SessionError as error:
-            raise TokenError(error.reason, f"this can be no subject: {error}") from None
-        self._tokens.revoke_before(subject, max(jwt.longest + jwt.leeway, jwt.refresh_absolute))
-        self.sessions.clear(subject)
-        self._tell("revoked", kind="subject", subject=subject)
+        self.revocation.subject(subject)
 
     # --- sessions ---
 
@@ -212,10 +185,7 @@ class Jam:
 
     def end_session(self, session_id: str) -> str | None:
         """Log out: end a session; whose it was, or ``None`` when there was none."""
-        owner = self.sessions.delete(session_id)
-        if owner is not None:
-            self._tell("revoked", kind="session", subject=owner)
-        return owner
+        return self.revocation.session(self.sessions.delete(session_id))
 
     def delete_session_by_handle(self, session_key: str, handle: str) -> bool:
         """End the one of ``session_key`` that :meth:`list_sessions` shows under a handle.
@@ -223,9 +193,7 @@ class Jam:
         :returns: whether there was one: a handle of somebody else's session ends nothing.
         """
         owner = self.sessions.delete_by_handle(session_key, handle)
-        if owner is not None:
-            self._tell("revoked", kind="session", subject=owner)
-        return owner is not None
+        return self.revocation.session(owner) is not None
 
     def clear_sessions(self, session_key: str, *, keep: str | None = None) -> int:
         """End every session of ``session_key``; how many there were.
@@ -233,8 +201,7 @@ class Jam:
         :param keep: the id of one that stays: so somebody logs out everywhere else (ASVS 7.4.3).
         """
         count = self.sessions.clear(session_key, keep)
-        if count:
-            self._tell("revoked", kind="session", subject=session_key)
+        self.revocation.session(session_key if count else None)
         return count
 
     def list_sessions(self, session_key: str) -> list[SessionInfo]:
@@ -258,7 +225,7 @@ class Jam:
         """Report to it no more."""
         self._observers.remove(observer)
 
-    def _tell(self, event: str, **what: Any) -> None:
+    def _report(self, event: str, **what: Any) -> None:
         for observer in self._observers:
             try:
                 observer(event, what)

@@ -8,6 +8,7 @@ one home of base64url and of JSON that came from outside.
 from __future__ import annotations
 
 import binascii
+import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -55,8 +56,18 @@ def verify_jws(
 
 def sign_jws(payload: bytes, key: Key) -> str:
     """A compact JWS with ``alg``, ``typ`` and ``kid``."""
-    headers = {"typ": "JWT", "kid": key.kid}
-    return pyjwt.PyJWS().encode(payload, key.private, algorithm=key.alg, headers=headers)
+    return pyjwt.PyJWS().encode(payload, key.private, algorithm=key.alg, headers=_headers(key))
+
+
+def _headers(key: Key) -> dict[str, str]:
+    return {"typ": "JWT", "kid": key.kid}
+
+
+def signed_length(payload: bytes, key: Key) -> int:
+    """Return how long :func:`sign_jws` would make the token, without signing."""
+    header = json.dumps({"alg": key.alg, **_headers(key)}, separators=(",", ":"))
+    sizes = len(header), len(payload), key.signature_bytes
+    return sum((size * 4 + 2) // 3 for size in sizes) + 2  # base64url without padding, two dots
 
 
 # Tokens of one key have one header. A refusal raises, so none is kept.

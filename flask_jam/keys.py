@@ -49,6 +49,16 @@ class Key:
         except Exception:
             return False
 
+    @property
+    def signature_bytes(self) -> int:
+        """The length of every signature of this key (RFC 7518 3.2 to 3.5, RFC 8032)."""
+        if self.alg.startswith("HS"):
+            return _DIGEST_BYTES[self.alg[2:]]
+        if self.alg == "EdDSA":
+            return 114 if isinstance(self.public, ed448.Ed448PublicKey) else 64
+        size = int(self.public.key_size + 7) // 8
+        return 2 * size if self.alg in _CURVES else size
+
 
 class KeyRing:
     """The keys that verify, and the one that signs.

@@ -12,25 +12,23 @@ from typing import Any, TypeAlias
 
 from flask import Flask, current_app
 
-from ._request.current_auth import EXTENSION_KEY, AppState
+from ._request.app_state import EXTENSION_KEY, AppState
 from ._request.views import chain_of, name_of
 from .audit import Route, routes
 from .errors import ConfigError
 from .guards import Guard
 from .jam import Jam
-from .schemes.transport import Scheme
+from .schemes.interface import Scheme
 
 Security: TypeAlias = list[dict[str, list[str]]]
 #: By scheme: the scopes that its credential must have; ``None`` where there must be none of it.
 Way: TypeAlias = dict[str, "tuple[str, ...] | None"]
 
-_FORMATS = {"jwt": "JWT", "session": "session id"}
-
 
 # --- components.securitySchemes ----------------------------------------------------------
 
 
-def security_schemes(app_or_jam: Flask | Jam) -> dict[str, dict[str, str]]:
+def security_schemes(app_or_jam: Flask | Jam) -> dict[str, dict[str, Any]]:
     """``components.securitySchemes``: one for every place where the app looks for a credential.
 
     Their names are ``jwt_header``, ``jwt_cookie``, ``session_header`` and ``session_cookie``.
@@ -44,36 +42,17 @@ def security_schemes(app_or_jam: Flask | Jam) -> dict[str, dict[str, str]]:
         state = _state_of(None)
         if state.jam is not app_or_jam:
             raise ConfigError("security_schemes: the current app has another Jam; give it the app")
-    places = (place for scheme in state.schemes.values() for place in _places(scheme))
-    return dict(places)
+    return {
+        name: described
+        for scheme in state.schemes.values()
+        for name, described in _places(scheme).items()
+    }
 
 
-def _places(scheme: Scheme) -> Iterator[tuple[str, dict[str, str]]]:
-    """Name and description of each place where a scheme looks, as OpenAPI has them."""
-    header, kind = scheme.header_name, _FORMATS[scheme.name]
-    if header is not None and header.lower() == "authorization":
-        yield f"{scheme.name}_header", {"type": "http", "scheme": "bearer", "bearerFormat": kind}
-    elif header is not None:
-        # OpenAPI's bearer is the header Authorization and no other.
-        yield (
-            f"{scheme.name}_header",
-            {
-                "type": "apiKey",
-                "in": "header",
-                "name": header,
-                "description": f"Bearer <{kind}>",
-            },
-        )
-    if scheme.cookie_name is not None:
-        yield (
-            f"{scheme.name}_cookie",
-            {
-                "type": "apiKey",
-                "in": "cookie",
-                "name": scheme.cookie_name,
-                "description": kind,
-            },
-        )
+def _places(scheme: Scheme) -> dict[str, dict[str, Any]]:
+    """Return the Security Scheme Objects of a scheme, by name."""
+    described = scheme.openapi()
+    return {scheme.name: described} if isinstance(described.get("type"), str) else described
 
 
 def _state_of(app: Flask | None) -> AppState:
@@ -180,6 +159,6 @@ def _both(one: Way, other: Way) -> Way | None:
 def _spelled_out(state: AppState, way: Way) -> Iterator[dict[str, list[str]]]:
     """One for each choice of places: a credential comes in one of them."""
     needed = {name: scopes for name, scopes in way.items() if scopes is not None}
-    places = [[place for place, _ in _places(state.scheme(name))] for name in needed]
+    places = [list(_places(state.scheme(name))) for name in needed]
     for chosen in product(*places):
         yield {place: list(scopes) for place, scopes in zip(chosen, needed.values(), strict=True)}

@@ -28,13 +28,15 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias
 from flask import request
 
 from ._helpers.names import name_set
-from ._request.current_auth import Memo, current_memo
+from ._request.flask_internals import request_attributes
+from ._request.request_auth import RequestAuth, current_request_auth
+from ._request.werkzeug_internals import get_request
 from .errors import ConfigError, Reason, safe_summary
-from .refusal import Asked, refuse
+from .refusal import refuse
+from .schemes.interface import Requirement
 from .schemes.outcome import Rejected
 
 _log = logging.getLogger(__name__)
-_request: Any = request
 
 Payload: TypeAlias = dict[str, Any]
 Predicate: TypeAlias = Callable[[Payload], bool] | Callable[[Payload, Any], bool]
@@ -344,16 +346,17 @@ def authorize(policy: Policy, resource: Any = _NOTHING) -> None:
         raise ConfigError(
             "authorize decides on a request: outside of one, ask policy.allows(payload, resource)"
         )
-    memo, environ = current_memo()
-    accepted = memo.state.settle(memo)
+    auth = current_request_auth()
+    accepted = auth.look()
     # First of all, so that a wrong call is found whoever calls.
     verdict = policy._verdict(accepted and accepted.payload, resource)
     if accepted is None:
-        _refuse_nobody(memo)
+        _refuse_anonymous(auth)
     if verdict.unmet:
         _log_denial(policy, tuple(map(repr, verdict.unmet)))
-        why = memo.denied(environ, accepted, _reason(verdict))
-        refuse(memo.state, why, Asked((accepted.scheme,), tuple(dict.fromkeys(verdict.scopes))))
+        why = auth.denied(accepted, _reason(verdict))
+        scopes = tuple(dict.fromkeys(verdict.scopes))
+        refuse(auth.state, why, (accepted.scheme,), Requirement(scopes))
     _passed().append(policy)
 
 
@@ -366,17 +369,21 @@ def authorized() -> tuple[Policy, ...]:
 
 
 def _passed() -> list[Policy]:
-    found: list[Policy] = _request._get_current_object().__dict__.setdefault(_PASSED, [])
+    found: list[Policy] = request_attributes(get_request()).setdefault(_PASSED, [])
     return found
 
 
-def _refuse_nobody(memo: Memo) -> NoReturn:
-    """401, and what was wrong with a credential if one was looked at: 503 if nobody could."""
-    schemes = tuple(memo.outcomes or memo.state.schemes)
-    first = schemes[0] if schemes else memo.state.scheme("jwt").name
-    bad = [each for each in memo.outcomes.values() if isinstance(each, Rejected)]
+def _refuse_anonymous(auth: RequestAuth) -> NoReturn:
+    """401, and what was wrong with a credential if one was looked at: 503 if none could be."""
+    schemes = tuple(auth.outcomes or auth.state.schemes)
+    if not schemes:
+        raise ConfigError(
+            "authorize: this app has no extension that could authenticate anybody: write "
+            "JWTExtension(jam).init_app(app)"
+        )
+    bad = [each for each in auth.outcomes.values() if isinstance(each, Rejected)]
     why = next((each for each in bad if each.reason is not Reason.MISSING), None)
-    refuse(memo.state, why or Rejected(first, Reason.MISSING), Asked(schemes))
+    refuse(auth.state, why or Rejected(schemes[0], Reason.MISSING), schemes)
 
 
 def _reason(verdict: _Verdict) -> Reason:

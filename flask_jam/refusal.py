@@ -1,8 +1,7 @@
-"""From a reason to an answer: status, challenge, body. One table (see :data:`_ANSWERS`).
+"""What a guard raises: HTTP exceptions that an app's own ``errorhandler`` may answer.
 
-Refusals are werkzeug's HTTP exceptions, so an app's own ``errorhandler`` decides what they look
-like; this file says what they look like otherwise. Texts are fixed: nothing of a credential, a
-claim or an error ever gets into one.
+Texts are fixed: nothing of a credential, a claim or an error ever gets into one. Which reason is
+which status is in :mod:`flask_jam._request.status_codes`.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from flask import request
 from werkzeug.exceptions import (
@@ -23,32 +22,19 @@ from werkzeug.exceptions import (
 from werkzeug.utils import redirect
 
 from . import signals
+from ._request.app_state import AppState
 from ._request.cookies import Cookie, clear_later
-from ._request.current_auth import AppState
 from ._request.login_redirect import login_url
 from ._request.negotiation import PROBLEM, wants_html, wants_page
+from ._request.status_codes import ANSWERS, PERMANENT
 from .errors import Reason
+from .schemes.interface import Requirement
 from .schemes.outcome import Rejected
 
 _log = logging.getLogger(__name__)
 
 RETRY_AFTER = 1
-
-
-class Asked(NamedTuple):
-    """What a challenge says of the guard that refuses."""
-
-    schemes: tuple[str, ...]
-    scopes: tuple[str, ...] = ()
-    max_age: float | None = None
-
-
-class Answer(NamedTuple):
-    """The public face of a reason."""
-
-    error: str
-    detail: str
-    exception: type[Refusal]
+_NO_REQUIREMENT = Requirement()
 
 
 class Refusal(HTTPException):
@@ -119,69 +105,36 @@ class ToLogin(Refusal):
         return {"Location": response.headers["Location"]}
 
 
-# One text for every way in which a token can be wrong: a stranger learns nothing from it (RFC
-# 8725 3.3 apart, an oracle). "Expired" is only ever said after the signature held.
-_INVALID = Answer("invalid_token", "The credential is not valid.", Unauthenticated)
-_EXPIRED = Answer("invalid_token", "The credential has expired.", Unauthenticated)
-
-_ANSWERS: dict[Reason, Answer] = {
-    Reason.MISSING: Answer("missing_credential", "Authentication is required.", Unauthenticated),
-    Reason.MALFORMED: Answer(
-        "invalid_request", "The request carries its credential in a wrong form.", Malformed
-    ),
-    Reason.TOO_LARGE: _INVALID,
-    Reason.INVALID: _INVALID,
-    Reason.EXPIRED: _EXPIRED,
-    Reason.NOT_YET_VALID: _INVALID,
-    Reason.WRONG_ISSUER: _INVALID,
-    Reason.WRONG_AUDIENCE: _INVALID,
-    Reason.WRONG_TYPE: _INVALID,
-    Reason.REVOKED: _INVALID,
-    Reason.REUSED: _INVALID,
-    Reason.UNKNOWN_SESSION: _INVALID,
-    Reason.SESSION_EXPIRED: _EXPIRED,
-    Reason.STALE: Answer(
-        "insufficient_user_authentication", "A more recent login is required.", Unauthenticated
-    ),
-    Reason.CSRF: Answer("csrf", "The request comes from another site.", Denied),
-    Reason.INSUFFICIENT_SCOPE: Answer(
-        "insufficient_scope", "The credential does not cover this request.", Denied
-    ),
-    Reason.INSUFFICIENT_ROLE: Answer("access_denied", "Access is denied.", Denied),
-    Reason.DENIED: Answer("access_denied", "Access is denied.", Denied),
-    Reason.UNAVAILABLE: Answer(
-        "temporarily_unavailable", "Authentication is not possible at the moment.", Unavailable
-    ),
+_EXCEPTIONS: dict[int, type[Refusal]] = {
+    400: Malformed,
+    401: Unauthenticated,
+    403: Denied,
+    503: Unavailable,
 }
 
 
-def refusal(
-    reason: Reason,
-    realm: str,
-    *,
-    cookie_only: bool = False,
-    scopes: Iterable[str] = (),
-    max_age: float | None = None,
-) -> Refusal:
-    """The exception to raise for a reason.
+def refusal(reason: Reason, challenge: str | None = None) -> Refusal:
+    """Return the exception to raise for a reason.
 
-    :param cookie_only: whether the guard takes a session cookie and nothing else.
-    :param scopes: all that the guard needs, told where one is missing (RFC 6750 3.1).
-    :param max_age: seconds since the login that the guard allows (RFC 9470 3).
+    :param challenge: the ``WWW-Authenticate`` value, if there is one.
     """
-    answer = _ANSWERS[reason]
-    exception = answer.exception(answer.detail)
-    exception.reason, exception.error = reason, answer.error
-    if cookie_only and exception.code == Unauthorized.code:
-        exception.challenge = f'Cookie realm="{realm}"'
-    elif answer.error in _CHALLENGED:
-        exception.challenge = _bearer(realm, answer, scopes, max_age)
+    answer = ANSWERS[reason]
+    exception = _EXCEPTIONS[answer.status](answer.detail)
+    exception.reason, exception.error, exception.challenge = reason, answer.error, challenge
     return exception
 
 
-def refuse(state: AppState, why: Rejected, guard: Asked, *, clears: bool = True) -> NoReturn:
-    """Tell who listens, then raise. Every refusal of a request goes through here.
+def refuse(
+    state: AppState,
+    why: Rejected,
+    schemes: Iterable[str],
+    requirement: Requirement = _NO_REQUIREMENT,
+    *,
+    clears: bool = True,
+) -> NoReturn:
+    """Emit ``rejected``, then raise. Every refusal of a request goes through here.
 
+    :param schemes: those that the guard takes; each adds its challenge.
     :param clears: whether a page that is refused for a dead cookie clears it.
     :raises Refusal: always.
     """
@@ -196,39 +149,29 @@ def refuse(state: AppState, why: Rejected, guard: Asked, *, clears: bool = True)
         fingerprint=why.fingerprint,
     )
     is_page = wants_page()
-    if clears and is_page and why.source == "cookie" and why.reason in _DEAD:
+    if clears and is_page and why.source == "cookie" and why.reason in PERMANENT:
         _clear(state, why.scheme)
-    headers = [state.scheme(name).header_name for name in guard.schemes]
-    cookie_only = set(guard.schemes) == {"session"} and not any(headers)
-    refused = refusal(
-        why.reason,
-        state.jam.settings.realm,
-        cookie_only=cookie_only,
-        scopes=guard.scopes,
-        max_age=guard.max_age,
-    )
+    refused = refusal(why.reason, _challenge(state, why.reason, schemes, requirement))
     raise _sent_to_login(state, refused, is_page=is_page)
 
 
-#: A cookie of these never becomes good again. Others may be good for another page, another app of
-#: the same domain, or in a moment.
-_DEAD = frozenset(
-    {
-        Reason.TOO_LARGE,
-        Reason.INVALID,
-        Reason.EXPIRED,
-        Reason.WRONG_TYPE,
-        Reason.REVOKED,
-        Reason.REUSED,
-        Reason.UNKNOWN_SESSION,
-        Reason.SESSION_EXPIRED,
-    }
-)
+def _challenge(
+    state: AppState, reason: Reason, schemes: Iterable[str], requirement: Requirement
+) -> str | None:
+    """Return the challenges of all schemes, one of each kind (RFC 9110 11.6.1)."""
+    challenges: dict[str, str] = {}
+    for name in schemes:
+        challenge = state.scheme(name).challenge(reason, requirement)
+        if challenge:
+            challenges.setdefault(challenge.partition(" ")[0].lower(), challenge)
+    if len(challenges) > 1:
+        challenges.pop("cookie", None)  # it only says that there is no other way
+    return ", ".join(challenges.values()) or None
 
 
 def _clear(state: AppState, scheme: str) -> None:
     # Of pages only: a script's answer may come after that of the refresh which replaced the cookie.
-    name = state.scheme(scheme).cookie_name
+    name = getattr(state.schemes.get(scheme), "cookie_name", None)
     if name is not None:
         clear_later(state.app, state.jam.settings, Cookie(name))
 
@@ -249,28 +192,3 @@ def _sent_to_login(state: AppState, refused: Refusal, *, is_page: bool) -> Refus
     to_login = ToLogin(url, 302 if request.method in ("GET", "HEAD") else 303)
     to_login.reason, to_login.error = refused.reason, refused.error
     return to_login
-
-
-_CHALLENGED = frozenset(
-    {
-        "missing_credential",
-        "invalid_request",
-        "invalid_token",
-        "insufficient_user_authentication",
-        "insufficient_scope",
-    }
-)
-
-
-def _bearer(realm: str, answer: Answer, scopes: Iterable[str], max_age: float | None) -> str:
-    """The challenge (RFC 6750 3): no ``error`` where nothing was presented."""
-    parts = [f'Bearer realm="{realm}"']
-    if answer.error != "missing_credential":
-        parts.append(f'error="{answer.error}"')
-    if answer.error == "invalid_token":
-        parts.append(f'error_description="{answer.detail}"')
-    if answer.error == "insufficient_scope":
-        parts.append(f'scope="{" ".join(scopes)}"')
-    if answer.error == "insufficient_user_authentication":
-        parts.append(f'max_age="{int(max_age or 0)}"')
-    return ", ".join(parts)

@@ -70,7 +70,7 @@ def test_a_second_extension_of_a_kind_is_an_error(jam: Jam) -> None:
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
-        ({"header_name": None, "cookie_name": None}, "write a header_name or a cookie_name"),
+        ({"header_name": None, "cookie_name": None}, "set header_name or cookie_name"),
         ({"header_name": "", "cookie_name": None}, "header_name: write letters"),
         ({"header_name": "X Y"}, "header_name: write letters"),
         ({"header_name": "X\r\nY"}, "header_name: write letters"),

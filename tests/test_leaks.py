@@ -185,7 +185,7 @@ def test_no_repr_holds_the_marker(app: Flask, jam: Jam) -> None:
         scheme = app.extensions["flask_jam"].schemes["jwt"]
         from flask import request
 
-        found = scheme.find(request.environ)
+        found = scheme.find(request._get_current_object())
         shown.extend(map(repr, [current_auth(), found, scheme, app.extensions]))
         return "in"
 

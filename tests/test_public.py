@@ -17,7 +17,7 @@ from flask_jam.jws import verify_jws
 from flask_jam.keys import KeyRing
 
 NAMES = {
-    "Jam", "JamExtension", "JWTExtension", "SessionExtension",
+    "Jam", "JamExtension", "JWTExtension", "SessionExtension", "SchemeExtension",
     "Guard", "jwt_required", "session_required", "public", "protect",
     "current_auth", "safe_next", "Accepted", "SessionInfo", "signals",
     "JamError", "ConfigError", "TokenError", "SessionError", "StoreUnavailable", "Reason",

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
-
 import flask_jam
 
 PACKAGE = Path(flask_jam.__file__).parent
@@ -16,41 +14,86 @@ PACKAGE = Path(flask_jam.__file__).parent
 #: From the bottom to the top. A module imports only what stands before it; a new one is put in
 #: here, and where it stands decides what it may use.
 ORDER = (
-    "errors", "outcome",
-    "settings", "cache", "keys", "jws",
-    "stores",
-    "stores.memory",
-    "stores.lua", "stores.values", "stores.client", "stores.link", "stores.redis", "stores.near",
-    "tokens", "refresh", "sessions",
+    "errors",
+    "_helpers", "_helpers.fork_lock", "_helpers.names", "_helpers.setting_types",
+    "_helpers.setting_files", "_helpers.strict_json", "_helpers.weak_keys",
+    "settings", "keys", "jws",
+    "stores.interface", "stores", "stores.memory",
+    "_credentials", "_credentials.token_cache", "_credentials.stamps", "_credentials.claims",
+    "_credentials.access_tokens", "_credentials.refresh_rotation", "_credentials.sessions",
+    "_credentials.revocation",
+    "stores._redis", "stores._redis.scripts", "stores._redis.values",
+    "stores._redis.redis_internals", "stores._redis.client", "stores._redis.invalidation",
+    "stores.redis", "stores._redis.near_cache",
     "jam",
-    "signals", "cookies", "csrf", "pages", "schemes",
-    "resolver", "refusal",
-    "policies", "guards", "protection", "actions",
-    "inspection", "checks", "audit", "openapi", "doctor", "cli",
-    "extension",
+    "signals",
+    "_request", "_request.werkzeug_internals", "_request.flask_internals", "_request.views",
+    "_request.cookies", "_request.cross_site", "_request.negotiation", "_request.login_redirect",
+    "_request.status_codes",
+    "schemes.outcome", "schemes.interface", "schemes", "schemes.transport", "schemes.jwt",
+    "schemes.session",
+    "_request.app_state", "_request.request_auth", "_request.current_auth",
+    "_request.private_answers",
+    "refusal", "policies", "_request.conditions", "guards", "_request.protection",
+    "_request.login", "_request.token_login", "_request.session_login", "_request.start_checks",
+    "audit", "openapi",
+    "_cli", "_cli.inspection", "_cli.doctor", "_cli.commands",
+    "extensions",
     "testing.stores", "testing.events", "testing.clock", "testing.client", "testing.assertions",
-    "testing.plugin", "testing",
+    "testing.plugin", "testing.schemes", "testing",
     "",
 )  # fmt: skip
 #: The lowest module that knows Flask.
 FIRST_WITH_FLASK = "signals"
 WEB = {"flask", "werkzeug", "blinker", "click", "jinja2"}
+REDIS = {name for name in ORDER if name.startswith("stores._redis.")} | {"stores.redis"}
 #: Libraries that have a home.
 HOMES = {
     "jwt": {"keys", "jws"},
-    "cryptography": {"keys", "jws"},
-    "cachetools": {"cache", "stores.near"},
-    "redis": {"stores.client", "stores.link", "stores.redis", "stores.near"},
-    "yaml": {"settings"},
-    "pytest": {"testing.stores", "testing.plugin"},
+    "cryptography": {"keys", "jws", "_helpers.weak_keys"},
+    "cachetools": {"_credentials.token_cache", "stores._redis.near_cache"},
+    "redis": REDIS,
+    "yaml": {"_helpers.setting_files"},
+    "pytest": {"testing.stores", "testing.schemes", "testing.plugin"},
     "pickle": set(),
     "marshal": set(),
     "shelve": set(),
 }
-#: Modules that nobody imports before a Redis is configured.
-LATE = {
-    "stores.lua", "stores.values", "stores.client", "stores.link", "stores.redis", "stores.near",
-}  # fmt: skip
+#: Modules that are not imported before a Redis is configured.
+LATE = REDIS
+#: Tests of a module under another name than its own, from ``tests/``.
+TESTED_BY = {
+    "_helpers.fork_lock": "credentials/test_token_cache",
+    "_helpers.names": "test_settings",
+    "_helpers.setting_types": "test_settings",
+    "_helpers.setting_files": "test_settings",
+    "_helpers.strict_json": "test_jws",
+    "_helpers.weak_keys": "test_keys",
+    "_credentials.stamps": "credentials/test_access_tokens",
+    "_credentials.claims": "credentials/test_access_tokens",
+    "_credentials.revocation": "test_jam",
+    "_request.app_state": "request/test_current_auth",
+    "_request.request_auth": "request/test_current_auth",
+    "_request.private_answers": "request/test_login_redirect",
+    "_request.status_codes": "test_refusal",
+    "_request.negotiation": "request/test_login_redirect",
+    "_request.login": "request/test_actions",
+    "_request.token_login": "request/test_actions",
+    "_request.session_login": "request/test_actions",
+    "_request.conditions": "test_guards",
+    "_request.views": "request/test_start_checks",
+    "_request.flask_internals": "test_extensions",
+    "_request.werkzeug_internals": "request/test_current_auth",
+    "schemes.jwt": "schemes/test_transport",
+    "schemes.session": "schemes/test_transport",
+    "stores.interface": "stores/test_memory",
+    "stores._redis.scripts": "stores/test_redis",
+    "stores._redis.values": "stores/test_redis",
+    "stores._redis.redis_internals": "stores/test_outage",
+    "stores._redis.client": "stores/test_client",
+    "stores._redis.invalidation": "stores/test_near",
+    "stores._redis.near_cache": "stores/test_near",
+}
 
 
 class Import(NamedTuple):
@@ -115,49 +158,56 @@ def found(module: str) -> list[Import]:
 
 
 def test_every_module_stands_in_the_table() -> None:
-    assert set(MODULES) <= set(ORDER), "put the new module into ORDER, at the rank that it has"
-    assert {"errors", "jam", "guards", "extension", "stores.memory", ""} <= set(MODULES)
+    assert set(MODULES) == set(ORDER), "put the new module into ORDER, at the rank that it has"
 
 
-def test_what_tests_a_module_is_found_by_its_name() -> None:
-    files = {path.stem for path in Path(__file__).parent.glob("test_*.py")}
-    own = {module for module in MODULES if module and "." not in module}
-    assert {f"test_{module}" for module in own - {"stores", "testing"}} <= files
+def test_what_a_user_imports_is_at_the_top() -> None:
+    listed = {path.name for path in PACKAGE.iterdir() if not path.name.startswith(("_", "."))}
+    importable = {name for name in listed if name != "py.typed"}
+    assert len(importable) <= 18, importable
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_module_imports_only_what_stands_before_it(module: str) -> None:
-    own = [(own_module(i.target), i.line) for i in found(module)]
-    upward = [
-        f"{MODULES[module].name}:{line} imports {other or 'flask_jam'}"
-        for other, line in own
-        if other is not None and ORDER.index(other) >= ORDER.index(module)
-    ]
-    assert upward == []
+def test_the_tests_of_a_module_are_found_by_its_name() -> None:
+    tests = Path(__file__).parent
+    packages = {name for name, path in MODULES.items() if path.stem == "__init__"}
+    for module in set(MODULES) - packages:
+        default = "/".join(part.lstrip("_") for part in module.split("."))
+        default = "/".join([*default.split("/")[:-1], f"test_{default.split('/')[-1]}"])
+        found = TESTED_BY.get(module, default)
+        assert (tests / f"{found}.py").is_file(), f"{module}: no tests/{found}.py"
 
 
-@pytest.mark.parametrize(
-    "module", [m for m in ORDER[: ORDER.index(FIRST_WITH_FLASK)] if m in MODULES]
-)
-def test_below_the_line_nobody_knows_flask(module: str) -> None:
-    assert [i for i in found(module) if i.target.split(".")[0] in WEB] == []
+def test_a_module_imports_only_what_stands_before_it() -> None:
+    for module in MODULES:
+        own = [(own_module(i.target), i.line) for i in found(module)]
+        upward = [
+            f"{module}:{line} imports {other or 'flask_jam'}"
+            for other, line in own
+            if other is not None and ORDER.index(other) >= ORDER.index(module)
+        ]
+        assert upward == []
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_a_library_with_a_home_is_imported_nowhere_else(module: str) -> None:
+def test_the_core_imports_nothing_of_flask() -> None:
+    for module in ORDER[: ORDER.index(FIRST_WITH_FLASK)]:
+        assert [i for i in found(module) if i.target.split(".")[0] in WEB] == [], module
+
+
+def test_a_library_with_a_home_is_imported_nowhere_else() -> None:
     homeless = [
-        f"line {i.line} imports {i.target}"
+        f"{module}:{i.line} imports {i.target}"
+        for module in MODULES
         for i in found(module)
         if module not in HOMES.get(i.target.split(".")[0], {module})
     ]
     assert homeless == []
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module not in LATE])
-def test_nothing_of_redis_and_no_extra_is_needed_to_import_the_package(module: str) -> None:
-    at_once = [i for i in found(module) if i.at_once]
-    assert [i for i in at_once if i.target.split(".")[0] in {"redis", "yaml"}] == []
-    assert [i for i in at_once if own_module(i.target) in LATE] == []
+def test_importing_the_package_needs_no_redis_and_no_extra() -> None:
+    for module in set(MODULES) - LATE:
+        at_once = [i for i in found(module) if i.at_once]
+        assert [i for i in at_once if i.target.split(".")[0] in {"redis", "yaml"}] == [], module
+        assert [i for i in at_once if own_module(i.target) in LATE] == [], module
 
 
 def test_the_reader_of_imports_misses_none() -> None:

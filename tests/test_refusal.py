@@ -208,7 +208,7 @@ def test_the_package_installs_no_error_handler(app: Flask) -> None:
 
 
 def test_every_reason_has_an_answer() -> None:
-    statuses = {str(reason): refusal(reason, "api").code for reason in Reason}
+    statuses = {str(reason): refusal(reason).code for reason in Reason}
     assert {r: s for r, s in statuses.items() if s != 401} == {
         "malformed": 400, "csrf": 403, "insufficient_scope": 403, "insufficient_role": 403,
         "denied": 403, "unavailable": 503,
@@ -223,8 +223,9 @@ def test_every_reason_has_an_answer() -> None:
         ("unavailable", {"Retry-After": "1"}),
     ],
 )
-def test_the_extra_headers_are_for_answers_of_ones_own(reason: str, headers: Any) -> None:
-    assert refusal(Reason(reason), "api").extra_headers == headers
+def test_extra_headers_are_for_an_answer_of_your_own(reason: str, headers: Any) -> None:
+    challenge = headers.get("WWW-Authenticate")
+    assert refusal(Reason(reason), challenge).extra_headers == headers
 
 
 def test_a_refusal_is_logged_for_debugging_without_the_credential(

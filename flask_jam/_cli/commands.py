@@ -16,7 +16,7 @@ import click
 from flask import Flask, current_app
 from flask.cli import AppGroup
 
-from .._request.current_auth import EXTENSION_KEY
+from .._request.app_state import EXTENSION_KEY
 from .._request.start_checks import idle_guards
 from ..audit import Route, open_routes, routes, stable
 from ..errors import JamError

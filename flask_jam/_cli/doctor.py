@@ -12,11 +12,14 @@ from flask import Flask, request
 from werkzeug.datastructures import Headers
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from .._request.current_auth import AppState
+from .._request.app_state import AppState
 from .._request.protection import is_static
 from .._request.start_checks import check_login_view, check_views, idle_guards
 from ..audit import open_routes
 from ..errors import ConfigError, StoreUnavailable
+from ..schemes.interface import Scheme
+from ..schemes.jwt import JWTScheme
+from ..schemes.session import SessionScheme
 from ..stores.memory import MemoryStore
 from .inspection import has_key
 
@@ -38,9 +41,13 @@ def examine(state: AppState) -> list[Finding]:
     return [finding for look in _LOOKS for finding in look(state)]
 
 
+def _has(state: AppState, kind: type[Scheme]) -> bool:
+    return any(isinstance(scheme, kind) for scheme in state.schemes.values())
+
+
 def _keys(state: AppState) -> Iterator[Finding]:
     jwt = state.jam.settings.jwt
-    if "jwt" not in state.schemes:
+    if not _has(state, JWTScheme):
         return
     if has_key(jwt):
         yield Finding(OK, "11.6.1", f"a key for {jwt.alg} is configured and long enough")
@@ -56,7 +63,7 @@ def _keys(state: AppState) -> Iterator[Finding]:
 
 
 def _tokens(state: AppState) -> Iterator[Finding]:
-    if "jwt" not in state.schemes:
+    if not _has(state, JWTScheme):
         return
     jwt = state.jam.settings.jwt
     if jwt.audience is None:
@@ -83,7 +90,7 @@ def _tokens(state: AppState) -> Iterator[Finding]:
 
 
 def _sessions(state: AppState) -> Iterator[Finding]:
-    if "session" in state.schemes:
+    if _has(state, SessionScheme):
         session = state.jam.settings.session
         yield Finding(
             OK,
@@ -94,7 +101,7 @@ def _sessions(state: AppState) -> Iterator[Finding]:
 
 
 def _cookies(state: AppState) -> Iterator[Finding]:
-    names = [scheme.cookie_name for scheme in state.schemes.values() if scheme.cookie_name]
+    names = [scheme.cookie_name for scheme in state.transports() if scheme.cookie_name]
     settings = state.jam.settings
     if not names:
         return

@@ -14,8 +14,8 @@ from typing import Any
 
 from .._helpers.strict_json import strict_object
 from ..errors import ConfigError, Reason, TokenError
-from ..jws import sign_jws, verify_jws
-from ..keys import KeyRing
+from ..jws import sign_jws, signed_length, verify_jws
+from ..keys import Key, KeyRing
 from ..settings import JWTSettings
 from ..stores.interface import NO_MARKS, Kind, Marks, Store, slot_of
 from .claims import Facts, check_time, facts_of, json_of
@@ -135,33 +135,41 @@ class Tokens:
             own["aud"] = self._settings.audience
         return {**own, **data}
 
-    def mint(self, payload: Mapping[str, Any]) -> str:
-        """The signed token of a payload, completed and checked as verification would.
+    def mint(self, payload: Mapping[str, Any]) -> tuple[str, Facts]:
+        """Sign a payload, completed and checked as verification would; return what it says, too.
 
         :raises TokenError: with a sentence that says which claim is wrong.
         """
-        token, claims = self._signed(payload)
+        facts, raw = self.check(payload)
+        token = sign_jws(raw, self._signer())
         if self._settings.list == "allow":
-            until = claims.exp + self._settings.leeway
-            self._store.allow(claims.slot, claims.jti or "", self._stamps.clock(), until)
-        return token
+            until = facts.exp + self._settings.leeway
+            self._store.allow(facts.slot, facts.jti or "", self._stamps.clock(), until)
+        return token, facts
 
-    def _signed(self, payload: Mapping[str, Any]) -> tuple[str, Facts]:
+    def _signer(self) -> Key:
         if self._keyring.signer is None:
             raise ConfigError("this service only verifies: to sign, set jwt.private_key")
-        claims, raw = self._checked(self._completed(payload, self._settings.expire))
-        token = sign_jws(raw, self._keyring.signer)
-        if len(token) > self._settings.max_token_bytes:
+        return self._keyring.signer
+
+    def check(self, payload: Mapping[str, Any]) -> tuple[Facts, bytes]:
+        """Return what a payload would say as a token, and its JSON; sign nothing.
+
+        :raises TokenError: as :meth:`mint` does.
+        """
+        signer = self._signer()
+        facts, raw = self._checked(self._completed(payload, self._settings.expire))
+        self._check_size(signed_length(raw, signer))
+        return facts, raw
+
+    def _check_size(self, length: int) -> None:
+        limit = self._settings.max_token_bytes
+        if length > limit:
             raise TokenError(
                 Reason.TOO_LARGE,
-                f"the token has {len(token)} bytes and jwt.max_token_bytes is "
-                f"{self._settings.max_token_bytes}: keep large data in your database",
+                f"the token has {length} bytes and jwt.max_token_bytes is {limit}: keep large "
+                "data in your database",
             )
-        return token, claims
-
-    def check(self, payload: Mapping[str, Any]) -> None:
-        """Raise what minting this payload would raise."""
-        self._signed(payload)
 
     def _checked(self, payload: Mapping[str, Any]) -> tuple[Facts, bytes]:
         raw = json_of(payload)

@@ -14,7 +14,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._helpers.names import name_set
 from .._helpers.strict_json import copy_json, strict_object
@@ -22,7 +22,7 @@ from ..errors import ConfigError, Reason, TokenError
 from ..settings import JWTSettings
 from ..stores.interface import Family, Rotation, Store, slot_of
 from .access_tokens import Tokens
-from .claims import check_name, json_of
+from .claims import Facts, check_name, json_of
 from .stamps import Stamps
 
 #: Called with the subject and its claims at each refresh: the new claims, or ``None`` to refuse.
@@ -36,6 +36,18 @@ _RESERVED = frozenset(
 #: The same at a refresh, which may bring other scopes.
 _FIXED = _RESERVED - {"scope"}
 _REFUSED = {Rotation.REVOKED: Reason.REVOKED, Rotation.GONE: Reason.EXPIRED}
+
+
+class TokenPair(NamedTuple):
+    """What a login or a refresh issues."""
+
+    #: In the form of RFC 6749 5.1.
+    answer: dict[str, Any]
+    #: What the access token says, so that a caller need not verify what was just signed.
+    access: Facts
+
+    def __repr__(self) -> str:
+        return "TokenPair(…)"
 
 
 class Families:
@@ -57,8 +69,8 @@ class Families:
 
     def start(
         self, subject: str, scopes: Iterable[str], roles: Iterable[str], claims: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """The first pair of a new family.
+    ) -> TokenPair:
+        """Start a family; return its first pair.
 
         :raises TokenError: if the subject or a claim could not be verified later.
         """
@@ -78,8 +90,8 @@ class Families:
         self._store.start_family(family_id, family)
         return pair
 
-    def rotate(self, refresh_token: object, reload: Reload | None = None) -> dict[str, Any]:
-        """The next pair.
+    def rotate(self, refresh_token: object, reload: Reload | None = None) -> TokenPair:
+        """Present a refresh token; return the next pair.
 
         :raises TokenError: with the reason; ``reused`` after which the family is dead.
         """
@@ -149,7 +161,7 @@ class Families:
             raise TokenError(Reason.INVALID)
         return match[1], int(match[2])
 
-    def _pair(self, family_id: str, family: Family, now: float) -> dict[str, Any]:
+    def _pair(self, family_id: str, family: Family, now: float) -> TokenPair:
         if not self._mac_keys:
             raise ConfigError("this service only verifies: to issue tokens, set jwt.private_key")
         said = {
@@ -159,13 +171,15 @@ class Families:
             "exp": int(now + self._settings.expire),
             **family.claims,
         }
-        return {
-            "access_token": self._tokens.mint(said),
+        token, facts = self._tokens.mint(said)
+        answer = {
+            "access_token": token,
             "token_type": "Bearer",
             "expires_in": int(self._settings.expire),
             "refresh_token": _token(self._mac_keys[0], family_id, family.generation),
             "scope": family.claims.get("scope", ""),
         }
+        return TokenPair(answer, facts)
 
     def _mark_until(self, now: float) -> float:
         return now + self._settings.longest + self._settings.leeway

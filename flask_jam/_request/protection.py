@@ -6,20 +6,18 @@ answers by itself (404, 405, its redirects, automatic ``OPTIONS``) and static fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from flask import Blueprint, Flask, current_app, request
+from flask import Blueprint, Flask
 from werkzeug.routing import Rule
 
 from ..errors import ConfigError
 from ..guards import Guard
-from .current_auth import AppState
+from .app_state import AppState
+from .flask_internals import add_hook, has_automatic_options, hooks_of
 from .views import MARK, PUBLIC
-
-# As in the resolver: an attribute of a proxy costs more than all of this.
-_app: Any = current_app
-_request: Any = request
+from .werkzeug_internals import get_app, get_request
 
 
 class Protection:
@@ -29,11 +27,11 @@ class Protection:
         self.guard = guard
 
     def __call__(self, endpoint: str | None, _view_args: object) -> None:
-        asked = _request._get_current_object()
+        asked = get_request()
         if endpoint is None:
             return  # the router answers
         automatic = asked.method == "OPTIONS" and has_automatic_options(asked.url_rule)
-        if not automatic and not is_open(_app._get_current_object(), asked.url_rule):
+        if not automatic and not is_open(get_app(), asked.url_rule):
             self.guard.enforce()
 
 
@@ -52,14 +50,11 @@ def protect(where: Flask | Blueprint, guard: Guard) -> None:
         raise ConfigError("protect(app, jwt_required): the first argument is an app or a blueprint")
     protection = Protection(guard)
     try:
-        where.url_value_preprocessor(protection)
+        add_hook(where, protection, _after_ours)
     except AssertionError:
         is_app = isinstance(where, Flask)
         what = "app has served" if is_app else f"blueprint {where.name} is registered"
         raise ConfigError(f"the {what} already: protect it before that") from None
-    hooks = where.url_value_preprocessors[None]
-    hooks.remove(protection)
-    hooks.insert(_after_ours(hooks), protection)
 
 
 def _after_ours(hooks: list[Any]) -> int:
@@ -72,11 +67,6 @@ def _after_ours(hooks: list[Any]) -> int:
 
 
 # --- what is asked of a rule; the audit asks it too ---------------------------------------------
-
-
-def has_automatic_options(rule: Rule) -> bool:
-    """Whether Flask answers its ``OPTIONS``, and no view."""
-    return bool(getattr(rule, "provide_automatic_options", False))
 
 
 def is_open(app: Flask, rule: Rule) -> bool:
@@ -103,8 +93,7 @@ def is_static(app: Flask, rule: Rule) -> bool:
 def protections(app: Flask, endpoint: str) -> Iterator[tuple[str, Guard]]:
     """Every guard in front of an endpoint, the outermost first, with where it comes from."""
     for name in (None, *blueprints_of(endpoint)):
-        hooks: Mapping[Any, list[Any]] = app.url_value_preprocessors
-        for hook in hooks.get(name, ()):
+        for hook in hooks_of(app, name):
             if isinstance(hook, Protection):
                 yield "app" if name is None else "blueprint", hook.guard
 

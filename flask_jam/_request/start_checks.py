@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
-import linecache
-from collections.abc import Iterator
-from functools import lru_cache
-from types import CodeType
+from collections.abc import Container, Iterator
 from typing import Any
 
 from flask import Flask
 
-from .._helpers.fork_lock import fork_safe_lock
 from .._helpers.names import nearest
 from ..errors import ConfigError
 from ..guards import Guard
-from .current_auth import AppState
+from .app_state import AppState
 from .protection import protections
-from .views import COVERED, MARK, PUBLIC, chain_of, method_of, name_of, own_guards, source_of
+from .views import (
+    CALLED,
+    DECORATED,
+    MARK,
+    PUBLIC,
+    chain_of,
+    covered_by,
+    is_covered_class,
+    method_of,
+    name_of,
+    own_guards,
+    source_of,
+)
 
 
 def check_views(state: AppState) -> None:
@@ -48,7 +54,7 @@ def idle_guards(app: Flask) -> Iterator[str]:
     routed = app.view_functions.values()
     inside = {id(inner) for view in routed for inner in list(chain_of(view))[1:]}
     for view in routed:
-        if id(view) not in inside and _is_idle(view):
+        if _is_idle(view, inside):
             yield (
                 f"the guard on {name_of(view)} ({source_of(view)}) stands above the route and "
                 "protects nothing: swap the two lines, so that the route comes first"
@@ -93,56 +99,20 @@ def check_login_view(state: AppState) -> None:
         )
 
 
-def _is_idle(view: Any) -> bool:
-    """Whether this view was given to a guard whose product took its name, and is routed itself.
-
-    A function that is open on one route and guarded on another was guarded by a plain call; only
-    a decorator, or ``view = guard(view)``, takes the name away.
-    """
+def _is_idle(view: Any, inside: Container[int]) -> bool:
+    """Return True if a view was given to a guard, and is routed without it."""
     cls = getattr(view, "view_class", None)
     if cls is not None:
-        return hasattr(cls, COVERED) and not hasattr(view, MARK)
-    places = getattr(view, "__dict__", {}).get(COVERED, ())
-    return any(_takes_the_name(view, file, line) for file, line in places)
+        return is_covered_class(cls) and not hasattr(view, MARK)
+    manner = covered_by(view)
+    if manner is None:
+        return False
+    # A function may be open on one route or app, and guarded by a plain call on another.
+    is_kept = manner == CALLED or id(view) in inside or _keeps_its_name(view)
+    return manner == DECORATED or not is_kept
 
 
-def _takes_the_name(view: Any, file: str, line: int) -> bool:
-    with _parsing:
-        lines = _lines_of(file)
-    if lines is None:
-        # No source to read, as in a shell: the function knows where its decorators begin.
-        code: CodeType | None = getattr(inspect.unwrap(view), "__code__", None)
-        if code is None or code.co_filename != file:
-            return False
-        return code.co_firstlineno <= line < _body_of(code)
-    return any(first <= line <= last for first, last in lines)
-
-
-def _body_of(code: CodeType) -> int:
-    first = code.co_firstlineno
-    return min((line for *_, line in code.co_lines() if line and line > first), default=first + 1)
-
-
-# ast.parse of Python 3.11 fails when two threads are in it.
-_parsing = fork_safe_lock()
-
-
-@lru_cache(maxsize=64)
-def _lines_of(file: str) -> tuple[tuple[int, int], ...] | None:
-    source = "".join(linecache.getlines(file))
-    try:
-        return tuple(_renaming_lines(ast.parse(source))) if source else None
-    except (SyntaxError, ValueError):
-        return None
-
-
-def _renaming_lines(tree: ast.AST) -> Iterator[tuple[int, int]]:
-    """Lines of decorators, down to their ``def``, and of ``name = something(name)``."""
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.decorator_list:
-            yield min(d.lineno for d in node.decorator_list), node.lineno
-        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-            given = {arg.id for arg in node.value.args if isinstance(arg, ast.Name)}
-            taken = {name.id for name in node.targets if isinstance(name, ast.Name)}
-            if given & taken:
-                yield node.lineno, node.end_lineno or node.lineno
+def _keeps_its_name(view: Any) -> bool:
+    """Return True if no decorator took the name of a function: it is still bound to it."""
+    name, names = getattr(view, "__qualname__", ""), getattr(view, "__globals__", {})
+    return name == "<lambda>" or names.get(name) is view

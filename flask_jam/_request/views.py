@@ -4,19 +4,68 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 #: On a view: the guard that covers it, or :data:`PUBLIC`.
 MARK = "__flask_jam__"
 PUBLIC = "public"
-#: On a view that was guarded: from where.
-COVERED = "__flask_jam_covered__"
+#: On a function that was given to a guard: the function itself, and how it was given.
+_COVERED = "__flask_jam_covered__"
+#: How: as a decorator, which takes the function's name; by a call of the code that defines it,
+#: which does not; or by other code, such as a decorator of the app's own.
+DECORATED, CALLED, UNKNOWN = "decorated", "called", "unknown"
 
 
 def name_of(view: Any) -> str:
     """What a view is called, for a sentence."""
     view = getattr(view, "view_class", view)
     return getattr(view, "__qualname__", type(view).__name__)
+
+
+def cover(view: Any, caller: FrameType) -> None:
+    """Note on a view, and on what it wraps, that a guard covers it.
+
+    The product of the guard carries the guard's mark; a function that is covered and routed
+    without that mark stands below a route that its guard does not protect.
+
+    :param caller: the frame that gives the view to the guard.
+    """
+    # A bound method has no attributes of its own: its function does.
+    functions = [getattr(inner, "__func__", inner) for inner in chain_of(view)]
+    manner = _manner(functions[-1], caller)
+    for function in functions:
+        if hasattr(function, "__dict__"):
+            setattr(function, _COVERED, (function, manner))
+
+
+def _manner(function: Any, caller: FrameType) -> str:
+    code = getattr(function, "__code__", None)
+    if code is None or code not in caller.f_code.co_consts:
+        return UNKNOWN
+    lines = [line for *_, line in code.co_lines() if line and line > code.co_firstlineno]
+    body = min(lines, default=code.co_firstlineno + 1)
+    return DECORATED if code.co_firstlineno <= caller.f_lineno < body else CALLED
+
+
+def covered_by(view: Any) -> str | None:
+    """Return how a view was given to a guard; None if it was not.
+
+    ``functools.wraps`` copies the note, so it counts only on the function that it names.
+    """
+    function = getattr(view, "__func__", view)
+    noted = getattr(function, _COVERED, None)
+    return noted[1] if noted is not None and noted[0] is function else None
+
+
+def cover_class(cls: Any) -> None:
+    """Note on a class of views that a guard covers it."""
+    setattr(cls, _COVERED, (cls, UNKNOWN))
+
+
+def is_covered_class(cls: Any) -> bool:
+    """Return True for a class of views that a guard covers, and for one that inherits from it."""
+    return isinstance(cls, type) and hasattr(cls, _COVERED)
 
 
 def chain_of(view: Any) -> Iterator[Any]:

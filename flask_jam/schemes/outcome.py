@@ -12,8 +12,7 @@ from ..errors import Reason as Reason
 
 
 class Credential(NamedTuple):
-    """What a client presented: ``scheme`` ``jwt`` or ``session``, ``source`` ``header`` or
-    ``cookie``."""
+    """What a client presented: for which scheme, from where (``"header"``), and its value."""
 
     scheme: str
     source: str
@@ -24,7 +23,9 @@ class Credential(NamedTuple):
 
     def fingerprint(self) -> str:
         """The first 8 hex digits of its SHA-256: enough to correlate, useless to present."""
-        return hashlib.sha256(self.value.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        value: Any = self.value  # a scheme of an app may use another type
+        raw = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogatepass")
+        return hashlib.sha256(raw).hexdigest()[:8]
 
 
 class Accepted(NamedTuple):
@@ -37,7 +38,7 @@ class Accepted(NamedTuple):
     #: Claims or session data: a copy of the request's own.
     payload: dict[str, Any]
     #: When the person proved who they are, in seconds since the epoch, where that is known.
-    auth_time: float | None
+    auth_time: float | None = None
 
     def __repr__(self) -> str:
         return f"Accepted(scheme={self.scheme!r}, source={self.source!r}, …)"

@@ -1,202 +1,180 @@
-"""The two schemes: where a credential is found in a request, and whom it authenticates."""
+"""Which header or cookie is read: schemes whose credential is in a Bearer header or a cookie."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
-from .._credentials.sessions import copied_data, is_session_id
-from .._request.cookies import check_cookie_name, is_ambiguous, refresh_name, values_of
-from .._request.cross_site import is_cross_site
-from ..errors import ConfigError, Reason, SessionError, StoreUnavailable, TokenError
+from flask import Request
+
+from .._request.cookies import check_cookie_name, is_ambiguous, values_of
+from .._request.status_codes import ANSWERS
+from ..errors import ConfigError, Reason
 from ..jam import Jam
-from ..stores.interface import Session
-from .outcome import Accepted, Credential, Outcome, Rejected
+from .interface import MALFORMED, MISSING, Absence, Found, Requirement, Scheme
+from .outcome import Credential
 
 #: A NamedTuple's own ``__new__`` calls this from Python, which counts on the guarded route.
 _new: Any = tuple.__new__
-_TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 9110 11.2
+TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 9110 11.2
 _BEARER = re.compile(r"(?:^|,)[ \t]*bearer", re.IGNORECASE)
-_COOKIE_PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
-#: Longer header values are not parsed at all: four times the largest token that is allowed.
+#: Longer header values are not split into candidates: four times the largest token allowed.
 _LONGEST_HEADER = 4 * 65536
 
 
-class Scheme:
-    """A way to authenticate a request: :class:`JWTScheme` or :class:`SessionScheme`."""
+class TransportScheme(Scheme):
+    """A scheme that reads ``Authorization: Bearer <credential>``, a cookie, or both."""
 
-    name: str
+    _is_built_in = True
+    #: Names the credential in OpenAPI.
+    label: ClassVar[str]
+    #: On a shared header, whether a value that no other scheme recognises is one of this scheme.
+    takes_the_rest: ClassVar[bool] = False
 
     def __init__(self, jam: Jam, header_name: str | None, cookie_name: str | None) -> None:
         self.jam = jam
         self.header_name = header_name
         self.cookie_name = cookie_name
-        #: Whether another scheme of the app reads the same header.
-        self.shares_header = False
-        self._header_key = _environ_key(header_name)
-        self._missing = Rejected(self.name, Reason.MISSING)
+        cookies = () if cookie_name is None else ("Cookie",)
+        self.vary = cookies if header_name is None else (header_name, *cookies)
+        self._header_key = "HTTP_" + (header_name or "").upper().replace("-", "_")
+        self._others: tuple[TransportScheme, ...] = ()
 
-    def find(self, environ: dict[str, Any]) -> Credential | Rejected:
-        """An explicit header before an ambient cookie. A bad one is never passed over."""
-        header = environ.get(self._header_key or "")
+    # --- what each scheme adds ---
+
+    def recognises(self, value: str) -> bool:
+        """Return True if a value has the form of a credential of this scheme."""
+        raise NotImplementedError
+
+    def end(self, credential: str) -> str | None:
+        """End the login that a credential belongs to; return its subject, or None if none ended.
+
+        :raises StoreUnavailable: if nothing could be ended.
+        """
+        raise NotImplementedError
+
+    def cookie_names(self) -> list[str]:
+        """Return every cookie that may carry one of its credentials."""
+        return [] if self.cookie_name is None else [self.cookie_name]
+
+    # --- reading a request ---
+
+    def share_header(self, others: Iterable[Scheme]) -> None:
+        """Note which other schemes of the app read the same header."""
+        transports = [each for each in others if isinstance(each, TransportScheme)]
+        same = [each for each in transports if each._header_key == self._header_key]
+        self._others = tuple(each for each in same if each is not self and self.header_name)
+
+    def find(self, request: Request) -> Found:
+        """Return the credential of the header, else of the cookie. A bad one is never skipped."""
+        environ = request.environ
+        header = environ.get(self._header_key)
         if header is not None:
             found = self._in_header(header)
-            if found is not None:
+            if found is not MISSING:
                 return found
         if self.cookie_name is not None and "HTTP_COOKIE" in environ:
-            return self._in_cookie(environ, self.cookie_name)
-        return self._missing
+            return self.in_cookie(environ, self.cookie_name)
+        return MISSING
+
+    def _malformed_source(self, request: Request) -> str | None:
+        header = request.environ.get(self._header_key)
+        in_header = header is not None and self._in_header(header) is MALFORMED
+        return "header" if in_header else "cookie"
 
     def candidates(self, environ: dict[str, Any]) -> list[Credential]:
-        """All that might be one, in every source: passing one over would leave it alive."""
-        header = environ.get(self._header_key or "", "")
+        """Return everything that might be a credential, from every source.
+
+        A logout ends all of them: passing one over would leave it alive.
+        """
+        header = environ.get(self._header_key, "") if self.header_name else ""
         values = [("header", part) for part in re.split(r"[ ,\t]+", header[:_LONGEST_HEADER])]
         for name in self.cookie_names():
             values += [("cookie", value) for value in values_of(environ, name)]
         return [
-            Credential(self.name, source, value) for source, value in values if self.might_be(value)
+            Credential(self.name, source, value)
+            for source, value in values
+            if self.recognises(value)
         ]
 
-    def cookie_names(self) -> list[str]:
-        """Every cookie that may carry one of its credentials."""
-        return [] if self.cookie_name is None else [self.cookie_name]
+    def in_cookie(self, environ: dict[str, Any], name: str) -> Found:
+        """Return the credential of one cookie (RFC 6265 4.2.1)."""
+        values = values_of(environ, name)
+        if is_ambiguous(environ, name, len(values)):
+            return MALFORMED
+        if not values or not values[0]:
+            return MISSING
+        return Credential(self.name, "cookie", values[0])
 
-    def might_be(self, value: str) -> bool:
-        """Whether a value has the shape of a credential of this scheme."""
-        raise NotImplementedError
-
-    def authenticate(self, credential: Credential) -> Accepted:
-        """Whom it authenticates.
-
-        :raises TokenError:
-        :raises SessionError:
-        :raises StoreUnavailable:
-        """
-        raise NotImplementedError
-
-    def _in_header(self, header: str) -> Credential | Rejected | None:
+    def _in_header(self, header: str) -> Found:
         if header[:7].lower() != "bearer ":
             return self._without_scheme(header.strip(" \t"))
         value = header[7:].strip(" \t")
-        if len(value) > _LONGEST_HEADER:
-            return Rejected(self.name, Reason.TOO_LARGE, "header")
-        if self.shares_header:
-            if not _TOKEN68.fullmatch(value):
-                return Rejected(self.name, Reason.MALFORMED, "header")
-            if (value.count(".") == 2) != (self.name == "jwt"):
-                return None
+        if self._others:
+            if not TOKEN68.fullmatch(value):
+                return MALFORMED
+            if not self._is_ours(value):
+                return MISSING
         found: Credential = _new(Credential, (self.name, "header", value))
         return found
 
-    def _without_scheme(self, header: str) -> Rejected | None:
-        # Basic and the like are for somebody else. A mangled Bearer, one behind another header of
-        # the name, or anything in a header that is ours alone, was meant for us.
+    def _is_ours(self, value: str) -> bool:
+        if self.takes_the_rest:
+            return not any(other.recognises(value) for other in self._others)
+        return self.recognises(value)
+
+    def _without_scheme(self, header: str) -> Absence:
+        # Basic and the like are for others. A mangled Bearer, one behind another header of the
+        # name, or anything in a header that only this scheme reads, was meant for this scheme.
         foreign = self._header_key == "HTTP_AUTHORIZATION" and not _BEARER.search(header)
-        return None if foreign or not header else Rejected(self.name, Reason.MALFORMED, "header")
+        return MISSING if foreign or not header else MALFORMED
 
-    def _in_cookie(self, environ: dict[str, Any], name: str) -> Credential | Rejected:
-        values = values_of(environ, name)
-        if is_ambiguous(environ, name, len(values)):
-            return Rejected(self.name, Reason.MALFORMED, "cookie")
-        if not values or not values[0]:
-            return self._missing
-        if is_cross_site(environ, self.jam.settings.trusted_origins):
-            return Rejected(self.name, Reason.CSRF, "cookie")
-        return Credential(self.name, "cookie", values[0])
+    # --- describing it ---
 
+    def challenge(self, reason: Reason, requirement: Requirement) -> str | None:
+        """Return a Bearer challenge (RFC 6750 3, RFC 9470 3), without ``error`` if none came."""
+        answer = ANSWERS[reason]
+        details = {
+            "missing_credential": "",
+            "invalid_request": "",
+            "invalid_token": f', error_description="{answer.detail}"',
+            "insufficient_user_authentication": f', max_age="{int(requirement.max_age or 0)}"',
+            "insufficient_scope": f', scope="{" ".join(requirement.scopes)}"',
+        }
+        if answer.error not in details:
+            return None
+        challenge = f'Bearer realm="{self.jam.settings.realm}"'
+        if answer.error != "missing_credential":
+            challenge += f', error="{answer.error}"'
+        return challenge + details[answer.error]
 
-class JWTScheme(Scheme):
-    """A signed token."""
-
-    name = "jwt"
-
-    def __init__(
-        self,
-        jam: Jam,
-        header_name: str | None,
-        cookie_name: str | None,
-        refresh_path: str | None = None,
-    ) -> None:
-        super().__init__(jam, header_name, cookie_name)
-        self.refresh_path = refresh_path
-
-    def cookie_names(self) -> list[str]:
-        """Those of the refresh token too: a logout ends what they say."""
-        if self.cookie_name is None:
-            return []
-        others = [refresh_name(self.cookie_name, use) for use in ("refresh", "logout")]
-        return [self.cookie_name, *others]
-
-    def find_refresh(self, environ: dict[str, Any]) -> Credential | Rejected:
-        """The refresh token in its cookie."""
-        if self.cookie_name is None:
-            return self._missing
-        return self._in_cookie(environ, refresh_name(self.cookie_name))
-
-    def might_be(self, value: str) -> bool:
-        """Two dots: an access token, or a refresh token that was sent in its place."""
-        return value.count(".") == 2
-
-    def authenticate(self, credential: Credential) -> Accepted:
-        """See :class:`Scheme`."""
-        facts = self.jam.verifier.verify(credential.value)
-        accepted: Accepted = _new(
-            Accepted, ("jwt", credential.source, facts.sub, facts.fresh(), facts.auth_time)
-        )
-        return accepted
-
-
-class SessionScheme(Scheme):
-    """An id of a server-side session."""
-
-    name = "session"
-
-    def might_be(self, value: str) -> bool:
-        """The shape of an id."""
-        return is_session_id(value)
-
-    def authenticate(self, credential: Credential) -> Accepted:
-        """See :class:`Scheme`."""
-        return self.accepted(credential, self.jam.sessions.lookup(credential.value))
-
-    def accepted(self, credential: Credential, session: Session) -> Accepted:
-        """Whose session it is."""
-        return Accepted(
-            "session",
-            credential.source,
-            session.session_key,
-            copied_data(session),
-            session.auth_time,
-        )
-
-
-def authenticated(scheme: Scheme, found: Credential | Rejected) -> Outcome:
-    """The outcome for what was found: refusals become values here and nowhere else."""
-    if isinstance(found, Rejected):
+    def openapi(self) -> dict[str, Any]:
+        """Return one Security Scheme Object for each place where a credential is read."""
+        found: dict[str, Any] = {}
+        if self.header_name is not None:
+            found[f"{self.name}_header"] = self._header_object(self.header_name)
+        if self.cookie_name is not None:
+            found[f"{self.name}_cookie"] = {
+                "type": "apiKey",
+                "in": "cookie",
+                "name": self.cookie_name,
+                "description": self.label,
+            }
         return found
-    try:
-        return scheme.authenticate(found)
-    except (TokenError, SessionError, StoreUnavailable) as error:
-        reason = Reason.MALFORMED if _is_malformed(found) else error.reason
-        return Rejected(scheme.name, reason, found.source, found.fingerprint())
+
+    def _header_object(self, header_name: str) -> dict[str, str]:
+        if header_name.lower() == "authorization":
+            return {"type": "http", "scheme": "bearer", "bearerFormat": self.label}
+        # OpenAPI's bearer is the header Authorization and no other.
+        description = f"Bearer <{self.label}>"
+        return {"type": "apiKey", "in": "header", "name": header_name, "description": description}
 
 
-def _is_malformed(found: Credential) -> bool:
-    # Asked of refused credentials only: nothing that is no token68 ever passes a gate.
-    return found.source == "header" and not _TOKEN68.fullmatch(found.value)
-
-
-def check_refresh_path(path: object) -> None:
-    """Refuse a path that no cookie can have.
-
-    :raises ConfigError: with a sentence.
-    """
-    if path is not None and not (isinstance(path, str) and _COOKIE_PATH.fullmatch(path)):
-        raise ConfigError(
-            "refresh_path: write the path that your refresh and logout URLs have in "
-            "common, such as /auth"
-        )
+def is_malformed(credential: Credential) -> bool:
+    """Return True if a refused credential was no token68, so that the request itself is wrong."""
+    return credential.source == "header" and not TOKEN68.fullmatch(credential.value)
 
 
 def check_sources(header_name: str | None, cookie_name: str | None) -> None:
@@ -205,14 +183,12 @@ def check_sources(header_name: str | None, cookie_name: str | None) -> None:
     :raises ConfigError: with a sentence.
     """
     if header_name is None and cookie_name is None:
-        raise ConfigError("write a header_name or a cookie_name: with neither nobody is ever known")
+        raise ConfigError(
+            "set header_name or cookie_name: without either, no request can authenticate"
+        )
     if cookie_name is not None:
         check_cookie_name(cookie_name)
     if header_name is not None and not (
         isinstance(header_name, str) and _HEADER_NAME.fullmatch(header_name)
     ):
         raise ConfigError("header_name: write letters, digits and -, such as Authorization")
-
-
-def _environ_key(header_name: str | None) -> str | None:
-    return None if header_name is None else "HTTP_" + header_name.upper().replace("-", "_")

@@ -13,13 +13,15 @@ from werkzeug.wrappers import Response
 
 from .. import signals
 from .._helpers.names import name_set, nearest
-from .._request.cookies import Cookie, refresh_cookies
-from .._request.current_auth import AppState
+from .._request.app_state import AppState
+from .._request.cookies import Cookie
+from .._request.login import cookies_of
 from ..errors import ConfigError
-from ..schemes.transport import JWTScheme, Scheme
+from ..schemes.interface import EXTENSIONS
+from ..schemes.jwt import JWTScheme
+from ..schemes.transport import TransportScheme
 from .events import tested_app, tested_state
 
-_EXTENSIONS = {"jwt": "JWTExtension", "session": "SessionExtension"}
 #: In the environ of a request: what its guards sent by ``rejected``.
 _REJECTED = "flask_jam.testing.rejected"
 
@@ -68,12 +70,12 @@ class JamClient(FlaskClient):
         found = _scheme_of(state, scheme)
         return (
             self._by_token(state, found, subject, claims)
-            if scheme == "jwt"
+            if isinstance(found, JWTScheme)
             else (self._by_session(state, found, subject, claims))
         )
 
     def _by_token(
-        self, state: AppState, scheme: Scheme, subject: str, claims: dict[str, Any]
+        self, state: AppState, scheme: TransportScheme, subject: str, claims: dict[str, Any]
     ) -> dict[str, Any]:
         pair = state.jam.issue_tokens(subject, **claims)
         if scheme.header_name is not None:
@@ -83,7 +85,7 @@ class JamClient(FlaskClient):
         return pair
 
     def _by_session(
-        self, state: AppState, scheme: Scheme, owner: str, claims: dict[str, Any]
+        self, state: AppState, scheme: TransportScheme, owner: str, claims: dict[str, Any]
     ) -> str:
         session_id = state.jam.create_session(owner, _session_data(**claims))
         if scheme.cookie_name is None:
@@ -98,11 +100,15 @@ class JamClient(FlaskClient):
         :param scheme: ``"jwt"`` or ``"session"``; both by default.
         """
         state = tested_state(self.application)
-        names = list(state.schemes) if scheme is None else [_scheme_of(state, scheme).name]
+        names = (
+            [each.name for each in state.transports()]
+            if scheme is None
+            else [_scheme_of(state, scheme).name]
+        )
         for name in names:
-            end = state.jam.end_login if name == "jwt" else state.jam.end_session
-            for credential in [*self._unsent(name), *self._emptied(state, state.schemes[name])]:
-                end(credential)
+            found = _scheme_of(state, name)
+            for credential in [*self._unsent(name), *self._emptied(state, found)]:
+                found.end(credential)
 
     def run_wsgi_app(self, environ: dict[str, Any], buffered: bool = False) -> Any:
         """Send a request as who is logged in, and note what the guards say of it."""
@@ -124,7 +130,7 @@ class JamClient(FlaskClient):
         return [] if sent is None else [sent[1]]
 
     def _fill_jar(
-        self, state: AppState, scheme: Scheme, credential: str, refresh_token: str = ""
+        self, state: AppState, scheme: TransportScheme, credential: str, refresh_token: str = ""
     ) -> None:
         domain, (first, *others) = self._cookies_of(state, scheme)
         values = [(first, credential), *((cookie, refresh_token) for cookie in others)]
@@ -134,7 +140,7 @@ class JamClient(FlaskClient):
                 cookie.name, value, domain=domain, path=cookie.path, origin_only=for_host
             )
 
-    def _emptied(self, state: AppState, scheme: Scheme) -> Iterator[str]:
+    def _emptied(self, state: AppState, scheme: TransportScheme) -> Iterator[str]:
         """What was in the cookies of a scheme, also if the app itself put it there."""
         if self._cookies is None or scheme.cookie_name is None:
             return
@@ -145,13 +151,10 @@ class JamClient(FlaskClient):
                 self.delete_cookie(cookie.name, domain=domain, path=cookie.path)
                 yield found.value
 
-    def _cookies_of(self, state: AppState, scheme: Scheme) -> tuple[str, list[Cookie]]:
+    def _cookies_of(self, state: AppState, scheme: TransportScheme) -> tuple[str, list[Cookie]]:
         """The domain and the names of its cookies, as a login by the app would set them."""
-        name = scheme.cookie_name or ""
         with self.application.test_request_context() as context:
-            cookies = [Cookie(name)]
-            if isinstance(scheme, JWTScheme):
-                cookies += refresh_cookies(self.application, name, scheme.refresh_path)
+            cookies = list(cookies_of(state, scheme))
             host = context.request.host.partition(":")[0]
         return (state.jam.settings.cookie_domain or host).lstrip("."), cookies
 
@@ -179,14 +182,15 @@ def _noting(environ: dict[str, Any], app: Flask) -> Iterator[None]:
         yield
 
 
-def _scheme_of(state: AppState, name: str) -> Scheme:
-    if name not in _EXTENSIONS:
-        raise ConfigError(f'scheme: write "jwt" or "session"{nearest(name, _EXTENSIONS)}')
-    if name not in state.schemes:
-        raise ConfigError(
-            f"nobody can log in with {name} here: write {_EXTENSIONS[name]}(jam).init_app(app)"
-        )
-    return state.schemes[name]
+def _scheme_of(state: AppState, name: str) -> TransportScheme:
+    if name not in EXTENSIONS:
+        raise ConfigError(f'scheme: write "jwt" or "session"{nearest(name, EXTENSIONS)}')
+    for scheme in state.transports():
+        if scheme.name == name:
+            return scheme
+    raise ConfigError(
+        f"no user can log in with {name} here: write {EXTENSIONS[name]}(jam).init_app(app)"
+    )
 
 
 def _session_data(

@@ -12,7 +12,7 @@ from flask import Flask
 from werkzeug.local import LocalProxy
 
 from .. import signals
-from .._request.current_auth import EXTENSION_KEY, AppState
+from .._request.app_state import EXTENSION_KEY, AppState
 from ..errors import ConfigError
 
 SIGNALS = {name: found for name, found in vars(signals).items() if isinstance(found, NamedSignal)}
@@ -49,13 +49,13 @@ def tested_state(app: object) -> AppState:
 
     :raises ConfigError: if it is not, or has no Jam.
     """
-    state = tested_app(app).extensions.get(EXTENSION_KEY)
+    state: AppState | None = tested_app(app).extensions.get(EXTENSION_KEY)
     if state is None:
         raise ConfigError(
             "this app has no Jam: write JWTExtension(jam).init_app(app) or "
             "SessionExtension(jam).init_app(app)"
         )
-    return state  # type: ignore[no-any-return]
+    return state
 
 
 @contextmanager

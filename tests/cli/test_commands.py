@@ -286,7 +286,7 @@ def listed(app: Flask) -> Flask:
 def test_routes_as_a_table(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parents[2])
     rows = [re.split(" {2,}", line) for line in told(listed(app), "routes").splitlines()]
-    here = r"tests/test_cli.py:\d+"
+    here = r"tests/cli/test_commands.py:\d+"
     expected = [
         ["methods", "rule", "endpoint", "guard", "from", "source"],
         ["GET", "/desk/", "desk.index",
@@ -402,7 +402,7 @@ def test_check_finds_a_guard_that_protects_nothing_also_behind_another(app: Flas
 
     result = run(app, "routes", "--check")
     assert result.exit_code == 1
-    assert re.search(r"admin \(.*test_cli\.py:\d+\) stands above the route", result.stderr)
+    assert re.search(r"admin \(.*test_commands\.py:\d+\) stands above the route", result.stderr)
     assert "@public" not in result.stderr
 
 

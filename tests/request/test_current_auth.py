@@ -16,7 +16,7 @@ from flask_jam import (
     jwt_required,
     public,
 )
-from flask_jam._request.current_auth import current_memo
+from flask_jam._request.request_auth import current_request_auth
 
 from ..conftest import bearer, build_app
 
@@ -237,7 +237,7 @@ def test_an_app_called_with_anothers_environ_has_its_own_memo(jam: Jam) -> None:
         from flask import request
 
         list(inner.wsgi_app(request.environ, lambda *_: lambda _b: None))
-        return {"same": current_memo()[0].state.app is outer}
+        return {"same": current_request_auth().state.app is outer}
 
     sent = bearer(jam.issue_tokens("alice")["access_token"])
     assert outer.test_client().get("/open", headers=sent).json == {"same": True}

@@ -3,7 +3,8 @@
 Redis pushes the name of every key that changes to a link of this process (``CLIENT TRACKING``,
 broadcast by prefix). What a push names is forgotten. A read takes the version of its keys before
 it asks; what it found is kept with that version, so a push that overtakes the read makes it stale
-before it is kept. :mod:`flask_jam.stores._redis.invalidation` says why that is safe, and for how long.
+before it is kept. :mod:`flask_jam.stores._redis.invalidation` says why that is safe, and for how
+long.
 """
 
 from __future__ import annotations

@@ -1,0 +1,95 @@
+"""What happens after a revoke: the store first, then this process's caches, then the report.
+
+Other processes see it because Redis pushes the changed keys to them: see
+:mod:`flask_jam.stores._redis.invalidation`. In memory there is one process. Every later check of a
+token reads the marks that are written here (:mod:`flask_jam._credentials.access_tokens`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..errors import SessionError, TokenError
+from ..settings import JWTSettings
+from ..stores.interface import Family
+from .access_tokens import Tokens
+from .claims import Facts
+from .refresh_rotation import Families
+from .sessions import Sessions, checked_owner
+
+
+class Revocation:
+    """Ends tokens, families, sessions and all that a subject has."""
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        families: Families,
+        sessions: Sessions,
+        settings: JWTSettings,
+        report: Callable[..., None],
+    ) -> None:
+        self._tokens = tokens
+        self._families = families
+        self._sessions = sessions
+        self._settings = settings
+        self._report = report
+
+    def token(self, token_or_claims: str | Mapping[str, Any]) -> bool:
+        """Revoke one token; a refresh token ends its family. Return False if it is not ours."""
+        family_id = self._family_of(token_or_claims)
+        if family_id is not None:
+            return self._end_family(family_id) is not None
+        facts = self._tokens.of_ours(token_or_claims)
+        if facts is not None:
+            self._revoke(facts)
+        return facts is not None
+
+    def login(self, token: str) -> str | None:
+        """End an access token, expired or not, and its whole family; return the subject."""
+        family_id = self._family_of(token)
+        if family_id is not None:
+            family = self._end_family(family_id)
+            return None if family is None else family.subject
+        facts = self._tokens.of_ours(token)
+        if facts is None:
+            return None
+        if self._settings.list != "off":
+            self._revoke(facts)
+        if facts.family is not None:
+            self._end_family(facts.family)
+        return facts.sub or ""
+
+    def subject(self, subject: str) -> None:
+        """Revoke everything that a subject has now."""
+        jwt = self._settings
+        try:
+            checked_owner(subject)
+        except SessionError as error:
+            raise TokenError(error.reason, f"this can be no subject: {error}") from None
+        self._tokens.revoke_before(subject, max(jwt.longest + jwt.leeway, jwt.refresh_absolute))
+        self._sessions.clear(subject)
+        self._report("revoked", kind="subject", subject=subject)
+
+    def session(self, owner: str | None) -> str | None:
+        """Report that a session of ``owner`` was ended, if one was."""
+        if owner is not None:
+            self._report("revoked", kind="session", subject=owner)
+        return owner
+
+    def _revoke(self, facts: Facts) -> None:
+        self._tokens.revoke(facts)
+        self._report("revoked", kind="token", subject=facts.sub)
+
+    def _family_of(self, token_or_claims: str | Mapping[str, Any]) -> str | None:
+        try:
+            return self._families.parsed(token_or_claims)[0]
+        except TokenError:
+            return None
+
+    def _end_family(self, family_id: str) -> Family | None:
+        family = self._families.end(family_id)
+        if family is not None:
+            self._report("revoked", kind="family", subject=family.subject)
+        return family

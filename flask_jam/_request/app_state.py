@@ -1,0 +1,121 @@
+"""What belongs to one app: its Jam, its schemes, and the checks that run at its first request."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from flask import Flask
+
+from .._helpers.fork_lock import fork_safe_lock
+from ..errors import ConfigError
+from ..jam import Jam
+from ..schemes.interface import EXTENSIONS, Scheme
+from ..schemes.transport import TransportScheme
+from ..stores.memory import MemoryStore
+from .flask_internals import remove_hook
+from .views import MARK
+from .werkzeug_internals import get_request
+
+_log = logging.getLogger("flask_jam.resolver")
+
+EXTENSION_KEY = "flask_jam"
+
+
+class AppState:
+    """Lives in ``app.extensions["flask_jam"]``."""
+
+    def __init__(self, app: Flask, jam: Jam) -> None:
+        self.app = app
+        self.jam = jam
+        self.schemes: dict[str, Scheme] = {}
+        self.owners: dict[str, object] = {}
+        #: Run once, at the first request, when all routes are known; each may raise ConfigError.
+        self.start_checks: list[Callable[[AppState], None]] = []
+        #: The request headers on which answers depend.
+        self.vary: tuple[str, ...] = ()
+        self._checked = False
+        self._checking = fork_safe_lock()
+        self._undecorated: dict[str, bool] = {}
+
+    def add(self, owner: object, scheme: Scheme) -> None:
+        """Register a scheme for the extension that owns it."""
+        self._check_cookies(scheme)
+        self.owners[scheme.name] = owner
+        self.schemes[scheme.name] = scheme
+        for each in self.transports():
+            each.share_header(self.schemes.values())
+        read = {name.title(): name for each in self.schemes.values() for name in each.vary}
+        self.vary = tuple(sorted(read.values()))
+
+    def _check_cookies(self, scheme: Scheme) -> None:
+        names = set(scheme.cookie_names()) if isinstance(scheme, TransportScheme) else set()
+        for other in self.transports():
+            for cookie in names.intersection(other.cookie_names()):
+                raise ConfigError(f"two extensions read the cookie {cookie!r}: give each its own")
+
+    def transports(self) -> list[TransportScheme]:
+        """Return the schemes that read a Bearer header or a cookie."""
+        return [each for each in self.schemes.values() if isinstance(each, TransportScheme)]
+
+    def scheme(self, name: str) -> Scheme:
+        """Return the scheme of that name.
+
+        :raises ConfigError: if the app has none.
+        """
+        try:
+            return self.schemes[name]
+        except KeyError:
+            known = EXTENSIONS.get(name)
+            extension = f"{known}(jam)" if known else f"SchemeExtension(<the scheme {name}>)"
+            raise ConfigError(
+                f"a guard asks for {name} and this app cannot check any: "
+                f"write {extension}.init_app(app)"
+            ) from None
+
+    def first_request(self, _endpoint: str | None, _view_args: object) -> None:
+        """Check all views, then get out of the way.
+
+        Until the checks pass, every request fails: better than serving what is not guarded.
+        """
+        with self._checking:
+            if not self._checked:
+                for check in self.start_checks:
+                    check(self)
+                self._warn_of_processes()
+                self._checked = True
+        remove_hook(self.app, self.first_request)
+
+    def _warn_of_processes(self) -> None:
+        environ = get_request().environ
+        if environ.get("wsgi.multiprocess") and isinstance(self.jam.store, MemoryStore):
+            _log.warning(
+                "there are several worker processes, and the memory store is for one: what the "
+                "others know of sessions, refresh tokens and revocations is unknown here. Set "
+                "redis_url, or run one process with threads"
+            )
+
+    def is_undecorated(self, endpoint: str) -> bool:
+        """Return True if no guard will decide: the view is neither guarded, static nor public."""
+        found = self._undecorated.get(endpoint)
+        if found is None:
+            view: Any = self.app.view_functions.get(endpoint)
+            static = endpoint == "static" or endpoint.endswith(".static")
+            found = not static and view is not None and not hasattr(view, MARK)
+            self._undecorated[endpoint] = found
+        return found
+
+
+def state_of(app: Flask) -> AppState:
+    """Return the state of an app.
+
+    :raises ConfigError: if no extension was initialised on it.
+    """
+    state: AppState | None = app.extensions.get(EXTENSION_KEY)
+    if state is None:
+        raise ConfigError(
+            "this app has a guard and no extension that could authenticate anybody: "
+            "write JWTExtension(jam).init_app(app) or SessionExtension(jam).init_app(app)"
+        )
+    return state

@@ -1,0 +1,131 @@
+"""What logins of every scheme share: store first, then cookie, then signal.
+
+So nothing is handed out or announced that is not durable. A store that does not answer is a 503
+here as on a guarded route: a login that could not be stored has not happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from blinker import NamedSignal
+
+from .. import signals
+from .._helpers.strict_json import copy_json
+from ..errors import Reason, SessionError, StoreUnavailable, TokenError
+from ..refusal import refuse
+from ..schemes.jwt import JWTScheme
+from ..schemes.outcome import Accepted, Credential, Rejected
+from ..schemes.transport import TransportScheme
+from .app_state import AppState
+from .cookies import (
+    Cookie,
+    clear_later,
+    clear_site_data_later,
+    no_store_later,
+    refresh_cookies,
+)
+from .cross_site import is_cross_site, is_from_elsewhere
+from .request_auth import current_request_auth
+
+
+def arrive(
+    state: AppState, credential: Credential, accepted: Accepted, signal: NamedSignal
+) -> None:
+    """Make this request the new login's: a guard or a logout in it means that one."""
+    current_request_auth().arrive(credential, accepted)
+    no_store_later()
+    signals.emit(
+        signal,
+        state.app,
+        scheme=credential.scheme,
+        subject=accepted.subject,
+        payload=copy_json(accepted.payload),
+    )
+
+
+def logout(state: AppState, scheme: TransportScheme, *, clear_site_data: bool = False) -> None:
+    """End every login of a scheme that this request carries, and clear its cookies."""
+    subject: str | None = None
+    for credential in _presented(state, scheme):
+        with durably(state, scheme, credential):
+            ended = scheme.end(credential.value)
+        subject = subject if ended is None else ended
+    for cookie in cookies_of(state, scheme):
+        clear_later(state.app, state.jam.settings, cookie)
+    no_store_later()
+    if clear_site_data:
+        clear_site_data_later()
+    if subject is not None:
+        current_request_auth().leave(scheme.name)
+        signals.emit(signals.logged_out, state.app, scheme=scheme.name, subject=subject)
+
+
+def cookies_of(state: AppState, scheme: TransportScheme) -> Iterator[Cookie]:
+    """Return the cookies that a login of a scheme sets."""
+    if scheme.cookie_name is None:
+        return
+    yield Cookie(scheme.cookie_name)
+    if isinstance(scheme, JWTScheme):
+        yield from refresh_cookies(state.app, scheme.cookie_name, scheme.refresh_path)
+
+
+def candidates(state: AppState, scheme: TransportScheme) -> list[Credential]:
+    """Return every credential of a scheme in this request, the bad and the doubled too."""
+    auth = current_request_auth()
+    issued = auth.issued(scheme.name)
+    sent = scheme.candidates(auth.environ)
+    return sent if issued is None else [issued, *sent]
+
+
+def _presented(state: AppState, scheme: TransportScheme) -> list[Credential]:
+    """Return what a logout must end. A header that carries no credential is refused."""
+    found = candidates(state, scheme)
+    if not found or any(each.source != "header" for each in found):
+        # Also where no cookie came, as the answer clears it.
+        check_site(state, scheme, ends=True)
+    outcome = current_request_auth().resolve(scheme.name)
+    if not found and isinstance(outcome, Rejected) and outcome.reason is Reason.MALFORMED:
+        refuse_action(state, outcome)
+    return found
+
+
+def check_site(state: AppState, scheme: TransportScheme, *, ends: bool = False) -> None:
+    """Where the answer changes cookies, refuse what another site made a browser send.
+
+    :param ends: whether it ends a login: then also of a GET, as a picture on another site sends.
+    """
+    is_foreign = is_from_elsewhere if ends else is_cross_site
+    environ = current_request_auth().environ
+    if scheme.cookie_name is not None and is_foreign(environ, state.jam.settings.trusted_origins):
+        refuse_action(state, Rejected(scheme.name, Reason.CSRF, "cookie"))
+
+
+@contextmanager
+def durably(
+    state: AppState, scheme: TransportScheme, credential: Credential | None = None
+) -> Iterator[None]:
+    """Turn errors that the client caused into its refusal; those of the view author propagate."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        refuse_action(state, _rejected(scheme, credential, error.reason))
+    except (TokenError, SessionError) as error:
+        if credential is None and error.reason is not Reason.REVOKED:
+            raise
+        refuse_action(state, _rejected(scheme, credential, error.reason))
+
+
+def _rejected(scheme: TransportScheme, credential: Credential | None, reason: Reason) -> Rejected:
+    if credential is None:
+        return Rejected(scheme.name, reason)
+    return Rejected(scheme.name, reason, credential.source, credential.fingerprint())
+
+
+def refuse_action(state: AppState, why: Rejected) -> NoReturn:
+    """Refuse a login, refresh or logout."""
+    # A refused refresh says nothing of the access token, which has the other cookie.
+    clears = not isinstance(state.scheme(why.scheme), JWTScheme)
+    refuse(state, why, (why.scheme,), clears=clears)

@@ -1,0 +1,116 @@
+"""``session.login()``, ``session.refresh()``, and the list of a user's sessions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from blinker import NamedSignal
+from flask import request
+
+from .. import signals
+from .._credentials.sessions import SessionInfo
+from ..schemes.outcome import Credential, Rejected
+from ..schemes.session import SessionScheme
+from .app_state import AppState
+from .cookies import Cookie, Setting, set_later
+from .login import arrive, candidates, check_site, durably, refuse_action
+from .request_auth import current_request_auth
+
+
+def login(
+    state: AppState, scheme: SessionScheme, session_key: str, data: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Create a session, end those that the request came with; emit ``logged_in``."""
+    # Else another site could log its visitors in as a user of its choice.
+    check_site(state, scheme)
+    old = candidates(state, scheme)
+    agent = request.user_agent.string or None
+    with durably(state, scheme):
+        new_id = state.jam.create_session(
+            session_key, data or {}, user_agent=agent, ip=request.remote_addr
+        )
+        for credential in old:
+            # Fixation: an attacker who planted that id must not share the login (ASVS 7.2.4).
+            state.jam.delete_session(credential.value)
+    return _enter(state, scheme, new_id, signals.logged_in)
+
+
+def refresh(state: AppState, scheme: SessionScheme) -> dict[str, Any]:
+    """Give the session of the request a new id; emit ``refreshed``."""
+    found = current_request_auth().credential(scheme)
+    if isinstance(found, Rejected):
+        refuse_action(state, found)
+    with durably(state, scheme, found):
+        new_id = state.jam.rework_session(found.value)
+    return _enter(state, scheme, new_id, signals.refreshed)
+
+
+def _enter(
+    state: AppState, scheme: SessionScheme, session_id: str, signal: NamedSignal
+) -> dict[str, Any]:
+    jam, source = state.jam, "header" if scheme.cookie_name is None else "cookie"
+    credential = Credential(scheme.name, source, session_id)
+    with durably(state, scheme, credential):
+        session = jam.sessions.lookup(session_id)
+    now = jam.clock()
+    if scheme.cookie_name is not None:
+        # A timestamp may lie a moment ahead of the clock.
+        life = min(session.ends_at - now, jam.settings.session.absolute)
+        set_later(state.app, jam.settings, Setting(Cookie(scheme.cookie_name), session_id, life))
+    arrive(state, credential, scheme.accepted(credential, session), signal)
+    answer = {"expires_in": math.ceil(session.expires_at - now)}
+    # Where a cookie carries it, no script needs to see it (ASVS 3.3.4).
+    return answer if scheme.header_name is None else {"session_id": session_id, **answer}
+
+
+# --- a user's own sessions ----------------------------------------------------------------
+
+
+def own_sessions(state: AppState, scheme: SessionScheme) -> list[SessionInfo]:
+    """Return every session of the caller, the oldest first."""
+    _, owner = _require_session(state, scheme)
+    with durably(state, scheme):
+        return state.jam.list_sessions(owner)
+
+
+def own_handle(state: AppState, scheme: SessionScheme) -> str | None:
+    """Return the handle of the caller's session."""
+    own = _own_session(scheme)
+    return None if isinstance(own, Rejected) else state.jam.handle_of(own[0])
+
+
+def end_own_session(state: AppState, scheme: SessionScheme, handle: str) -> bool:
+    """End one of the caller's sessions."""
+    _, owner = _require_session(state, scheme, ends=True)
+    with durably(state, scheme):
+        return state.jam.delete_session_by_handle(owner, handle)
+
+
+def end_other_sessions(state: AppState, scheme: SessionScheme) -> int:
+    """End all sessions of the caller but the one that asks."""
+    session_id, owner = _require_session(state, scheme, ends=True)
+    with durably(state, scheme):
+        return state.jam.clear_sessions(owner, keep=session_id)
+
+
+def _require_session(
+    state: AppState, scheme: SessionScheme, *, ends: bool = False
+) -> tuple[str, str]:
+    own = _own_session(scheme)
+    if isinstance(own, Rejected):
+        refuse_action(state, own)
+    if ends and current_request_auth().resolve(scheme.name).source == "cookie":
+        check_site(state, scheme, ends=True)
+    return own
+
+
+def _own_session(scheme: SessionScheme) -> tuple[str, str] | Rejected:
+    """Return id and owner of the living session of this request."""
+    auth = current_request_auth()
+    found, outcome = auth.credential(scheme), auth.resolve(scheme.name)
+    auth.observe(outcome)
+    if isinstance(outcome, Rejected):
+        return outcome
+    return found if isinstance(found, Rejected) else (found.value, outcome.subject or "")

@@ -1,0 +1,81 @@
+"""The scheme ``jwt``: a signed access token."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from flask import Request
+
+from .._request.cookies import refresh_name
+from ..errors import ConfigError, Reason, TokenError
+from ..jam import Jam
+from .interface import MISSING, Found
+from .outcome import Accepted, Credential
+from .transport import TransportScheme, is_malformed
+
+_new: Any = tuple.__new__  # as in transport.py
+_COOKIE_PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
+
+
+class JWTScheme(TransportScheme):
+    """Verify signed tokens of a :class:`~flask_jam.Jam`."""
+
+    name = "jwt"
+    label = "JWT"
+
+    def __init__(
+        self,
+        jam: Jam,
+        header_name: str | None,
+        cookie_name: str | None,
+        refresh_path: str | None = None,
+    ) -> None:
+        super().__init__(jam, header_name, cookie_name)
+        self.refresh_path = refresh_path
+
+    def recognises(self, value: str) -> bool:
+        """Return True for two dots: an access token, or a refresh token sent in its place."""
+        return value.count(".") == 2
+
+    def authenticate(self, credential: Credential, request: Request) -> Accepted:
+        """See :class:`~flask_jam.schemes.Scheme`."""
+        try:
+            facts = self.jam.verifier.verify(credential.value)
+        except TokenError:
+            if is_malformed(credential):
+                raise TokenError(Reason.MALFORMED) from None
+            raise
+        accepted: Accepted = _new(
+            Accepted, ("jwt", credential.source, facts.sub, facts.fresh(), facts.auth_time)
+        )
+        return accepted
+
+    def end(self, credential: str) -> str | None:
+        """End a token and its refresh family."""
+        return self.jam.end_login(credential)
+
+    def cookie_names(self) -> list[str]:
+        """Include the cookies of the refresh token: a logout ends those, too."""
+        if self.cookie_name is None:
+            return []
+        others = [refresh_name(self.cookie_name, use) for use in ("refresh", "logout")]
+        return [self.cookie_name, *others]
+
+    def find_refresh(self, environ: dict[str, Any]) -> Found:
+        """Return the refresh token of its cookie."""
+        if self.cookie_name is None:
+            return MISSING
+        return self.in_cookie(environ, refresh_name(self.cookie_name))
+
+
+def check_refresh_path(path: object) -> None:
+    """Refuse a path that no cookie can have.
+
+    :raises ConfigError: with a sentence.
+    """
+    if path is not None and not (isinstance(path, str) and _COOKIE_PATH.fullmatch(path)):
+        raise ConfigError(
+            "refresh_path: write the path that your refresh and logout URLs have in common, such "
+            "as /auth"
+        )

@@ -1,0 +1,53 @@
+"""The scheme ``session``: the id of a server-side session."""
+
+from __future__ import annotations
+
+from flask import Request
+
+from .._credentials.sessions import copied_data, is_session_id
+from .._request.status_codes import ANSWERS
+from ..errors import Reason, SessionError, TokenError
+from ..stores.interface import Session
+from .interface import Requirement
+from .outcome import Accepted, Credential
+from .transport import TransportScheme, is_malformed
+
+
+class SessionScheme(TransportScheme):
+    """Look up server-side sessions of a :class:`~flask_jam.Jam`."""
+
+    name = "session"
+    label = "session id"
+    takes_the_rest = True
+
+    def recognises(self, value: str) -> bool:
+        """Return True for the form of a session id."""
+        return is_session_id(value)
+
+    def authenticate(self, credential: Credential, request: Request) -> Accepted:
+        """See :class:`~flask_jam.schemes.Scheme`."""
+        try:
+            return self.accepted(credential, self.jam.sessions.lookup(credential.value))
+        except SessionError as error:
+            reason = Reason.MALFORMED if is_malformed(credential) else error.reason
+            raise TokenError(reason) from None
+
+    def accepted(self, credential: Credential, session: Session) -> Accepted:
+        """Return whose session it is."""
+        return Accepted(
+            "session",
+            credential.source,
+            session.session_key,
+            copied_data(session),
+            session.auth_time,
+        )
+
+    def end(self, credential: str) -> str | None:
+        """End a session."""
+        return self.jam.end_session(credential)
+
+    def challenge(self, reason: Reason, requirement: Requirement) -> str | None:
+        """Return a Bearer challenge; ``Cookie`` where only a cookie is read."""
+        if self.header_name is None and ANSWERS[reason].status == 401:
+            return f'Cookie realm="{self.jam.settings.realm}"'
+        return super().challenge(reason, requirement)
