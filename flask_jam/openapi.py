@@ -42,11 +42,13 @@ def security_schemes(app_or_jam: Flask | Jam) -> dict[str, dict[str, Any]]:
         state = _state_of(None)
         if state.jam is not app_or_jam:
             raise ConfigError("security_schemes: the current app has another Jam; give it the app")
-    return {
-        name: described
-        for scheme in state.schemes.values()
-        for name, described in _places(scheme).items()
-    }
+    found: dict[str, dict[str, Any]] = {}
+    for scheme in state.schemes.values():
+        for name, described in _places(scheme).items():
+            if name in found:
+                raise ConfigError(f"two schemes describe {name} to OpenAPI: rename one of them")
+            found[name] = described
+    return found
 
 
 def _places(scheme: Scheme) -> dict[str, dict[str, Any]]:

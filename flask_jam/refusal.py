@@ -30,6 +30,7 @@ from ._request.status_codes import ANSWERS, PERMANENT
 from .errors import Reason
 from .schemes.interface import Requirement
 from .schemes.outcome import Rejected
+from .schemes.transport import TransportScheme
 
 _log = logging.getLogger(__name__)
 
@@ -160,6 +161,8 @@ def _challenge(
 ) -> str | None:
     """Return the challenges of all schemes, one of each kind (RFC 9110 11.6.1)."""
     challenges: dict[str, str] = {}
+    if ANSWERS[reason].status == 503 or ANSWERS[reason].error in ("csrf", "access_denied"):
+        return None  # no other credential would help
     for name in schemes:
         challenge = state.scheme(name).challenge(reason, requirement)
         if challenge:
@@ -171,9 +174,9 @@ def _challenge(
 
 def _clear(state: AppState, scheme: str) -> None:
     # Of pages only: a script's answer may come after that of the refresh which replaced the cookie.
-    name = getattr(state.schemes.get(scheme), "cookie_name", None)
-    if name is not None:
-        clear_later(state.app, state.jam.settings, Cookie(name))
+    found = state.schemes.get(scheme)
+    if isinstance(found, TransportScheme) and found.cookie_name is not None:
+        clear_later(state.app, state.jam.settings, Cookie(found.cookie_name))
 
 
 def _sent_to_login(state: AppState, refused: Refusal, *, is_page: bool) -> Refusal:

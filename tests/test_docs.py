@@ -49,14 +49,38 @@ def test_every_page_is_in_the_table_of_contents_once() -> None:
     assert sorted(toctree[1].split()) == sorted(set(PAGES) - {"index"})
 
 
-def test_the_map_of_files_names_every_module_by_rank() -> None:
-    named = re.findall(r"^(\d+) +``([\w/]+)\.py``  +\S", "\n".join(
-        table_under("how-it-works", "The map of files")), re.MULTILINE)  # fmt: skip
-    modules = [file.removesuffix("__init__").strip("/").replace("/", ".") for _, file in named]
-    assert sorted(modules) == sorted(MODULES)
-    assert modules == sorted(modules, key=ORDER.index)
-    ranks = [int(rank) for rank, _ in named]
-    assert ranks == sorted(ranks)
+def rooms_of_the_map() -> list[list[str]]:
+    """The files of each table of the map."""
+    section = re.split(r"^The map\n-+\n", PAGES["how-it-works"], flags=re.MULTILINE)[1]
+    section = re.split(r"^.+\n-+\n", section, maxsplit=1, flags=re.MULTILINE)[0]
+    rooms = re.split(r"^.+\n~+\n", section, flags=re.MULTILINE)[1:]
+    return [re.findall(r"^``([\w/]+\.py)``  +\S", room, re.MULTILINE) for room in rooms]
+
+
+def test_the_map_names_every_module_once_in_the_order_of_imports() -> None:
+    rooms = rooms_of_the_map()
+    modules = [[module_of(file) for file in room] for room in rooms]
+    assert sorted(module for room in modules for module in room) == sorted(MODULES)
+    for room in modules:
+        assert room == sorted(room, key=ORDER.index)
+
+
+def test_a_table_of_the_map_is_one_folder() -> None:
+    rooms = rooms_of_the_map()
+    folders = [{file.rpartition("/")[0].partition("/")[0] for file in room} for room in rooms]
+    assert all(len(folder) == 1 for folder in folders), folders
+    assert len(set().union(*folders)) == len(folders)
+
+
+def test_every_file_that_the_tour_of_the_code_names_exists() -> None:
+    files = re.findall(r"``([\w/]+\.py)``", PAGES["how-it-works"])
+    package = Path(flask_jam.__file__).parent
+    missing = [file for file in files if not any((at / file).is_file() for at in (package, ROOT))]
+    assert missing == []
+
+
+def module_of(file: str) -> str:
+    return file.removesuffix(".py").removesuffix("__init__").strip("/").replace("/", ".")
 
 
 @pytest.mark.parametrize("name", public_names())
@@ -110,7 +134,11 @@ def test_what_the_pages_call_a_setting_is_one() -> None:
 
 def test_every_block_is_of_a_kind_that_is_looked_at() -> None:
     # Sybil runs Python blocks and compares HTTP blocks; another spelling it would pass over.
-    kinds = re.compile(r"(invisible-code-block:|code-block::) (python|http|console|sh|toml|text)")
+    # A part of an example is shown as the file has it: the tests of examples run that.
+    kinds = re.compile(
+        r"(invisible-code-block:|code-block::) (python|http|console|sh|toml|text)"
+        r"|literalinclude:: \.\./examples/[\w/]+\.py"
+    )
     for page, text in PAGES.items():
         blocks = re.findall(r"^ *\.\. (.*(?:code|highlight|prompt|literal).*)$", text, re.M)
         assert [block for block in blocks if not kinds.fullmatch(block)] == [], page

@@ -7,7 +7,6 @@ import hmac
 import json
 import re
 import time
-from collections.abc import Callable
 from typing import Any
 
 from flask import Request
@@ -15,10 +14,9 @@ from flask import Request
 from flask_jam import Reason, TokenError
 from flask_jam.schemes import MALFORMED, MISSING, Accepted, Credential, Requirement, Scheme
 
-#: ``t=1700000000,v1=<64 hex digits>``; during a rotation there are several ``v1``.
+# t=1700000000,v1=<64 hex digits>; during a rotation there are several v1.
 _FORM = re.compile(r"t=([0-9]{1,12})((?:,v[0-9]=[0-9a-f]{1,128}){1,5})")
-_WINDOW = 300.0  # seconds
-_LARGEST_BODY = 65536
+_WINDOW, _LARGEST_BODY = 300.0, 65536  # seconds, bytes
 
 
 class WebhookScheme(Scheme):
@@ -27,7 +25,9 @@ class WebhookScheme(Scheme):
     name = "webhook"
     vary = ("Stripe-Signature",)
 
-    def __init__(self, secret: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, secret: str, clock: Any = time.time) -> None:
+        if not secret:
+            raise ValueError("secret must be the provider's signing secret: whsec_…")
         self._key = secret.encode()
         self._clock = clock
 
@@ -36,8 +36,8 @@ class WebhookScheme(Scheme):
         if header is None:
             return MISSING
         is_small = 0 < (request.content_length or 0) <= _LARGEST_BODY
-        match = _FORM.fullmatch(header)
-        return Credential(self.name, "header", header) if match and is_small else MALFORMED
+        is_formed = is_small and _FORM.fullmatch(header)
+        return Credential(self.name, "header", header) if is_formed else MALFORMED
 
     def authenticate(self, credential: Credential, request: Request) -> Accepted:
         sent_at, signatures = credential.value[2:].split(",", 1)
@@ -50,9 +50,10 @@ class WebhookScheme(Scheme):
             raise TokenError(Reason.EXPIRED)
         try:
             event = json.loads(body)
-            return Accepted(self.name, credential.source, event["account"], event)
+            payload = {"id": str(event["id"]), "type": str(event["type"]), "event": event}
+            return Accepted(self.name, credential.source, str(event["account"]), payload)
         except (ValueError, LookupError, TypeError):
             raise TokenError(Reason.MALFORMED) from None
 
     def challenge(self, reason: Reason, requirement: Requirement) -> str | None:
-        return 'Stripe-Signature realm="webhook"' if reason is Reason.MISSING else None
+        return 'Stripe-Signature realm="webhook"'

@@ -18,7 +18,7 @@ from .flask_internals import remove_hook
 from .views import MARK
 from .werkzeug_internals import get_request
 
-_log = logging.getLogger("flask_jam.resolver")
+_log = logging.getLogger("flask_jam")
 
 EXTENSION_KEY = "flask_jam"
 
@@ -116,6 +116,7 @@ def state_of(app: Flask) -> AppState:
     if state is None:
         raise ConfigError(
             "this app has a guard and no extension that could authenticate anybody: "
-            "write JWTExtension(jam).init_app(app) or SessionExtension(jam).init_app(app)"
+            "write JWTExtension(jam).init_app(app), SessionExtension(jam).init_app(app) or "
+            "SchemeExtension(scheme).init_app(app)"
         )
     return state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 from flask import Request
@@ -25,6 +26,7 @@ class RequestAuth:
     __slots__ = (
         "_admitted",
         "_assigned",
+        "_found",
         "_issued",
         "_settled",
         "accepted",
@@ -48,6 +50,8 @@ class RequestAuth:
         #: Whether the answer depends on who asks, whether a user was seen, and whether a guard
         #: refused: see :mod:`private_answers`.
         self.depends = self.seen = self.refused = False
+        #: What a scheme of the app's own has found: it is asked once.
+        self._found: dict[str, Found] | None = None
         #: Credentials that this request itself has issued, by scheme.
         self._issued: dict[str, Credential] = {}
         self._settled = False
@@ -67,19 +71,39 @@ class RequestAuth:
         return outcome
 
     def _authenticated(self, scheme: Scheme) -> Outcome:
-        found = self.credential(scheme)
-        if isinstance(found, Rejected):
-            return found
-        return authenticate(scheme, found, self.request)
+        """Return the outcome of a scheme: refusals become values here and nowhere else."""
+        found: Credential | Rejected | None = None
+        try:
+            found = self.credential(scheme)
+            if isinstance(found, Rejected):
+                return found
+            accepted = scheme.authenticate(found, self.request)
+        except (TokenError, SessionError, StoreUnavailable) as error:
+            if not isinstance(found, Credential):
+                return Rejected(scheme.name, error.reason)
+            return Rejected(scheme.name, error.reason, found.source, found.fingerprint())
+        except Exception as error:
+            _log.error("scheme %s raised %s", scheme.name, safe_summary(error))
+            raise
+        return accepted if scheme._is_built_in else _checked(scheme, found, accepted)
 
     def credential(self, scheme: Scheme) -> Credential | Rejected:
         """Return the credential of a scheme: what this request has issued, else what it sent."""
         issued = self._issued.get(scheme.name) if self._issued else None
-        return issued or self.admissible(scheme, scheme.find(self.request))
+        if issued is not None:
+            return issued
+        find = scheme.find if scheme._is_built_in else partial(self._find_once, scheme)
+        return self.admissible(scheme, find(self.request))
+
+    def _find_once(self, scheme: Scheme, request: Request) -> Found:
+        known = self._found = {} if self._found is None else self._found
+        if scheme.name not in known:
+            known[scheme.name] = scheme.find(request)
+        return known[scheme.name]
 
     def admissible(self, scheme: Scheme, found: Found) -> Credential | Rejected:
         """Reject what must not be verified: absent, malformed, or sent by another site."""
-        if not isinstance(found, Credential):
+        if not isinstance(found, Credential) or found.scheme != scheme.name:
             return _not_found(scheme, found, self.request)
         is_ambient = found.source == "cookie" or scheme.ambient
         if is_ambient and is_cross_site(self.environ, self.state.jam.settings.trusted_origins):
@@ -175,37 +199,29 @@ class RequestAuth:
         self._assigned = None
 
 
-def authenticate(scheme: Scheme, credential: Credential, request: Request) -> Outcome:
-    """Return the outcome for a credential: refusals become values here and nowhere else."""
-    try:
-        accepted = scheme.authenticate(credential, request)
-    except (TokenError, SessionError, StoreUnavailable) as error:
-        return Rejected(scheme.name, error.reason, credential.source, credential.fingerprint())
-    except Exception as error:
-        _log.error("scheme %s raised %s", scheme.name, safe_summary(error))
-        raise
-    if scheme._is_built_in:
-        return accepted
-    return _checked(scheme, accepted)
-
-
-def _checked(scheme: Scheme, accepted: object) -> Accepted:
+def _checked(scheme: Scheme, credential: Credential, accepted: object) -> Accepted:
     """Let nothing pass for an identity that is none of this scheme."""
-    if not isinstance(accepted, Accepted) or accepted.scheme != scheme.name:
+    author = type(scheme).__name__
+    if (
+        not isinstance(accepted, Accepted)
+        or accepted.scheme != scheme.name
+        or accepted.source != credential.source
+    ):
         raise ConfigError(
-            f"{type(scheme).__name__}.authenticate must return Accepted({scheme.name!r}, ...) or "
-            f"raise TokenError(reason), got {type(accepted).__name__}"
+            f"{author}.authenticate must return Accepted({scheme.name!r}, credential.source, ...) "
+            f"or raise TokenError(reason), got {type(accepted).__name__}"
         )
-    if not isinstance(accepted.payload, dict):
+    if not isinstance(accepted.subject, (str, type(None))) or type(accepted.payload) is not dict:
         raise ConfigError(
-            f"{type(scheme).__name__}.authenticate must give Accepted a dict as payload, got "
-            f"{type(accepted.payload).__name__}"
+            f"{author}.authenticate must give Accepted a subject that is a string or None, and a "
+            "payload that is a dict"
         )
     return accepted
 
 
 def _not_found(scheme: Scheme, found: object, request: Request) -> Rejected:
     if not isinstance(found, Absence):
+        # Neither is a credential under the name of another scheme.
         raise ConfigError(
             f"{type(scheme).__name__}.find must return a Credential, MISSING or MALFORMED, got "
             f"{type(found).__name__}"

@@ -66,7 +66,7 @@ class Scheme:
         """Return the credential that the request carries, :data:`MISSING` or :data:`MALFORMED`.
 
         Called at most once per request, before anything is verified: read headers, cookies or the
-        body, and do no I/O. Bound what is read. ``Credential.source`` is ``"header"``,
+        body, and do no other I/O. Bound what is read. ``Credential.source`` is ``"header"``,
         ``"cookie"``, ``"body"`` or a word of your own.
         """
         raise NotImplementedError
@@ -84,7 +84,10 @@ class Scheme:
         raise NotImplementedError
 
     def challenge(self, reason: Reason, requirement: Requirement) -> str | None:
-        """Return the ``WWW-Authenticate`` value of a refusal, or ``None`` (RFC 9110 11.6.1)."""
+        """Return the ``WWW-Authenticate`` value of a refusal, or ``None`` (RFC 9110 11.6.1).
+
+        It is sent with a 401, a 400 and a missing scope; a constant is fine.
+        """
         return None
 
     def _malformed_source(self, request: Request) -> str | None:

@@ -102,7 +102,6 @@ def who() -> str:
 def test_its_guard_joins_with_others_and_asks_for_scopes(app: Flask, jam: Jam) -> None:
     required = app.extensions["webhook"].required
     app.add_url_rule("/either", "either", (jwt_required | required)(who), methods=["POST"])
-    app.add_url_rule("/scoped", "scoped", required(scopes={"refund"})(who), methods=["POST"])
     app.add_url_rule("/other", "other", required(scopes={"write"})(who), methods=["POST"])
     client, token = app.test_client(), bearer(jam.issue_tokens("ann")["access_token"])
     assert client.open("/either", **signed()).text == "webhook:acct_7"
@@ -112,7 +111,6 @@ def test_its_guard_joins_with_others_and_asks_for_scopes(app: Flask, jam: Jam) -
     assert refused.headers["WWW-Authenticate"] == (
         'Bearer realm="api", Stripe-Signature realm="webhook"'
     )
-    assert client.open("/scoped", **signed()).text == "webhook:acct_7"
     assert client.open("/other", **signed()).status_code == 403
     # A bad credential is never passed over for another scheme.
     both = signed(secret="x")

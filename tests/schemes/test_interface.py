@@ -49,6 +49,44 @@ def test_a_scheme_of_an_app_lets_in(jam: Jam) -> None:
     assert ask(jam, HeaderScheme()).text == "ann"
 
 
+def test_its_guard_reads_scopes_and_roles_of_the_payload(jam: Jam) -> None:
+    scheme = HeaderScheme()
+    scheme.result = Accepted("key", "header", "ann", {"scope": "read", "roles": ["admin"]})
+    app = Flask("scoped")
+    required = SchemeExtension(scheme, jam, app).required
+    expected: dict[str, int] = {}
+    for path, conditions, status in (
+        ("/read", {"scopes": {"read"}}, 200), ("/write", {"scopes": {"write"}}, 403),
+        ("/admin", {"roles": {"admin"}}, 200), ("/editor", {"roles": {"editor"}}, 403),
+    ):  # fmt: skip
+        app.add_url_rule(path, path, required(**conditions)(lambda: "in"))
+        expected[path] = status
+    client = app.test_client()
+    for path, status in expected.items():
+        assert client.get(path, headers={"X-Key": "ann"}).status_code == status
+
+
+def test_find_is_called_once_and_may_raise_a_reason(jam: Jam) -> None:
+    calls: list[int] = []
+
+    class Counting(HeaderScheme):
+        def find(self, request: Any) -> Any:
+            calls.append(1)
+            return super().find(request)
+
+    app = Flask("counting")
+    required = SchemeExtension(Counting(), jam, app).required
+    app.add_url_rule("/", "view", required(roles={"admin"})(lambda: "in"))
+    assert app.test_client().get("/", headers={"X-Key": "ann"}).status_code == 403
+    assert len(calls) == 1
+
+    class Raising(HeaderScheme):
+        def find(self, request: Any) -> Any:
+            raise TokenError(Reason.MALFORMED)
+
+    assert ask(jam, Raising()).status_code == 400
+
+
 def test_malformed_is_400_and_missing_401(jam: Jam) -> None:
     for found, status in ((MALFORMED, 400), (MISSING, 401)):
         scheme = HeaderScheme()
@@ -82,13 +120,14 @@ def test_any_other_exception_is_logged_without_its_text_and_propagates(
 
 def test_a_wrong_result_never_lets_in(jam: Jam) -> None:
     wrong = ("ann", True, {"sub": "ann"}, Accepted("jwt", "header", "ann", {}),
+             Accepted("key", "cookie", "ann", {}), Accepted("key", "header", 5, {}),
              Accepted("key", "header", "ann", "text"))  # type: ignore[arg-type]  # fmt: skip
     for result in wrong:
         scheme = HeaderScheme()
         scheme.result = result
         with pytest.raises(ConfigError, match="HeaderScheme.authenticate"):
             ask(jam, scheme, testing=True)
-    for found in ("ann", True, ("key", "header", "ann")):
+    for found in ("ann", True, ("key", "header", "ann"), Credential("jwt", "header", "ann")):
         scheme = HeaderScheme()
         scheme.found = found
         with pytest.raises(ConfigError, match="HeaderScheme.find"):

@@ -441,7 +441,7 @@ def test_an_answer_vouches_for_the_moment_of_the_question_before(
 ) -> None:
     """Redis may answer a question before it hands out the pushes of the same turn."""
     asked: list[float] = []
-    made = link._connection
+    made = link.connection_of
 
     def spied(pool: Any, silence: float) -> Any:
         connection = made(pool, silence)
@@ -455,7 +455,7 @@ def test_an_answer_vouches_for_the_moment_of_the_question_before(
         connection.send_command = send_command
         return connection
 
-    monkeypatch.setattr(link, "_connection", spied)
+    monkeypatch.setattr(link, "connection_of", spied)
     with store_at(one_server.url) as store:
         linked(store)
         for _ in range(4):

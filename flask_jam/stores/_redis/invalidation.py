@@ -19,12 +19,10 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 from weakref import WeakSet
 
-from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
-from redis.retry import Retry
 
 from ..._helpers.fork_lock import fork_safe_lock
-from .redis_internals import primaries
+from .redis_internals import ask, connection_of, learn_servers, primaries, primaries_of
 
 _log = logging.getLogger("flask_jam.stores.redis")
 
@@ -107,7 +105,7 @@ class Link:
             self._spawn(self._listen, run, name, pool)
 
     def _listen(self, run: _Run, name: str, pool: Any) -> None:
-        pushed, asked = _connection(pool, self._silence), _connection(pool, self._silence)
+        pushed, asked = connection_of(pool, self._silence), connection_of(pool, self._silence)
         try:
             asked.connect()
             self._subscribe(pushed)
@@ -121,10 +119,10 @@ class Link:
     def _subscribe(self, connection: Any) -> None:
         connection.connect()
         # Redirected to itself: RESP2 has no other way to get pushes and answers on one link.
-        own_id = _asked(connection, "CLIENT", "ID")
+        own_id = ask(connection, "CLIENT", "ID")
         prefixes = [part for prefix in self._prefixes for part in ("PREFIX", prefix)]
-        _asked(connection, "CLIENT", "TRACKING", "ON", "REDIRECT", own_id, "BCAST", *prefixes)
-        _asked(connection, "SUBSCRIBE", "__redis__:invalidate")
+        ask(connection, "CLIENT", "TRACKING", "ON", "REDIRECT", own_id, "BCAST", *prefixes)
+        ask(connection, "SUBSCRIBE", "__redis__:invalidate")
 
     def _follow(self, run: _Run, name: str, pushed: Any, asked: Any) -> None:
         """Read pushes; ask again and again whether the link still lives, and is to a primary."""
@@ -133,10 +131,10 @@ class Link:
             sent = time.monotonic()
             if primaries(self._made_client()).keys() != run.names:
                 raise ConnectionError("the cluster has other servers now")
-            if _asked(asked, "ROLE")[0] != b"master":
+            if ask(asked, "ROLE")[0] != b"master":
                 raise ConnectionError("a replica hears of a change when it comes by")
-            if name and _primaries_of(_asked(asked, "CLUSTER", "SLOTS"), name) != run.names:
-                self._made_client().nodes_manager.initialize()
+            if name and primaries_of(ask(asked, "CLUSTER", "SLOTS"), name) != run.names:
+                learn_servers(self._made_client())
                 raise ConnectionError("the cluster has other servers now")
             pushed.send_command("PING")
             self._read(run, pushed, sent + self._silence, until_pong=True)
@@ -244,33 +242,6 @@ class _Run:
         """Up to when all of them were heard, now that this one was."""
         self._moments[name] = moment
         return min(self._moments.values())
-
-
-def _connection(pool: Any, silence: float) -> Any:
-    said = {
-        name: value
-        for name, value in pool.connection_kwargs.items()
-        if not name.startswith(("maint_", "oss_cluster_maint"))
-    }
-    own = {
-        "protocol": 2,
-        "decode_responses": False,
-        "health_check_interval": 0,
-        "socket_timeout": silence,
-        "retry": Retry(NoBackoff(), 0),
-    }
-    return pool.connection_class(**{**said, **own})
-
-
-def _primaries_of(slots: Any, own: str) -> set[str]:
-    """Whom a node says to be in charge of slots; of itself it may not know the address."""
-    host = own.rpartition(":")[0]
-    return {f"{row[2][0].decode() if row[2][0] else host}:{row[2][1]}" for row in slots}
-
-
-def _asked(connection: Any, *command: Any) -> Any:
-    connection.send_command(*command)
-    return connection.read_response()
 
 
 _links: WeakSet[Link] = WeakSet()
