@@ -12,8 +12,8 @@ from flask.views import MethodView
 from werkzeug.routing import Rule
 
 from ._request.flask_internals import has_automatic_options
-from ._request.protection import blueprints_of, is_static, protections
-from ._request.views import MARK, PUBLIC, method_of, own_guards, source_of
+from ._request.protection import enforcing_hooks, protections
+from ._request.views import MARK, PUBLIC, is_static, method_of, own_guards, source_of
 from .guards import Guard
 
 
@@ -98,7 +98,7 @@ def _in_front(
 ) -> Iterator[tuple[str, Guard]]:
     if not _said(app, rule, view):
         yield from protections(app, rule.endpoint)
-    yield from _hooks(app, rule.endpoint)
+    yield from enforcing_hooks(app, rule.endpoint)
     for each in (view, *functions):
         yield from (("own", guard) for guard in own_guards(each))
 
@@ -108,18 +108,6 @@ def _said(app: Flask, rule: Rule, view: Any) -> tuple[str, ...]:
     if getattr(view, MARK, None) is PUBLIC:
         return ("public",)
     return ("static",) if is_static(app, rule) else ()
-
-
-def _hooks(app: Flask, endpoint: str) -> Iterator[tuple[str, Guard]]:
-    """Guards that ``before_request(guard.enforce)`` has put there."""
-    for name in (None, *blueprints_of(endpoint)):
-        hooks: list[Any] = app.before_request_funcs.get(name, [])
-        for guard in (hook.__self__ for hook in hooks if _is_enforce(hook)):
-            yield "app" if name is None else "blueprint", guard
-
-
-def _is_enforce(hook: Any) -> bool:
-    return getattr(hook, "__func__", None) is Guard.enforce
 
 
 def _joined(guards: tuple[Guard, ...]) -> str:

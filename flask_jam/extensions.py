@@ -23,6 +23,7 @@ from ._request.conditions import Rule
 from ._request.cookies import check_prefix
 from ._request.current_auth import current_auth, with_payload
 from ._request.flask_internals import (
+    add_template_global,
     extend_globals,
     get_current_app,
     insert_first,
@@ -30,6 +31,7 @@ from ._request.flask_internals import (
 )
 from ._request.login import logout as end_login
 from ._request.private_answers import keeping_private
+from ._request.protection import guards_in_front
 from ._request.start_checks import check_login_view, check_views
 from .errors import ConfigError
 from .guards import Guard, jwt_required, session_required
@@ -315,9 +317,10 @@ def _new_state(app: Flask, jam: Jam) -> AppState:
     state = AppState(app, jam)
     app.extensions[EXTENSION_KEY] = state
     app.extensions["jam"] = jam
+    state.guards_in_front = guards_in_front
     state.start_checks += [check_views, check_login_view]
     insert_first(app, state.first_request)
-    app.template_context_processors[None].append(lambda: {"current_auth": current_auth})
+    add_template_global(app, "current_auth", current_auth)
     commands.register(app)
     wrap_process_response(app, keeping_private)
     extend_globals(app, with_payload)

@@ -124,8 +124,7 @@ class Guard:
         auth = current_request_auth()
         if self._plain is not None:  # most guards are, and have nothing to weigh
             outcome = auth.resolve(self._plain)
-            if isinstance(outcome, Accepted):
-                auth.admit(outcome)
+            if isinstance(outcome, Accepted) and auth.admit(outcome) is None:
                 return
         self._weigh(auth)
 
@@ -141,7 +140,9 @@ class Guard:
                     self._refuse(auth, rule, outcome)
             elif admitted is None:
                 reason = rule.unmet(outcome, auth.state.jam.clock) if rule.asks else None
-                if reason is None:
+                if auth.resolve(rule.scheme) is not outcome:  # a check has logged the user out
+                    refused = refused or (rule, Rejected(rule.scheme, Reason.MISSING))
+                elif reason is None:
                     admitted = outcome
                 else:
                     refused = refused or (rule, auth.denied(outcome, reason))
@@ -149,7 +150,9 @@ class Guard:
             self._without_credential(auth, refused)
             # Optional, and no credential: whom an outer guard or a login let in stays.
             admitted = auth.admitted()
-        auth.admit(admitted)
+        conflict = auth.admit(admitted)
+        if conflict is not None:
+            self._refuse(auth, self.rules[0], conflict)
 
     def _without_credential(self, auth: RequestAuth, refused: tuple[Rule, Rejected] | None) -> None:
         if refused is not None:

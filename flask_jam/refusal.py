@@ -147,6 +147,7 @@ def refuse(
         reason=why.reason,
         source=why.source,
         endpoint=request.endpoint,
+        subject=why.subject,
         fingerprint=why.fingerprint,
     )
     is_page = wants_page()

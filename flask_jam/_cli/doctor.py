@@ -13,8 +13,8 @@ from werkzeug.datastructures import Headers
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from .._request.app_state import AppState
-from .._request.protection import is_static
 from .._request.start_checks import check_login_view, check_views, idle_guards
+from .._request.views import is_static
 from ..audit import open_routes
 from ..errors import ConfigError, StoreUnavailable
 from ..schemes.interface import Scheme

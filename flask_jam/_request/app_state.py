@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from flask import Flask
+from flask import Flask, Request
+from werkzeug.routing import Rule
 
 from .._helpers.fork_lock import fork_safe_lock
 from ..errors import ConfigError
@@ -15,7 +16,6 @@ from ..schemes.interface import EXTENSIONS, Scheme
 from ..schemes.transport import TransportScheme
 from ..stores.memory import MemoryStore
 from .flask_internals import remove_hook
-from .views import MARK
 from .werkzeug_internals import get_request
 
 _log = logging.getLogger("flask_jam")
@@ -37,7 +37,9 @@ class AppState:
         self.vary: tuple[str, ...] = ()
         self._checked = False
         self._checking = fork_safe_lock()
-        self._undecorated: dict[str, bool] = {}
+        #: Which guards stand in front of a rule; set by the extension, as guards rank above this.
+        self.guards_in_front: Callable[[Flask, Rule, str], Iterable[Any]] = lambda *_: ()
+        self._orders: dict[tuple[str, str], tuple[str, ...]] = {}
 
     def add(self, owner: object, scheme: Scheme) -> None:
         """Register a scheme for the extension that owns it."""
@@ -96,14 +98,18 @@ class AppState:
                 "redis_url, or run one process with threads"
             )
 
-    def is_undecorated(self, endpoint: str) -> bool:
-        """Return True if no guard will decide: the view is neither guarded, static nor public."""
-        found = self._undecorated.get(endpoint)
+    def schemes_for(self, request: Request) -> tuple[str, ...]:
+        """Return the schemes to ask, those of the endpoint's guards first."""
+        rule = request.url_rule
+        if rule is None:  # the router answers, or Socket.IO
+            return tuple(self.schemes)
+        key = (rule.endpoint, request.method)
+        found = self._orders.get(key)
         if found is None:
-            view: Any = self.app.view_functions.get(endpoint)
-            static = endpoint == "static" or endpoint.endswith(".static")
-            found = not static and view is not None and not hasattr(view, MARK)
-            self._undecorated[endpoint] = found
+            guards = self.guards_in_front(self.app, rule, request.method)
+            own = [each.scheme for guard in guards for each in guard.rules]
+            found = tuple(dict.fromkeys(name for name in (*own, *self.schemes)))
+            self._orders[key] = found
         return found
 
 

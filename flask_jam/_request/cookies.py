@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from flask import Flask, Response, after_this_request, request
+from flask import Flask, Response, request
 from werkzeug.http import dump_cookie
 
 from ..errors import ConfigError, Reason, TokenError
 from ..settings import Settings
+from .flask_internals import before_sending
+from .werkzeug_internals import copy_response
 
 _log = logging.getLogger("flask_jam.cookies")
 
@@ -201,41 +202,31 @@ def _line(app: Flask, settings: Settings, cookie: Cookie, value: str, max_age: i
 
 
 def _send_later(line: str) -> None:
-    def send(response: Response) -> Response:
-        own = _copy(response)
-        own.headers.add("Set-Cookie", line)
-        return own
-
-    after_this_request(send)
-
-
-def _copy(response: Response) -> Response:
-    """One with headers of its own: a view may give the same object to everybody."""
-    own = copy.copy(response)
-    own.headers = response.headers.copy()
-    return own
+    _add_later(lambda headers: headers.append(("Set-Cookie", line)))
 
 
 def no_store_later() -> None:
-    """``Cache-Control: no-store`` on a response that carries a credential (RFC 6749 5.1)."""
+    """Send ``Cache-Control: no-store`` with a response that carries a credential (RFC 6749 5.1)."""
 
-    def mark(response: Response) -> Response:
-        own = _copy(response)
-        own.cache_control.no_store = True
-        return own
+    def mark(headers: list[tuple[str, str]]) -> None:
+        headers[:] = [(name, value) for name, value in headers if name.lower() != "cache-control"]
+        headers.append(("Cache-Control", "no-store"))
 
-    after_this_request(mark)
+    _add_later(mark)
 
 
 def clear_site_data_later() -> None:
     """Have the browser forget what it kept of this site's pages (ASVS 14.3.1).
 
-    Not its cookies: there may be some that are not ours, and ours are cleared one by one.
+    Not its cookies: some may belong to others, and ours are cleared one by one.
     """
+    _add_later(lambda headers: headers.append(("Clear-Site-Data", '"cache", "storage"')))
 
+
+def _add_later(change: Callable[[list[tuple[str, str]]], None]) -> None:
     def send(response: Response) -> Response:
-        own = _copy(response)
-        own.headers["Clear-Site-Data"] = '"cache", "storage"'
-        return own
+        headers = list(response.headers)
+        change(headers)
+        return copy_response(response, headers)
 
-    after_this_request(send)
+    before_sending(send)

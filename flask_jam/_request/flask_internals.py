@@ -9,9 +9,10 @@ from flask import Blueprint, Flask, Request
 from flask.sansio.scaffold import Scaffold
 from werkzeug.routing import Rule
 
-from .werkzeug_internals import get_app, get_globals
+from .werkzeug_internals import get_app, get_globals, get_request
 
 Hook = Callable[..., Any]
+_CHANGES = "_flask_jam_changes"
 
 
 def hooks_of(where: Scaffold, blueprint: str | None = None) -> list[Hook]:
@@ -60,6 +61,39 @@ def extend_globals(app: Flask, extend: Callable[[type[Any]], Any]) -> None:
     app.app_ctx_globals_class = extend(app.app_ctx_globals_class)
     if get_current_app() is app:
         object.__setattr__(get_globals(), "__class__", app.app_ctx_globals_class)
+
+
+def add_template_global(app: Flask, name: str, value: Any) -> None:
+    """Add a name to every template, imported macros included, without making the environment.
+
+    Flask makes it at the first use, and later changes of ``jinja_options`` would be lost. A context
+    processor does not reach ``{% import %}``.
+    """
+    if "jinja_env" in app.__dict__:
+        app.jinja_env.globals[name] = value
+        return
+    create = app.create_jinja_environment
+
+    def create_jinja_environment() -> Any:
+        environment = create()
+        environment.globals.setdefault(name, value)
+        return environment
+
+    app.create_jinja_environment = create_jinja_environment  # type: ignore[method-assign]
+
+
+def before_sending(change: Callable[[Any], Any]) -> None:
+    """Have a function change the response of this request, after every hook of the app.
+
+    ``after_this_request`` is dropped where an ``after_request`` hook calls it.
+    """
+    request_attributes(get_request()).setdefault(_CHANGES, []).append(change)
+
+
+def changes_before_sending() -> list[Callable[[Any], Any]]:
+    """Return the functions that :func:`before_sending` was given; each is returned once."""
+    found: list[Callable[[Any], Any]] = request_attributes(get_request()).pop(_CHANGES, [])
+    return found
 
 
 def get_current_app() -> Flask | None:

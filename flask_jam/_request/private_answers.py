@@ -2,54 +2,109 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import Any
 
 from flask import Response
 
-from .request_auth import RequestAuth, request_auth_so_far
+from ..errors import ConfigError
+from ..schemes.interface import MISSING
+from .flask_internals import changes_before_sending, get_current_app
+from .request_auth import RequestAuth, current_request_auth, request_auth_so_far
+from .views import is_static
+from .werkzeug_internals import copy_response
+
+#: A directive of Cache-Control; its value may be quoted and hold commas.
+_DIRECTIVE = re.compile(r'(?:[^,"]|"[^"]*")+')
+#: With one of these, no shared cache answers another request with it unasked.
+_PRIVATE = {"private", "no-store", "no-cache"}
 
 
 def keeping_private(process: Callable[[Response], Response]) -> Callable[[Response], Response]:
     """Return an app's ``process_response`` that has the last word on who may keep the answer.
 
-    What the view and every hook said of caching is known then, and stands (ASVS 14.3.2).
+    What the view and every hook said of caching is known then (ASVS 14.3.2). Cookies of a login,
+    refresh or logout are added here, too, so that one in an ``after_request`` hook arrives.
     """
 
     def process_response(response: Response) -> Response:
         try:
             response = process(response)
         finally:  # a hook that raises leaves the answer as it is by now
+            for change in changes_before_sending():
+                response = change(response)
             auth = request_auth_so_far()
-            if auth is not None and (auth.depends or _shows_refusal(auth, response)):
-                _mark(auth, response)
+            if auth is not None and (auth.depends or auth.refused):
+                response = _marked(auth, response)
+            elif response.response.__class__ is not list:
+                response = _marked_stream(auth, response)
         return response
 
     return process_response
 
 
-def _shows_refusal(auth: RequestAuth, response: Response) -> bool:
-    """Return True if the view made a page of a refusal: another caller would get another page."""
-    return auth.refused and response.status_code < 300
+def _marked_stream(auth: RequestAuth | None, response: Response) -> Response:
+    """Mark a stream that may still ask who it is for, as no header can be changed then."""
+    if not response.is_streamed or response.direct_passthrough:
+        return response
+    try:
+        auth = auth or current_request_auth()
+    except ConfigError:
+        return response
+    if auth.state.app is not get_current_app() or not _carries_credential(auth):
+        return response
+    auth.depends = auth.seen = True
+    return _marked(auth, response)
 
 
-def _mark(auth: RequestAuth, response: Response) -> None:
-    headers, vary = response.headers, auth.state.vary
-    is_cached = is_varied = False
-    # To ask the headers for a name that is not there costs more than to look through them.
-    for name, _ in headers:
-        is_cached = is_cached or name.lower() == "cache-control"
-        is_varied = is_varied or name.lower() == "vary"
-    if not is_cached and auth.seen:
-        headers.add("Cache-Control", "no-store")
-    if vary and is_varied:
-        _extend_vary(headers, vary)
-    elif vary:
-        headers.add("Vary", ", ".join(vary))
+def _carries_credential(auth: RequestAuth) -> bool:
+    return any(scheme.find(auth.request) is not MISSING for scheme in auth.state.schemes.values())
 
 
-def _extend_vary(headers: Any, vary: tuple[str, ...]) -> None:
-    names = [name.strip() for line in headers.getlist("Vary") for name in line.split(",")]
+def _marked(auth: RequestAuth, response: Response) -> Response:
+    """Return a copy that says who may keep it: the view may give this one to every request."""
+    rule = auth.request.url_rule
+    if rule is not None and not auth.refused and is_static(auth.state.app, rule):
+        return response
+    headers: list[tuple[str, str]] = []
+    caching: list[str] = []
+    vary: list[str] = []
+    for name, value in response.headers:
+        folded = name.lower()
+        if folded == "cache-control":
+            caching.append(value)
+        elif folded == "vary":
+            vary.append(value)
+        else:
+            headers.append((name, value))
+    caching_value = _caching(auth, caching)
+    if caching_value is not None:
+        headers.append(("Cache-Control", caching_value))
+    joined = _vary(auth.state.vary, vary)
+    if joined:
+        headers.append(("Vary", joined))
+    return copy_response(response, headers)
+
+
+def _caching(auth: RequestAuth, values: list[str]) -> str | None:
+    if auth.refused or (auth.seen and not values):
+        return "no-store"
+    value = ", ".join(values)
+    return (_private(value) if auth.seen else value) or None
+
+
+def _private(value: str) -> str:
+    """Return a Cache-Control that lets no shared cache keep the answer (RFC 9111 5.2.2)."""
+    directives = [part.strip() for part in _DIRECTIVE.findall(value)]
+    kept = [each for each in directives if not each.lower().startswith(("public", "s-maxage"))]
+    if not _PRIVATE.isdisjoint(map(str.lower, kept)):
+        return value if kept == directives else ", ".join(kept)
+    return ", ".join([*kept, "private"])
+
+
+def _vary(ours: tuple[str, ...], values: list[str]) -> str:
+    if not values:
+        return ", ".join(ours)
+    names = [name.strip() for value in values for name in value.split(",")]
     known = {name.lower() for name in names}
-    names += [name for name in vary if name.lower() not in known]
-    headers["Vary"] = ", ".join(names)
+    return ", ".join([*names, *(name for name in ours if name.lower() not in known)])

@@ -16,7 +16,7 @@ from ..errors import ConfigError
 from ..guards import Guard
 from .app_state import AppState
 from .flask_internals import add_hook, has_automatic_options, hooks_of
-from .views import MARK, PUBLIC
+from .views import MARK, PUBLIC, blueprints_of, is_static, method_of, own_guards
 from .werkzeug_internals import get_app, get_request
 
 
@@ -75,21 +75,6 @@ def is_open(app: Flask, rule: Rule) -> bool:
     return getattr(view, MARK, None) is PUBLIC or is_static(app, rule)
 
 
-def is_static(app: Flask, rule: Rule) -> bool:
-    """Whether it is Flask's own rule for a static folder, not a view that is called so."""
-    if not rule.endpoint.endswith("static"):
-        return False
-    name, _, last = rule.endpoint.rpartition(".")
-    folder: Any = app.blueprints.get(name) if name else app
-    if last != "static" or folder is None or not folder.has_static_folder:
-        return False
-    view = app.view_functions.get(rule.endpoint)
-    module = getattr(view, "__module__", None) or ""
-    if getattr(view, "__self__", None) is not folder and not module.startswith("flask."):
-        return False  # somebody's own in its place
-    return rule.rule.endswith(f"{folder.static_url_path}/<path:filename>")
-
-
 def protections(app: Flask, endpoint: str) -> Iterator[tuple[str, Guard]]:
     """Every guard in front of an endpoint, the outermost first, with where it comes from."""
     for name in (None, *blueprints_of(endpoint)):
@@ -98,7 +83,26 @@ def protections(app: Flask, endpoint: str) -> Iterator[tuple[str, Guard]]:
                 yield "app" if name is None else "blueprint", hook.guard
 
 
-def blueprints_of(endpoint: str) -> list[str]:
-    """Names of the blueprints of an endpoint, the outermost first."""
-    parts = endpoint.split(".")[:-1]
-    return [".".join(parts[: number + 1]) for number in range(len(parts))]
+def enforcing_hooks(app: Flask, endpoint: str) -> Iterator[tuple[str, Guard]]:
+    """Guards that ``before_request(guard.enforce)`` has put there."""
+    for name in (None, *blueprints_of(endpoint)):
+        hooks: list[Any] = app.before_request_funcs.get(name, [])
+        for guard in (hook.__self__ for hook in hooks if _is_enforce(hook)):
+            yield "app" if name is None else "blueprint", guard
+
+
+def _is_enforce(hook: Any) -> bool:
+    return getattr(hook, "__func__", None) is Guard.enforce
+
+
+def guards_in_front(app: Flask, rule: Rule, method: str) -> Iterator[Guard]:
+    """Return every guard that a request to a rule must satisfy, the outermost first."""
+    view: Any = app.view_functions.get(rule.endpoint)
+    if not is_open(app, rule):
+        yield from (guard for _, guard in protections(app, rule.endpoint))
+    yield from (guard for _, guard in enforcing_hooks(app, rule.endpoint))
+    yield from own_guards(view)
+    cls = getattr(view, "view_class", None)
+    if cls is not None:
+        yield from own_guards(cls.dispatch_request)
+        yield from own_guards(method_of(cls, method))

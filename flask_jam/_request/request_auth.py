@@ -111,17 +111,19 @@ class RequestAuth:
         return found
 
     def look(self) -> Accepted | None:
-        """Return who asks; where no guard decides, the first scheme with a credential does."""
+        """Return who asks, at any moment of the request; refuse nothing.
+
+        The guard's own schemes are asked first, then the others in the order of ``init_app``. The
+        first one with a credential decides: a bad one is None, and so is a store that is down.
+        """
         if not self._settled:
-            self._settled = True
-            endpoint = self.request.endpoint
-            if endpoint is not None and self.state.is_undecorated(endpoint):
-                self.accepted = self._first()
-                self.depends, self.seen = True, self.seen or self.accepted is not None
+            self._settled = True  # first, so that a scheme that asks sees no caller
+            self.accepted = self._first()
+            self.observe(self.accepted)
         return self.accepted
 
     def _first(self) -> Accepted | None:
-        for name in self.state.schemes:
+        for name in self.state.schemes_for(self.request):
             outcome = self.resolve(name)
             if isinstance(outcome, Accepted):
                 return outcome
@@ -138,30 +140,53 @@ class RequestAuth:
 
     # --- deciding ---
 
-    def admit(self, accepted: Accepted | None) -> None:
-        """Let the view see who a guard has let in."""
+    def admit(self, accepted: Accepted | None) -> Rejected | None:
+        """Let the view see who a guard lets in.
+
+        :returns: the refusal, if the request was answered for another caller before: a gate in
+            ``before_request``, an outer guard and the view must never see two people.
+        """
+        if self._settled and accepted is not None and accepted is not self.accepted:
+            conflict = self._conflict(accepted)
+            if conflict is not None:
+                return conflict
         self.accepted = accepted
         self._settled = self._admitted = self.depends = True
         self._assigned = None
         if accepted is not None:
             self.seen = True
+        return None
+
+    def _conflict(self, accepted: Accepted) -> Rejected | None:
+        earlier = self.accepted
+        if earlier is not None:
+            is_same = earlier.subject is not None and earlier.subject == accepted.subject
+            reasons = set() if is_same else {Reason.MALFORMED}
+        else:
+            # None was right if no credential came, and not if one was bad or could not be checked.
+            rejected = (each for each in self.outcomes.values() if isinstance(each, Rejected))
+            reasons = {each.reason for each in rejected} - {Reason.MISSING}
+        if not reasons:
+            return None
+        reason = Reason.UNAVAILABLE if Reason.UNAVAILABLE in reasons else Reason.MALFORMED
+        return Rejected(accepted.scheme, reason, accepted.source)
 
     def admitted(self) -> Accepted | None:
         """Return who an outer guard or a login has let in."""
         return self.accepted if self._admitted else None
 
     def refuse(self) -> None:
-        """Forget who asks: a guard has refused the request."""
-        self._replace(None)
-        self.refused = True
+        """Note that a guard has refused the request. Who asks can still be looked up."""
+        self.refused = self.depends = True
+        self._assigned = None
 
     def denied(self, accepted: Accepted, reason: Reason) -> Rejected:
         """Return the refusal of a user who is authenticated, but not authorized."""
         found = self.credential(self.state.scheme(accepted.scheme))
         fingerprint = found.fingerprint() if isinstance(found, Credential) else None
-        return Rejected(accepted.scheme, reason, accepted.source, fingerprint)
+        return Rejected(accepted.scheme, reason, accepted.source, fingerprint, accepted.subject)
 
-    def observe(self, outcome: Outcome) -> None:
+    def observe(self, outcome: Outcome | None) -> None:
         """Note that the answer depends on an outcome."""
         self.depends, self.seen = True, self.seen or isinstance(outcome, Accepted)
 

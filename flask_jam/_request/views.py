@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
+from flask import Flask
+from werkzeug.routing import Rule
+
 #: On a view: the guard that covers it, or :data:`PUBLIC`.
 MARK = "__flask_jam__"
 PUBLIC = "public"
@@ -94,3 +97,24 @@ def method_of(cls: Any, name: str) -> Any:
     """What answers a method of HTTP in a class of views."""
     found = getattr(cls, name.lower(), None)
     return getattr(cls, "get", None) if found is None and name == "HEAD" else found
+
+
+def is_static(app: Flask, rule: Rule) -> bool:
+    """Whether it is Flask's own rule for a static folder, not a view that is called so."""
+    if not rule.endpoint.endswith("static"):
+        return False
+    name, _, last = rule.endpoint.rpartition(".")
+    folder: Any = app.blueprints.get(name) if name else app
+    if last != "static" or folder is None or not folder.has_static_folder:
+        return False
+    view = app.view_functions.get(rule.endpoint)
+    module = getattr(view, "__module__", None) or ""
+    if getattr(view, "__self__", None) is not folder and not module.startswith("flask."):
+        return False  # somebody's own in its place
+    return rule.rule.endswith(f"{folder.static_url_path}/<path:filename>")
+
+
+def blueprints_of(endpoint: str) -> list[str]:
+    """Names of the blueprints of an endpoint, the outermost first."""
+    parts = endpoint.split(".")[:-1]
+    return [".".join(parts[: number + 1]) for number in range(len(parts))]

@@ -45,12 +45,14 @@ class Accepted(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """Why there is nobody; ``Reason.MISSING`` when nothing was presented."""
+    """The reason authentication failed; ``Reason.MISSING`` when nothing was presented."""
 
     scheme: str
     reason: Reason
     source: str | None = None
     fingerprint: str | None = None
+    #: Known where the credential held: a scope, a role, a check or the age of the login failed.
+    subject: str | None = None
 
 
 Outcome = Accepted | Rejected
