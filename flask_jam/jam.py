@@ -11,7 +11,6 @@ from ._credentials.access_tokens import Tokens, Verifier
 from ._credentials.refresh_rotation import Families, Reload, ReuseError, TokenPair
 from ._credentials.revocation import Revocation
 from ._credentials.sessions import SessionInfo, Sessions, handle_of
-from ._credentials.stamps import Stamps
 from .errors import ConfigError, safe_summary
 from .keys import KeyRing
 from .settings import Settings, Source, load
@@ -30,6 +29,11 @@ def _store_for(settings: Settings) -> Store:
     from .stores._redis.near_cache import store_for  # noqa: PLC0415 - only who uses Redis imports it
 
     return store_for(settings)
+
+
+def _wall_clock() -> float:
+    # Looked up at each call, so that freezegun and its kin reach it.
+    return time.time()
 
 
 class Jam:
@@ -51,19 +55,19 @@ class Jam:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = config if isinstance(config, Settings) else load(config)
-        self.clock = clock
+        self.clock = _wall_clock if clock is time.time else clock
         if store is not None and not hasattr(store, "marks"):
             raise ConfigError("store: write a Store object, such as MemoryStore()")
         self.store: Store = _store_for(self.settings) if store is None else store
-        keyring, stamps = KeyRing.from_settings(self.settings.jwt), Stamps(clock)
-        self.verifier = Verifier(keyring, self.settings.jwt, self.store, clock)
-        self._tokens = Tokens(keyring, self.settings.jwt, self.store, stamps, self.verifier)
+        keyring = KeyRing.from_settings(self.settings.jwt)
+        self.verifier = Verifier(keyring, self.settings.jwt, self.store, self.clock)
+        self.tokens = Tokens(keyring, self.settings.jwt, self.store, self.clock, self.verifier)
         self.families = Families(
-            self._tokens, self.store, self.settings.jwt, stamps, keyring.derive("refresh token")
+            self.tokens, self.store, self.settings.jwt, self.clock, keyring.derive("refresh token")
         )
-        self.sessions = Sessions(self.store, self.settings.session, stamps)
+        self.sessions = Sessions(self.store, self.settings.session, self.clock)
         self.revocation = Revocation(
-            self._tokens, self.families, self.sessions, self.settings.jwt, self._report
+            self.tokens, self.families, self.sessions, self.store, self.settings, self._report
         )
         self._observers: list[Observer] = []
 
@@ -74,14 +78,14 @@ class Jam:
 
         :param exp: life in seconds from now; ``jwt.expire`` where nothing is said.
         """
-        return self._tokens.payload(exp, data)
+        return self.tokens.payload(exp, data)
 
     def gen_jwt_token(self, payload: Mapping[str, Any]) -> str:
         """The signed token of a payload; missing ``jti``, ``iat``, ``exp`` are filled in.
 
         :raises TokenError: for a payload that verification would refuse.
         """
-        return self._tokens.mint(payload)[0]
+        return self.tokens.mint(payload)[0]
 
     def verify_jwt_token(self, token: str) -> dict[str, Any]:
         """The claims of a good token, as a new ``dict``.

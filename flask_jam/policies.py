@@ -28,6 +28,7 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias
 from flask import request
 
 from ._helpers.names import name_set
+from ._helpers.strict_json import copy_json
 from ._request.flask_internals import request_attributes
 from ._request.request_auth import RequestAuth, current_request_auth
 from ._request.werkzeug_internals import get_request
@@ -155,7 +156,8 @@ class _Condition(Policy):
     def _ask(self, payload: Payload, resource: Any) -> bool | None:
         given = (resource,) if self.needs_resource else self.wanted
         try:
-            held = self.test(payload, *given)
+            # A predicate of the app must not change what the next one sees.
+            held = self.test(payload if self.is_fact else copy_json(payload), *given)
         except Exception as error:
             _log.error("policy %s raised %s: access denied", self.name, safe_summary(error))
             return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .._helpers.strict_json import strict_object
@@ -18,9 +18,10 @@ from ..jws import sign_jws, signed_length, verify_jws
 from ..keys import Key, KeyRing
 from ..settings import JWTSettings
 from ..stores.interface import NO_MARKS, Kind, Marks, Store, slot_of
-from .claims import Facts, check_time, facts_of, json_of
-from .stamps import Clock, Stamps
+from .claims import CUT_OFF, Facts, check_time, facts_of, json_of, survives
 from .token_cache import CacheInfo, FactCache
+
+Clock = Callable[[], float]
 
 _TYPES = frozenset({"jwt", "at+jwt"})
 #: A longer token is verified each time, so that the size of the cache follows from its count.
@@ -34,7 +35,7 @@ class Verifier:
         self._keyring = keyring
         self._settings = settings
         self._store = store
-        self._clock = clock
+        self.clock = clock
         # Read on every request: one look-up each instead of two.
         self._longest, self._asks = settings.max_token_bytes, settings.list != "off"
         self._cache: FactCache[Facts] = FactCache(settings.cache_size)
@@ -87,7 +88,7 @@ class Verifier:
         return facts_of(strict_object(payload), self._settings, keyring)
 
     def _check_now(self, facts: Facts) -> None:
-        now = self._clock()
+        now = self.clock()
         if not facts.starts <= now < facts.ends:
             check_time(facts, now, self._settings)
         if self._asks:
@@ -98,7 +99,7 @@ class Verifier:
     def _check_marks(self, facts: Facts, marks: Marks) -> None:
         if marks.revoked or (self._settings.list == "allow" and not marks.allowed):
             raise TokenError(Reason.REVOKED)
-        if marks.not_before is not None and facts.born <= marks.not_before:
+        if marks.cut_off is not None and not survives(facts, marks.cut_off):
             raise TokenError(Reason.REVOKED)
 
 
@@ -110,13 +111,13 @@ class Tokens:
         keyring: KeyRing,
         settings: JWTSettings,
         store: Store,
-        stamps: Stamps,
+        clock: Clock,
         verifier: Verifier,
     ) -> None:
         self._keyring = keyring
         self._settings = settings
         self._store = store
-        self._stamps = stamps
+        self.clock = clock
         self._verifier = verifier
 
     def payload(self, exp: float | None, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,7 +128,7 @@ class Tokens:
         return self._completed(data, life)
 
     def _completed(self, data: Mapping[str, Any], life: float) -> dict[str, Any]:
-        now = self._stamps.mint()
+        now = self.clock()
         own = {"jti": secrets.token_urlsafe(32), "iat": now, "exp": int(now + life)}
         if self._settings.issuer is not None:
             own["iss"] = self._settings.issuer
@@ -135,17 +136,27 @@ class Tokens:
             own["aud"] = self._settings.audience
         return {**own, **data}
 
-    def mint(self, payload: Mapping[str, Any]) -> tuple[str, Facts]:
+    def mint(self, payload: Mapping[str, Any], cut_off: float | None = None) -> tuple[str, Facts]:
         """Sign a payload, completed and checked as verification would; return what it says, too.
+
+        :param cut_off: that of the subject, as the store has it; asked for where it is not given.
 
         :raises TokenError: with a sentence that says which claim is wrong.
         """
-        facts, raw = self.check(payload)
+        facts, raw = self.check(self._with_cut_off(payload, cut_off))
         token = sign_jws(raw, self._signer())
         if self._settings.list == "allow":
             until = facts.exp + self._settings.leeway
-            self._store.allow(facts.slot, facts.jti or "", self._stamps.clock(), until)
+            self._store.allow(facts.slot, facts.jti or "", self.clock(), until)
         return token, facts
+
+    def _with_cut_off(self, payload: Mapping[str, Any], known: float | None) -> Mapping[str, Any]:
+        subject = payload.get("sub")
+        if not isinstance(subject, str):
+            return payload
+        if known is None and self._settings.list != "off":
+            known = self._store.cut_off(slot_of(subject), subject, self.clock())
+        return {**payload, CUT_OFF: known or 0.0}
 
     def _signer(self) -> Key:
         if self._keyring.signer is None:
@@ -175,7 +186,7 @@ class Tokens:
         raw = json_of(payload)
         try:
             facts = facts_of(strict_object(raw), self._settings, self._keyring)
-            if facts.exp <= self._stamps.clock():
+            if facts.exp <= self.clock():
                 raise TokenError(Reason.EXPIRED, "exp has passed: it would be dead at birth")
             if facts.exp <= max(facts.nbf or 0, facts.iat or 0):
                 raise TokenError(Reason.INVALID, "exp comes before nbf or iat")
@@ -187,7 +198,7 @@ class Tokens:
         """Mark a token as revoked until it expires."""
         if self._settings.list == "off":
             raise ConfigError('jwt.list is "off": no token can be revoked; write "deny"')
-        until, now = facts.exp + self._settings.leeway, self._stamps.clock()
+        until, now = facts.exp + self._settings.leeway, self.clock()
         self._store.mark(facts.slot, Kind.TOKEN, facts.jti or "", now, until)
 
     def of_ours(self, token_or_claims: str | Mapping[str, Any]) -> Facts | None:
@@ -203,11 +214,6 @@ class Tokens:
             if isinstance(token_or_claims, str):
                 return None
             raise
-
-    def revoke_before(self, subject: str, longest: float) -> None:
-        """Every token and family of a subject that exists now and lives ``longest`` at most."""
-        cut, now = self._stamps.cut(), self._stamps.clock()
-        self._store.mark(slot_of(subject), Kind.SUBJECT, subject, cut, cut + longest, now=now)
 
 
 def _check_type(header: Mapping[str, Any]) -> None:

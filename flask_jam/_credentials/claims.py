@@ -12,9 +12,10 @@ from .._helpers.strict_json import LARGEST_TIMESTAMP, copy_json, strict_dumps
 from ..errors import Reason, TokenError
 from ..keys import KeyRing
 from ..settings import JWTSettings
-from ..stores.interface import slot_of
-from .stamps import INSTANT
+from ..stores.interface import CLOCK_SKEW, slot_of
 
+#: The claim in which a token carries the cut-off of its subject. It is in no payload.
+CUT_OFF = "jam_cut"
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -32,8 +33,8 @@ class Facts(NamedTuple):
     family: str | None
     #: Where the store keeps what it knows of it.
     slot: str
-    #: What a cut-off is compared with: the login of a refresh family, else ``iat``.
-    born: float
+    #: The subject's cut-off when it was minted; None where it was not minted here.
+    cut_off: float | None
     #: Good from here up to here: exp, nbf and iat in one, leeway included.
     starts: float
     ends: float
@@ -59,7 +60,7 @@ def facts_of(claims: dict[str, Any], settings: JWTSettings, keyring: KeyRing) ->
 
     :raises TokenError: with a sentence that names the claim and never its value.
     """
-    exp, nbf, iat = _date(claims, "exp"), _date(claims, "nbf"), _date(claims, "iat")
+    exp, nbf, iat = _timestamp(claims, "exp"), _timestamp(claims, "nbf"), _timestamp(claims, "iat")
     if exp is None:
         raise TokenError(Reason.INVALID, "exp is missing")
     if iat is not None and exp - iat > settings.longest:
@@ -75,9 +76,9 @@ def facts_of(claims: dict[str, Any], settings: JWTSettings, keyring: KeyRing) ->
         raise TokenError(Reason.INVALID, "fam is written by issue_tokens, for its subject")
     _check_issuer(claims, settings.issuer)
     _check_audience(claims, settings.audience)
-    flat = {sys.intern(name): value for name, value in claims.items()}
+    flat = {sys.intern(name): value for name, value in claims.items() if name != CUT_OFF}
     nested = tuple((k, v) for k, v in flat.items() if isinstance(v, (dict, list)))
-    born = _born(claims, iat)
+    cut_off = _timestamp_of(claims.get(CUT_OFF))
     starts, ends = _window(exp, nbf, iat, settings)
     return Facts(
         flat,
@@ -90,15 +91,15 @@ def facts_of(claims: dict[str, Any], settings: JWTSettings, keyring: KeyRing) ->
         sub,
         family,
         slot,
-        born,
+        cut_off,
         starts,
         ends,
-        _said_date(claims.get("auth_time")),
+        _timestamp_of(claims.get("auth_time")),
     )
 
 
-def _said_date(value: object) -> float | None:
-    """A date that is no reason to refuse the token: one of the wrong kind is none."""
+def _timestamp_of(value: object) -> float | None:
+    """Return a timestamp that is no reason to refuse the token: of the wrong kind, it is none."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return value if -LARGEST_TIMESTAMP < value < LARGEST_TIMESTAMP else None
@@ -109,17 +110,16 @@ def _window(
 ) -> tuple[float, float]:
     """The time in which :func:`check_time` has nothing to say, so that a hit need not ask it."""
     leeway = settings.leeway
-    born = exp - settings.longest if iat is None else iat - leeway - INSTANT
-    return (born if nbf is None else max(born, nbf - leeway)), exp + leeway
+    minted = exp - settings.longest if iat is None else iat - max(leeway, CLOCK_SKEW)
+    return (minted if nbf is None else max(minted, nbf - leeway)), exp + leeway
 
 
-def _born(claims: Mapping[str, Any], iat: float | None) -> float:
-    """When what led to this token began. One that does not say is older than any cut-off."""
-    auth_time = claims.get("auth_time")
-    if iat is None or "fam" not in claims or not isinstance(auth_time, (int, float)):
-        return -math.inf if iat is None else iat
-    # A refresh that ends while the subject is being revoked mints after the cut-off.
-    return min(iat, auth_time)
+def survives(facts: Facts, cut_off: float) -> bool:
+    """Return True if a token was minted under this cut-off, or under a later one."""
+    if facts.cut_off is not None:
+        return facts.cut_off >= cut_off
+    # One of another issuer says when it was minted, and mostly in whole seconds.
+    return facts.iat is not None and math.floor(facts.iat) > cut_off
 
 
 def check_time(facts: Facts, now: float, settings: JWTSettings) -> None:
@@ -132,18 +132,18 @@ def check_time(facts: Facts, now: float, settings: JWTSettings) -> None:
     if facts.iat is None:
         if facts.exp - now > settings.longest:
             raise TokenError(Reason.INVALID)
-    elif facts.iat > now + leeway + INSTANT:
+    elif facts.iat > now + max(leeway, CLOCK_SKEW):
         raise TokenError(Reason.NOT_YET_VALID)
 
 
-def _date(claims: Mapping[str, Any], name: str) -> float | None:
+def _timestamp(claims: Mapping[str, Any], name: str) -> float | None:
     if name not in claims:
         return None
     value = claims[name]
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TokenError(Reason.INVALID, f"{name} must be a number of seconds")
     if not -LARGEST_TIMESTAMP < value < LARGEST_TIMESTAMP:
-        raise TokenError(Reason.INVALID, f"{name} is no date")
+        raise TokenError(Reason.INVALID, f"{name} is not a valid timestamp")
     return value
 
 

@@ -21,9 +21,8 @@ from .._helpers.strict_json import copy_json, strict_object
 from ..errors import ConfigError, Reason, TokenError
 from ..settings import JWTSettings
 from ..stores.interface import Family, Rotation, Store, slot_of
-from .access_tokens import Tokens
+from .access_tokens import Clock, Tokens
 from .claims import Facts, check_name, json_of
-from .stamps import Stamps
 
 #: Called with the subject and its claims at each refresh: the new claims, or ``None`` to refuse.
 Reload = Callable[[str, dict[str, Any]], Mapping[str, Any] | None]
@@ -58,13 +57,13 @@ class Families:
         tokens: Tokens,
         store: Store,
         settings: JWTSettings,
-        stamps: Stamps,
+        clock: Clock,
         mac_keys: tuple[bytes, ...],
     ) -> None:
         self._tokens = tokens
         self._store = store
         self._settings = settings
-        self._stamps = stamps
+        self.clock = clock
         self._mac_keys = mac_keys
 
     def start(
@@ -75,9 +74,10 @@ class Families:
         :raises TokenError: if the subject or a claim could not be verified later.
         """
         said = build_claims(scopes, roles, claims)
-        now = self._stamps.mint()
+        now = self.clock()
         subject = check_name(subject, "the subject")
-        family_id = slot_of(subject) + secrets.token_urlsafe(32)
+        slot = slot_of(subject)
+        family_id = slot + secrets.token_urlsafe(32)
         family = Family(
             subject=subject,
             claims=_kept({"auth_time": now, **said}),
@@ -85,6 +85,7 @@ class Families:
             ends_at=now + self._settings.refresh_absolute,
             rotated_at=now,
             idle_until=now + self._settings.refresh_idle,
+            cut_off=self._store.cut_off(slot, subject, now),
         )
         pair = self._pair(family_id, family, now)
         self._store.start_family(family_id, family)
@@ -96,10 +97,8 @@ class Families:
         :raises TokenError: with the reason; ``reused`` after which the family is dead.
         """
         family_id, generation = self.parsed(refresh_token)
-        # The stamp of the next token is taken first: what is revoked from here on includes it.
-        stamp = self._stamps.mint()
-        claims = self._reloaded(family_id, generation, stamp, reload)
-        now = self._stamps.clock()
+        claims = self._reloaded(family_id, generation, self.clock(), reload)
+        now = self.clock()
         rotation, family = self._store.rotate_family(
             family_id,
             generation,
@@ -113,7 +112,7 @@ class Families:
             raise TokenError(_REFUSED[rotation], "the refresh token is not valid")
         if rotation is Rotation.REUSED:
             raise ReuseError(family_id, family.subject)
-        return self._pair(family_id, family, stamp)
+        return self._pair(family_id, family, now)
 
     def _reloaded(
         self, family_id: str, generation: int, now: float, reload: Reload | None
@@ -144,7 +143,7 @@ class Families:
 
     def end(self, family_id: str) -> Family | None:
         """End a family and every access token of it; the family, if it was alive."""
-        now = self._stamps.clock()
+        now = self.clock()
         return self._store.end_family(family_id, now, self._mark_until(now))
 
     def parsed(self, refresh_token: object) -> tuple[str, int]:
@@ -171,7 +170,7 @@ class Families:
             "exp": int(now + self._settings.expire),
             **family.claims,
         }
-        token, facts = self._tokens.mint(said)
+        token, facts = self._tokens.mint(said, family.cut_off)
         answer = {
             "access_token": token,
             "token_type": "Bearer",

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import SessionError, TokenError
-from ..settings import JWTSettings
-from ..stores.interface import Family
+from ..settings import Settings
+from ..stores.interface import CLOCK_SKEW, Family, Store, slot_of
 from .access_tokens import Tokens
 from .claims import Facts
 from .refresh_rotation import Families
@@ -22,18 +22,20 @@ from .sessions import Sessions, checked_owner
 class Revocation:
     """Ends tokens, families, sessions and all that a subject has."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all that there is to revoke
         self,
         tokens: Tokens,
         families: Families,
         sessions: Sessions,
-        settings: JWTSettings,
+        store: Store,
+        settings: Settings,
         report: Callable[..., None],
     ) -> None:
         self._tokens = tokens
         self._families = families
         self._sessions = sessions
-        self._settings = settings
+        self._store = store
+        self._jwt, self._session = settings.jwt, settings.session
         self._report = report
 
     def token(self, token_or_claims: str | Mapping[str, Any]) -> bool:
@@ -55,7 +57,7 @@ class Revocation:
         facts = self._tokens.of_ours(token)
         if facts is None:
             return None
-        if self._settings.list != "off":
+        if self._jwt.list != "off":
             self._revoke(facts)
         if facts.family is not None:
             self._end_family(facts.family)
@@ -63,14 +65,20 @@ class Revocation:
 
     def subject(self, subject: str) -> None:
         """Revoke everything that a subject has now."""
-        jwt = self._settings
         try:
             checked_owner(subject)
         except SessionError as error:
             raise TokenError(error.reason, f"this can be no subject: {error}") from None
-        self._tokens.revoke_before(subject, max(jwt.longest + jwt.leeway, jwt.refresh_absolute))
-        self._sessions.clear(subject)
+        now = self._sessions.clock()
+        self._store.cut(slot_of(subject), subject, now, now + self._longest_life())
         self._report("revoked", kind="subject", subject=subject)
+        self._sessions.clear(subject)  # they are dead already: this only frees their memory
+
+    def _longest_life(self) -> float:
+        """Return how long what was minted before a cut-off may still live, in seconds."""
+        jwt, session = self._jwt, self._session
+        longest = jwt.longest + jwt.leeway, jwt.refresh_absolute, session.absolute
+        return max(longest) + 2 * CLOCK_SKEW
 
     def session(self, owner: str | None) -> str | None:
         """Report that a session of ``owner`` was ended, if one was."""

@@ -17,8 +17,8 @@ from .._helpers.strict_json import copy_json, strict_object
 from ..errors import Reason, SessionError, TokenError
 from ..settings import SessionSettings
 from ..stores.interface import Session, Store, slot_of
+from .access_tokens import Clock
 from .claims import json_of
-from .stamps import Stamps
 
 _SHAPE = re.compile(r"[A-Za-z0-9_-]{45}")
 _MAX_KEY = 1024
@@ -38,10 +38,10 @@ class SessionInfo(NamedTuple):
 class Sessions:
     """The life of sessions, on any store."""
 
-    def __init__(self, store: Store, settings: SessionSettings, stamps: Stamps) -> None:
+    def __init__(self, store: Store, settings: SessionSettings, clock: Clock) -> None:
         self._store = store
         self._settings = settings
-        self._stamps = stamps
+        self.clock = clock
 
     def create(
         self,
@@ -54,9 +54,9 @@ class Sessions:
 
         :raises SessionError: if the key or the data cannot be kept.
         """
-        now = self._stamps.mint()
+        now, slot = self.clock(), slot_of(checked_owner(session_key))
         session = Session(
-            session_key=checked_owner(session_key),
+            session_key=session_key,
             data=self._kept(data),
             created_at=now,
             auth_time=now,
@@ -65,8 +65,9 @@ class Sessions:
             ends_at=now + self._settings.absolute,
             user_agent=user_agent[:256] if user_agent else None,
             ip=ip,
+            cut_off=self._store.cut_off(slot, session_key, now),
         )
-        session_id = slot_of(session.session_key) + secrets.token_urlsafe(32)
+        session_id = slot + secrets.token_urlsafe(32)
         if not self._store.create_session(_hashed(session_id), session):
             raise SessionError(Reason.REVOKED, "the owner was revoked during this login")
         return session_id
@@ -76,7 +77,7 @@ class Sessions:
 
         :raises SessionError: ``unknown_session`` or ``session_expired``.
         """
-        now = self._stamps.clock()
+        now = self.clock()
         session = self._store.read_session(_hashed(_shaped(session_id)), now)
         if session is None:
             raise SessionError(Reason.UNKNOWN_SESSION)
@@ -96,7 +97,7 @@ class Sessions:
 
         :raises SessionError: if it is gone, or would grow too large.
         """
-        key, now = _hashed(_shaped(session_id)), self._stamps.clock()
+        key, now = _hashed(_shaped(session_id)), self.clock()
         kept = self._kept(changes)
         if not self._store.update_session(key, kept, now, self._settings.max_bytes):
             raise SessionError
@@ -106,7 +107,7 @@ class Sessions:
 
         :raises SessionError: if it is gone.
         """
-        old_key, now = _hashed(_shaped(session_id)), self._stamps.clock()
+        old_key, now = _hashed(_shaped(session_id)), self.clock()
         new_id = session_id[:2] + secrets.token_urlsafe(32)
         if not self._store.rework_session(old_key, _hashed(new_id), now):
             raise SessionError
@@ -116,11 +117,11 @@ class Sessions:
         """End a session; whose it was, or ``None`` when there was none."""
         if not is_session_id(session_id):
             return None
-        return self._store.delete_session(_hashed(str(session_id)), self._stamps.clock())
+        return self._store.delete_session(_hashed(str(session_id)), self.clock())
 
     def delete_by_handle(self, session_key: str, handle: object) -> str | None:
         """End the session that an owner's list shows under a handle."""
-        slot, now = slot_of(checked_owner(session_key)), self._stamps.clock()
+        slot, now = slot_of(checked_owner(session_key)), self.clock()
         for key, _ in self._store.list_sessions(slot, session_key, now):
             if _handle(key) == handle:
                 return self._store.delete_session(key, now)
@@ -130,12 +131,12 @@ class Sessions:
         """End every session of an owner, but the one with the id ``keep``; how many there were."""
         slot = slot_of(checked_owner(session_key))
         kept = _hashed(str(keep)) if is_session_id(keep) else None
-        return self._store.clear_sessions(slot, session_key, self._stamps.cut(), kept)
+        return self._store.clear_sessions(slot, session_key, self.clock(), kept)
 
     def listed(self, session_key: str) -> list[SessionInfo]:
         """The living sessions of an owner, the oldest first."""
         slot = slot_of(checked_owner(session_key))
-        found = self._store.list_sessions(slot, session_key, self._stamps.clock())
+        found = self._store.list_sessions(slot, session_key, self.clock())
         return [
             SessionInfo(
                 _handle(key),

@@ -12,9 +12,11 @@ from functools import cached_property
 from typing import Any
 
 from .._helpers.names import name_set
+from .._helpers.strict_json import copy_json
 from ..errors import ConfigError, Reason, safe_summary
 from ..policies import Policy
 from ..schemes.outcome import Accepted
+from ..stores.interface import CLOCK_SKEW
 
 _log = logging.getLogger("flask_jam.guards")
 
@@ -66,13 +68,13 @@ def _has_one(roles: object, wanted: Iterable[str]) -> bool:
 
 
 def _recent(auth_time: float | None, now: float, max_age: float) -> bool:
-    # A login in the future is no recent login: some clock is wrong, so ask again.
-    return auth_time is not None and -1 <= now - auth_time <= max_age
+    # Further ahead than two clocks may be apart, a login is not recent: some clock is wrong.
+    return auth_time is not None and -CLOCK_SKEW <= now - auth_time <= max_age
 
 
 def _passes(check: Check, payload: dict[str, Any]) -> bool:
     try:
-        return check(payload) is True
+        return check(copy_json(payload)) is True  # the next rule must not see its changes
     except Exception as error:
         name = getattr(check, "__qualname__", type(check).__name__)
         _log.error("check %s raised %s: access denied", name, safe_summary(error))

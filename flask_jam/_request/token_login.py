@@ -50,8 +50,8 @@ def _send_pair(
 ) -> dict[str, Any]:
     facts, answer = pair.access, pair.answer
     credential = Credential(scheme.name, "body", answer["access_token"])
-    accepted = Accepted(scheme.name, "body", facts.sub, facts.fresh(), facts.born)
-    _set_cookies(state, scheme, answer, facts.born)
+    accepted = Accepted(scheme.name, "body", facts.sub, facts.fresh(), facts.auth_time)
+    _set_cookies(state, scheme, answer, facts.auth_time or state.jam.clock())
     arrive(state, credential, accepted, signal)
     if scheme.header_name is not None:
         return answer

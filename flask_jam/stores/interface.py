@@ -35,11 +35,10 @@ class Kind(str, Enum):
 
     TOKEN = "token"  # noqa: S105 - a kind, not a secret
     FAMILY = "family"
-    SUBJECT = "subject"
 
 
-#: A login may be so many seconds on its way from its stamp to the store.
-LOGIN_IN_FLIGHT = 60.0
+#: The clocks of two machines may be 5 s apart, so a timestamp may lie twice that ahead, in seconds.
+CLOCK_SKEW = 10.0
 
 
 class Marks(NamedTuple):
@@ -47,8 +46,8 @@ class Marks(NamedTuple):
 
     #: This token, or its refresh family, was revoked.
     revoked: bool = False
-    #: Tokens of the subject that were minted up to here are revoked.
-    not_before: float | None = None
+    #: What was minted for the subject under an earlier cut-off is revoked.
+    cut_off: float | None = None
     #: The token is on the allow list.
     allowed: bool = False
 
@@ -73,12 +72,13 @@ class Family:
 
     subject: str = field(repr=False)
     claims: Mapping[str, Any] = field(repr=False)
-    #: When it was started; a revocation of the subject up to here ends it.
     started_at: float
     ends_at: float
     generation: int = 1
     rotated_at: float = 0.0
     idle_until: float = 0.0
+    #: The cut-off of its subject when it was started; a later one ends it.
+    cut_off: float = 0.0
 
     def answer(self, generation: int, now: float, grace: float) -> Rotation:
         """What a living family says to a generation that is presented."""
@@ -87,7 +87,7 @@ class Family:
         if generation > self.generation:
             return Rotation.GONE
         before = generation == self.generation - 1
-        in_grace = grace > 0 and -1 <= now - self.rotated_at <= grace
+        in_grace = grace > 0 and -CLOCK_SKEW <= now - self.rotated_at <= grace
         return Rotation.SAME if before and in_grace else Rotation.REUSED
 
     def alive(self, now: float) -> bool:
@@ -108,6 +108,8 @@ class Session:
     ends_at: float
     user_agent: str | None = field(default=None, repr=False)
     ip: str | None = field(default=None, repr=False)
+    #: The cut-off of its owner when it was created; a later one ends it.
+    cut_off: float = 0.0
 
     @property
     def expires_at(self) -> float:
@@ -137,19 +139,23 @@ class Store(Protocol):
         """All that is known of one token, in one round trip."""
         ...
 
-    def mark(  # noqa: PLR0913 - a mark is a row of these
-        self,
-        slot: str,
-        kind: Kind,
-        name: str,
-        at: float,
-        until: float,
-        *,
-        now: float | None = None,
-    ) -> None:
-        """Revoke. Of two marks of one name the later ``at`` and the later ``until`` stand.
+    def mark(self, slot: str, kind: Kind, name: str, at: float, until: float) -> None:
+        """Revoke. Of two marks of one name the later ``at`` and the later ``until`` stand."""
+        ...
 
-        ``now`` is given where ``at`` lies ahead of it: a cut-off, after the clock was set back.
+    def cut_off(self, slot: str, subject: str, now: float) -> float:
+        """Return the cut-off of a subject as the store has it, never from a cache; 0 if none.
+
+        What is minted for the subject carries it. So clocks are never compared: what carries an
+        earlier cut-off than the store has was minted before it, on whatever machine.
+        """
+        ...
+
+    def cut(self, slot: str, subject: str, now: float, until: float) -> None:
+        """End everything of a subject: set a cut-off that is later than the one before it.
+
+        It is ``now``, or just after the present cut-off where that is later, and is kept until
+        ``until``.
         """
         ...
 
@@ -193,7 +199,7 @@ class Store(Protocol):
     # --- sessions, by the slot and the hash of their id ---
 
     def create_session(self, key: str, session: Session) -> bool:
-        """Keep a new session; ``False`` if its owner was revoked or cleared since its stamp."""
+        """Keep a new session; ``False`` if its owner has a later cut-off than the session."""
         ...
 
     def read_session(self, key: str, now: float) -> Session | None:
@@ -223,10 +229,7 @@ class Store(Protocol):
     def clear_sessions(
         self, slot: str, session_key: str, now: float, keep: str | None = None
     ) -> int:
-        """Remove every session of one owner, but the one at the key ``keep``; how many were alive.
-
-        One that was stamped up to ``now`` and is still on its way here is not kept, either.
-        """
+        """Remove every session of one owner but the one at ``keep``; return how many were alive."""
         ...
 
     def list_sessions(

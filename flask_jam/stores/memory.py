@@ -6,6 +6,7 @@ needs a store that they share.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from .._helpers.fork_lock import fork_safe_lock
 from .._helpers.strict_json import strict_dumps
 from ..errors import Reason, SessionError
-from .interface import LOGIN_IN_FLIGHT, NO_MARKS, Family, Kind, Marks, Rotation, Session
+from .interface import NO_MARKS, Family, Kind, Marks, Rotation, Session
 
 
 class MemoryStore:
@@ -25,7 +26,6 @@ class MemoryStore:
         self._tokens: dict[str, tuple[float, float]] = {}
         self._logins: dict[str, tuple[float, float]] = {}
         self._subjects: dict[str, tuple[float, float]] = {}
-        self._cleared: dict[str, tuple[float, float]] = {}
         self._allowed: dict[str, float] = {}
         self._families: dict[str, Family] = {}
         self._sessions: dict[str, Session] = {}
@@ -46,33 +46,39 @@ class MemoryStore:
         ):
             return NO_MARKS
         token, login = self._marked(Kind.TOKEN, jti, now), self._marked(Kind.FAMILY, family, now)
-        not_before = self._marked(Kind.SUBJECT, subject, now)
+        cut_off = self._cut_off(subject, now) if subject in self._subjects else None
         allowed = jti is not None and self._allowed.get(jti, now) > now
-        return Marks(token is not None or login is not None, not_before, allowed)
+        return Marks(token is not None or login is not None, cut_off, allowed)
 
     def _table(self, kind: Kind) -> dict[str, tuple[float, float]]:
-        if kind is Kind.TOKEN:
-            return self._tokens
-        return self._logins if kind is Kind.FAMILY else self._subjects
+        return self._tokens if kind is Kind.TOKEN else self._logins
 
     def _marked(self, kind: Kind, name: str | None, now: float) -> float | None:
         at, until = self._table(kind).get(name or "", (None, 0.0))
         return at if until > now else None
 
-    def mark(  # noqa: PLR0913 - the port's
-        self,
-        slot: str,
-        kind: Kind,
-        name: str,
-        at: float,
-        until: float,
-        *,
-        now: float | None = None,
-    ) -> None:
+    def mark(self, slot: str, kind: Kind, name: str, at: float, until: float) -> None:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
             self._mark(kind, name, at, until)
-            self._sweep(at if now is None else now)
+            self._sweep(at)
+
+    def cut_off(self, slot: str, subject: str, now: float) -> float:
+        """See :class:`~flask_jam.stores.Store`."""
+        with self._lock:
+            return self._cut_off(subject, now)
+
+    def _cut_off(self, subject: str | None, now: float) -> float:
+        at, until = self._subjects.get(subject or "", (0.0, 0.0))
+        return at if until > now else 0.0
+
+    def cut(self, slot: str, subject: str, now: float, until: float) -> None:
+        """See :class:`~flask_jam.stores.Store`."""
+        with self._lock:
+            at, old_until = self._subjects.get(subject, (-math.inf, until))
+            at = max(now, math.nextafter(at, math.inf))
+            self._subjects[subject] = (at, max(until, old_until))
+            self._sweep(now)
 
     def _mark(self, kind: Kind, name: str, at: float, until: float) -> None:
         old_at, old_until = self._table(kind).get(name, (at, until))
@@ -101,10 +107,7 @@ class MemoryStore:
         family = self._families.get(family_id)
         if family is None or not family.alive(now):
             return None
-        cut_off = self._marked(Kind.SUBJECT, family.subject, now)
-        if cut_off is not None and family.started_at <= cut_off:
-            return None
-        return family
+        return None if family.cut_off < self._cut_off(family.subject, now) else family
 
     def rotate_family(  # noqa: PLR0913 - the port's
         self,
@@ -153,9 +156,7 @@ class MemoryStore:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
             now = session.created_at
-            cut_off = self._marked(Kind.SUBJECT, session.session_key, now)
-            cleared, _ = self._cleared.get(session.session_key, (cut_off, 0))
-            if any(at is not None and now <= at for at in (cut_off, cleared)):
+            if self._is_cut(session, now):
                 return False
             self._put(key, session)
             self._sweep(now)
@@ -177,14 +178,23 @@ class MemoryStore:
     def read_session(self, key: str, now: float) -> Session | None:
         """See :class:`~flask_jam.stores.Store`."""
         session = self._sessions.get(key)
-        if session is None or (now < session.expires_at and session.seen(now) is session):
+        if session is None:
+            return None
+        is_cut = session.session_key in self._subjects and self._is_cut(session, now)
+        if not is_cut and now < session.expires_at and session.seen(now) is session:
             return session
         with self._lock:
             return self._slide(key, now)
 
+    def _is_cut(self, session: Session, now: float) -> bool:
+        return session.cut_off < self._cut_off(session.session_key, now)
+
     def _slide(self, key: str, now: float) -> Session | None:
         session = self._sessions.get(key)
         if session is None:
+            return None
+        if self._is_cut(session, now):
+            self._pop(key)
             return None
         if now >= session.expires_at:
             return self._pop(key)
@@ -193,7 +203,10 @@ class MemoryStore:
 
     def _living_session(self, key: str, now: float) -> Session | None:
         session = self._sessions.get(key)
-        return session if session is not None and now < session.expires_at else None
+        return session if session is not None and self._is_alive(session, now) else None
+
+    def _is_alive(self, session: Session, now: float) -> bool:
+        return now < session.expires_at and not self._is_cut(session, now)
 
     def update_session(
         self, key: str, changes: Mapping[str, Any], now: float, max_bytes: int
@@ -223,7 +236,7 @@ class MemoryStore:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
             session = self._pop(key)
-            return session.session_key if session and now < session.expires_at else None
+            return session.session_key if session and self._is_alive(session, now) else None
 
     def clear_sessions(
         self, slot: str, session_key: str, now: float, keep: str | None = None
@@ -232,10 +245,8 @@ class MemoryStore:
         with self._lock:
             owned = [key for key in self._owned.get(session_key, ()) if key != keep]
             ended = [self._pop(key) for key in owned]
-            before, _ = self._cleared.get(session_key, (now, 0.0))
-            self._cleared[session_key] = (max(now, before), now + LOGIN_IN_FLIGHT)
             self._sweep(now)
-            return sum(now < session.expires_at for session in ended if session is not None)
+            return sum(self._is_alive(session, now) for session in ended if session is not None)
 
     def list_sessions(
         self, slot: str, session_key: str, now: float
@@ -243,7 +254,7 @@ class MemoryStore:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
             for key in list(self._owned.get(session_key, ())):
-                if now >= self._sessions[key].expires_at:
+                if not self._is_alive(self._sessions[key], now):
                     self._pop(key)
             keys = self._owned.get(session_key, {})
             return sorted(((key, self._sessions[key]) for key in keys), key=_age)
@@ -254,7 +265,7 @@ class MemoryStore:
         """Remove what has ended, each time that the store has doubled since the last sweep."""
         if self._size() < self._sweep_at:
             return
-        for marks in (self._tokens, self._logins, self._subjects, self._cleared):
+        for marks in (self._tokens, self._logins, self._subjects):
             for name in [name for name, mark in marks.items() if mark[1] <= now]:
                 del marks[name]
         self._allowed = {jti: until for jti, until in self._allowed.items() if until > now}
@@ -264,7 +275,7 @@ class MemoryStore:
         self._sweep_at = max(1024, 2 * self._size())
 
     def _size(self) -> int:
-        marks = len(self._tokens) + len(self._logins) + len(self._subjects) + len(self._cleared)
+        marks = len(self._tokens) + len(self._logins) + len(self._subjects)
         return marks + len(self._allowed) + len(self._families) + len(self._sessions)
 
 

@@ -9,7 +9,6 @@ key, after ``prefix:``    type    value                                        k
 ``a:{slot}:jti``         string  allow list: ``[1, at, until]``               as the token
 ``f:{slot}:family``      hash    refresh family, claims as JSON               idle or absolute end
 ``s:{slot}:id``          hash    session, each key of its data as JSON        idle or absolute end
-``k:{slot}:owner``       string  mark of when an owner was cleared            a minute
 ``o:{slot}:owner``       zset    names of an owner's sessions, by their end   as its last session
 ========================  ======  ===========================================  ====================
 
@@ -24,6 +23,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
+import math
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -57,12 +57,12 @@ from ._redis.values import (
     session_fields,
     session_of,
 )
-from .interface import LOGIN_IN_FLIGHT, Family, Kind, Marks, Rotation, Session
+from .interface import Family, Kind, Marks, Rotation, Session
 
 _log = logging.getLogger(__name__)
 
 
-_LETTERS = {Kind.TOKEN: "t", Kind.FAMILY: "x", Kind.SUBJECT: "c"}
+_LETTERS = {Kind.TOKEN: "t", Kind.FAMILY: "x"}
 _KEEPS = "noeviction"
 _REMOVED = "a value in Redis could not be read and was removed"
 #: What a server or the way to it can do to a question. ValueError: it does not speak RESP.
@@ -139,20 +139,22 @@ class RedisStore:
             self._note("a revocation mark in Redis could not be read and counts as the strictest")
         return values
 
-    def mark(  # noqa: PLR0913 - the port's
-        self,
-        slot: str,
-        kind: Kind,
-        name: str,
-        at: float,
-        until: float,
-        *,
-        now: float | None = None,
-    ) -> None:
+    def mark(self, slot: str, kind: Kind, name: str, at: float, until: float) -> None:
         """See :class:`~flask_jam.stores.Store`."""
-        name = hashed(name) if kind is Kind.SUBJECT else name
-        kept = kept_for(until - (at if now is None else now))
-        self._write(lua.MARK, [self._key(_LETTERS[kind], slot, name)], repr(at), repr(until), kept)
+        key = self._key(_LETTERS[kind], slot, name)
+        self._write(lua.MARK, [key], repr(at), repr(until), kept_for(until - at))
+
+    def cut_off(self, slot: str, subject: str, now: float) -> float:
+        """See :class:`~flask_jam.stores.Store`."""
+        keys = [self._key("c", slot, hashed(subject))]
+        found = marks_of("c", self.read_marks(keys), now).cut_off
+        # Under one that cannot be read nothing lives, also what is minted now.
+        return found if found is not None and math.isfinite(found) else 0.0
+
+    def cut(self, slot: str, subject: str, now: float, until: float) -> None:
+        """See :class:`~flask_jam.stores.Store`."""
+        key = self._key("c", slot, hashed(subject))
+        self._write(lua.CUT, [key], repr(now), repr(until), kept_for(until - now))
 
     def allow(self, slot: str, jti: str, now: float, until: float) -> None:
         """See :class:`~flask_jam.stores.Store`."""
@@ -163,11 +165,11 @@ class RedisStore:
 
     def start_family(self, family_id: str, family: Family) -> None:
         """See :class:`~flask_jam.stores.Store`."""
-        fixed = [1, family.subject, family.started_at, family.ends_at]
+        fixed = [1, family.subject, family.started_at, family.ends_at, family.cut_off]
         fields = {
             "j": strict_dumps(fixed),
             "c": strict_dumps(dict(family.claims)),
-            "b": repr(family.started_at),
+            "u": repr(family.cut_off),
             "e": repr(family.ends_at),
             "g": family.generation,
             "t": repr(family.rotated_at),
@@ -236,13 +238,13 @@ class RedisStore:
     def create_session(self, key: str, session: Session) -> bool:
         """See :class:`~flask_jam.stores.Store`."""
         now, owner = session.created_at, self._owner_key(key[:2], session.session_key)
-        name = hashed(session.session_key)
-        marks = [self._key(letter, key[:2], name) for letter in ("c", "k")]
+        cut_off = self._key("c", key[:2], hashed(session.session_key))
         said = self._write(
             lua.CREATE_SESSION,
-            [self._session_key(key), owner, *marks],
+            [self._session_key(key), owner, cut_off],
             repr(now),
             repr(session.expires_at),
+            repr(session.cut_off),
             *flat(session_fields(session)),
         )
         return as_text(said[0]) == "created"
@@ -298,15 +300,8 @@ class RedisStore:
         self, slot: str, session_key: str, now: float, keep: str | None = None
     ) -> int:
         """See :class:`~flask_jam.stores.Store`."""
-        named = [self._key(letter, slot, hashed(session_key)) for letter in ("o", "k")]
-        _, count, keys = self._write(
-            lua.CLEAR_SESSIONS,
-            named,
-            repr(now),
-            repr(now + LOGIN_IN_FLIGHT),
-            kept_for(LOGIN_IN_FLIGHT),
-            keep or "",
-        )
+        owner = self._owner_key(slot, session_key)
+        _, count, keys = self._write(lua.CLEAR_SESSIONS, [owner], repr(now), keep or "")
         self.changed(as_text(key) for key in keys)
         return int(count)
 

@@ -55,6 +55,8 @@ class _Seen(NamedTuple):
     era: object
     group: int
     version: int
+    #: Of the owner's cut-off, which ends the session, too.
+    slot_version: int
     read_at: float
     session: Session
     #: Until then a use need not be told to Redis.
@@ -108,8 +110,8 @@ class NearStore(RedisStore):
 
     def read_session(self, key: str, now: float) -> Session | None:
         """See :class:`~flask_jam.stores.Store`."""
-        _, groups, as_of, era = self.link.view
-        at = time.monotonic()
+        slots, groups, as_of, era = self.link.view
+        at, slot_version = time.monotonic(), slots.get(key[:2], 0)
         if at - as_of >= self._silence:
             return self._unheard(super().read_session(key, now))
         seen = _found(self._seen, key)
@@ -117,6 +119,7 @@ class NearStore(RedisStore):
             seen is not None
             and seen.era is era
             and groups[seen.group] == seen.version
+            and slot_version == seen.slot_version
             and now < seen.until
             and at - seen.read_at < MAX_AGE
         ):
@@ -126,7 +129,7 @@ class NearStore(RedisStore):
         session = super().read_session(key, now)
         if session is not None:
             until = min(session.expires_at, session.last_seen_at + session.slide_after)
-            self._put(self._seen, key, _Seen(era, group, version, at, session, until))
+            self._put(self._seen, key, _Seen(era, group, version, slot_version, at, session, until))
         return session
 
     def _unheard(self, answer: V) -> V:

@@ -62,6 +62,21 @@ return found
 """
 )
 
+# KEYS: cut-off of a subject. ARGV: now, until, milliseconds to keep it. It only grows, so that what
+# was minted under the one before is told from what is minted under this one.
+CUT = (
+    _PRIMARY
+    + _MARKS
+    + """
+local at, old_at = ARGV[1], parsed(redis.pcall('GET', KEYS[1]))
+if old_at and tonumber(old_at) >= tonumber(at) then
+  at = string.format('%.17g', tonumber(old_at) + 0.000001)
+end
+set_mark(KEYS[1], at, ARGV[2], ARGV[3])
+return {'done'}
+"""
+)
+
 # KEYS: mark. ARGV: at, until, milliseconds to keep it.
 MARK = (
     _PRIMARY
@@ -104,7 +119,7 @@ local function small(key)
   return redis.call('HSTRLEN', key, 'c') + redis.call('HSTRLEN', key, 'j') <= 1048576
 end
 local function family(key, mark_key, now)
-  local got = redis.pcall('HMGET', key, 'g', 't', 'i', 'e', 'b', 'c', 'k', 'j', 'n', 'dead')
+  local got = redis.pcall('HMGET', key, 'g', 't', 'i', 'e', 'u', 'c', 'k', 'j', 'n', 'dead')
   if got.err then
     redis.call('DEL', key)
     return nil, 'corrupt'
@@ -120,7 +135,7 @@ local function family(key, mark_key, now)
   end
   if got[10] or now >= got[3] or now >= got[4] then return nil, 'gone' end
   local cut = mark(beside(key, 'c', got[7]), now)
-  if cut and got[5] <= cut then return nil, 'revoked' end
+  if cut and got[5] < cut then return nil, 'revoked' end
   return got
 end
 local function told(why)
@@ -173,7 +188,7 @@ if presented == current then
   keep(KEYS[1], math.min(tonumber(ARGV[4]), got[4]) - now)
 elseif presented > current then
   return {'gone'}
-elseif not again and (presented < current - 1 or grace <= 0 or age < -1 or age > grace) then
+elseif not again and (presented < current - 1 or grace <= 0 or age < -10 or age > grace) then
   set_mark(KEYS[2], ARGV[2], ARGV[6], ARGV[7])
   redis.call('HSET', KEYS[1], 'dead', attempt, 'c', '{}')
   return told('reused')
@@ -216,10 +231,17 @@ local function session(key, now)
     end
   end
   if whole and #all == 0 then return nil, 'gone' end
-  local seen, idle, ends = number(got.s), number(got.i), number(got.e)
-  if not (whole and seen and idle and ends and got.j and hash(got.o)) or size > 17825792 then
+  local seen, idle, ends, carried = number(got.s), number(got.i), number(got.e), number(got.u)
+  whole = whole and seen and idle and ends and carried and got.j and hash(got.o)
+  if not whole or size > 17825792 then
     redis.call('DEL', key)
     return nil, 'corrupt'
+  end
+  local cut = mark(beside(key, 'c', got.o), now)
+  if cut and carried < cut then
+    redis.call('DEL', key)
+    redis.pcall('ZREM', beside(key, 'o', got.o), string.match(key, ':s:{..}:(.*)$'))
+    return nil, 'gone'
   end
   got.seen, got.idle, got.ends = seen, idle, ends
   if now >= math.min(seen + idle, ends) then return got, 'expired' end
@@ -253,17 +275,15 @@ end
 """
 )
 
-# KEYS: session, index of its owner, cut-off of its owner, when that was cleared. ARGV: now, its
-# end if it is not used, then fields and values.
+# KEYS: session, index of its owner, cut-off of its owner. ARGV: now, its end if it is not used, the
+# cut-off that it carries, then fields and values.
 CREATE_SESSION = (
     _SESSION
     + """
 local now, ending = tonumber(ARGV[1]), tonumber(ARGV[2])
-local cut, cleared = mark(KEYS[3], now), mark(KEYS[4], now)
--- Only for a minute does it matter: one that cannot be read refuses one login, not all to come.
-if cleared == math.huge then redis.call('DEL', KEYS[4]) end
-if cut and now <= cut or cleared and now <= cleared then return {'revoked'} end
-put(KEYS[1], 3)
+local cut = mark(KEYS[3], now)
+if cut and tonumber(ARGV[3]) < cut then return {'revoked'} end
+put(KEYS[1], 4)
 keep(KEYS[1], ending - now)
 list(KEYS[1], session(KEYS[1], now), now, ending)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.3f', now - 60))
@@ -337,15 +357,14 @@ return told(why or 'alive', got)
 """
 )
 
-# KEYS: index of an owner, when it was cleared. ARGV: now, end of that mark, milliseconds to keep
-# it, the session that stays.
+# KEYS: index of an owner. ARGV: now, the session that stays.
 CLEAR_SESSIONS = (
     _SESSION
     + """
 local names, keys, count = redis.pcall('ZRANGE', KEYS[1], 0, -1), {}, 0
 if names.err then names = {} end
 for _, name in ipairs(names) do
-  if name ~= ARGV[4] then
+  if name ~= ARGV[2] then
     local key = beside(KEYS[1], 's', name)
     keys[#keys + 1] = key
     local got, why = session(key, tonumber(ARGV[1]))
@@ -354,8 +373,7 @@ for _, name in ipairs(names) do
     redis.call('ZREM', KEYS[1], name)
   end
 end
-if ARGV[4] == '' then redis.call('DEL', KEYS[1]) end
-set_mark(KEYS[2], ARGV[1], ARGV[2], ARGV[3])
+if ARGV[2] == '' then redis.call('DEL', KEYS[1]) end
 return {'done', count, keys}
 """
 )

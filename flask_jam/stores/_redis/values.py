@@ -67,7 +67,7 @@ def _time(value: Any) -> float:
 def family_of(
     generation: bytes, rotated_at: bytes, idle_until: bytes, fixed: bytes, claims: bytes
 ) -> Family:
-    version, subject, started_at, ends_at = json.loads(fixed)
+    version, subject, started_at, ends_at, cut_off = json.loads(fixed)
     _check_version(version)
     return Family(
         _text(subject),
@@ -77,6 +77,7 @@ def family_of(
         int(generation),
         _time(float(rotated_at)),
         _time(float(idle_until)),
+        _time(cut_off),
     )
 
 
@@ -90,6 +91,7 @@ def session_fields(session: Session) -> dict[str, Any]:
         session.ends_at,
         session.user_agent,
         session.ip,
+        session.cut_off,
     ]
     return {
         "j": strict_dumps(fixed),
@@ -97,12 +99,13 @@ def session_fields(session: Session) -> dict[str, Any]:
         "s": repr(session.last_seen_at),
         "i": repr(session.idle),
         "e": repr(session.ends_at),
+        "u": repr(session.cut_off),
         **data_fields(session.data),
     }
 
 
 def session_of(seen: bytes, fixed: bytes, data: bytes) -> Session:
-    version, owner, created_at, auth_time, idle, ends_at, user_agent, ip = json.loads(fixed)
+    version, owner, created_at, auth_time, idle, ends_at, user_agent, ip, cut = json.loads(fixed)
     _check_version(version)
     return Session(
         _text(owner),
@@ -114,6 +117,7 @@ def session_of(seen: bytes, fixed: bytes, data: bytes) -> Session:
         _time(ends_at),
         _note_of(user_agent),
         _note_of(ip),
+        _time(cut),
     )
 
 
