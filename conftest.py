@@ -1,0 +1,76 @@
+"""The two tiers of tests: without a path and without ``-m``, pytest runs the quick one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent
+COMMAND = "pip install -e '.[test-all]' && python -m pytest --all"
+#: What takes long or needs a server, a browser or a package of ``[test-all]``.
+TIERS = ("attack", "redis", "browser", "slow")
+FOLDERS = {
+    "tests/attacks": ["attack"],
+    "tests/browser": ["browser"],
+    "tests/benchmarks": ["slow"],
+}
+#: A test that takes one of these talks to a redis-server.
+ON_REDIS = {"redis_server", "redis_jam", "each_server", "three_nodes"}
+
+_left_out = pytest.StashKey["Counter[str]"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("tiers")
+    group.addoption("--all", action="store_true", help="run every test, not only the quick tier")
+    group.addoption("--case", metavar="NAME", help="run only this case of an @each_case test")
+    group.addoption(
+        "--no-skips", action="store_true",
+        help="fail a test that skips because a package or program is missing",
+    )  # fmt: skip
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    folder = item.path.relative_to(ROOT).as_posix()
+    names = {name for start, marks in FOLDERS.items() if folder.startswith(start) for name in marks}
+    if ON_REDIS & set(getattr(item, "fixturenames", ())):
+        names.add("redis")
+    for name in names:
+        item.add_marker(name)
+
+
+def is_quick(config: pytest.Config) -> bool:
+    """Return True if neither a path, nor ``-m``, nor ``--all`` chooses the tests."""
+    named = config.args_source == pytest.Config.ArgsSource.ARGS
+    return not (named or config.option.markexpr or config.option.all)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not is_quick(config):
+        return
+    left_out = [item for item in items if any(map(item.get_closest_marker, TIERS))]
+    gone = set(left_out)
+    items[:] = [item for item in items if item not in gone]
+    config.hook.pytest_deselected(items=left_out)
+    config.stash[_left_out] = Counter(
+        name for item in left_out for name in TIERS if item.get_closest_marker(name)
+    )
+    config.stash[_left_out]["all"] = len(left_out)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    left_out = config.stash.get(_left_out, None)
+    if not left_out:
+        return
+    counts = ", ".join(f"{left_out[name]} {name}" for name in TIERS if left_out[name])
+    terminalreporter.write_sep("-", "quick tier")
+    terminalreporter.write_line(
+        f"Left out {left_out['all']} tests: {counts} (a test can have two markers)."
+    )
+    terminalreporter.write_line(f"Run everything: {COMMAND}")
