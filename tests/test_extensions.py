@@ -15,6 +15,7 @@ from flask import Flask, g
 
 from flask_jam import ConfigError, Jam, JamExtension, JWTExtension, SessionExtension, jwt_required
 
+from .cases import each_case
 from .conftest import SECRET, bearer, build_app
 
 
@@ -66,8 +67,8 @@ def test_a_second_extension_of_a_kind_is_an_error(jam: Jam) -> None:
         JWTExtension(jam, app, header_name="X-Other")
 
 
-@pytest.mark.parametrize("extension", [JWTExtension, SessionExtension])
-@pytest.mark.parametrize(
+@each_case("extension", [JWTExtension, SessionExtension])
+@each_case(
     ("names", "sentence"),
     [
         ({"header_name": None, "cookie_name": None}, "write a header_name or a cookie_name"),

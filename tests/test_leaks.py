@@ -23,6 +23,7 @@ from flask_jam import (
     signals,
 )
 
+from .cases import each_case
 from .conftest import Clock, bearer
 
 MARKER = "xQ7marker7Qx"
@@ -135,7 +136,7 @@ def test_no_exception_holds_the_marker(jam: Jam, clock: Clock) -> None:
             assert token not in shown
 
 
-@pytest.mark.parametrize(
+@each_case(
     "payload",
     [
         {"sub": f"{MARKER}\n"}, {"sub": MARKER * 50}, {"n": {MARKER}}, {"exp": MARKER},
@@ -156,7 +157,7 @@ def test_what_cannot_be_kept_is_not_quoted(jam: Jam, data: Any) -> None:
     assert MARKER not in "".join(traceback.format_exception(caught.value))
 
 
-@pytest.mark.parametrize(
+@each_case(
     "jwt",
     [
         {"secret_key": MARKER},

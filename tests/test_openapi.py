@@ -28,6 +28,7 @@ from flask_jam import (
 )
 from flask_jam.openapi import security_for, security_schemes
 
+from .cases import each_case
 from .conftest import bearer
 
 
@@ -123,7 +124,7 @@ def test_of_a_jam_the_current_app_tells_how_it_is_used(
 # --- what a guard asks for ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("guard", "expected"),
     [
         (jwt_required, [TOKEN]),
@@ -140,7 +141,7 @@ def test_a_guard_says_in_which_ways_it_is_content(app: Flask, guard: Guard, expe
     assert said_of(app, guard(view)) == expected
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("guards", "expected"),
     [
         ((jwt_required, session_required), [{"jwt_header": [], "session_cookie": []}]),
@@ -183,9 +184,9 @@ def test_each_place_is_an_alternative_and_a_credential_comes_in_one(jam: Jam) ->
     ]
 
 
-@pytest.mark.parametrize("outer", [None, jwt_required, jwt_required(optional=True),
+@each_case("outer", [None, jwt_required, jwt_required(optional=True),
                                    jwt_required | session_required])  # fmt: skip
-@pytest.mark.parametrize("inner", [jwt_required, session_required(optional=True), session_required,
+@each_case("inner", [jwt_required, session_required(optional=True), session_required,
                                    jwt_required | session_required(optional=True)])  # fmt: skip
 def test_what_is_said_is_what_is_done(app: Flask, jam: Jam, outer: Any, inner: Guard) -> None:
     guarded = inner(view) if outer is None else outer(inner(view))

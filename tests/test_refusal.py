@@ -21,6 +21,7 @@ from flask_jam import (
 from flask_jam.refusal import PROBLEM, Refusal, refusal
 from flask_jam.stores.memory import MemoryStore
 
+from .cases import each_case
 from .conftest import Clock, bearer, build_app
 
 BODY = (
@@ -165,7 +166,7 @@ def test_the_realm_is_a_setting(make_jam: Callable[..., Jam]) -> None:
     assert seen(client, "/jwt")[1] == 'Bearer realm="the shop"'
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("accept", "html"),
     [
         ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", True),

@@ -22,6 +22,7 @@ from cryptography.x509.oid import NameOID
 from flask_jam import ConfigError, Jam
 from flask_jam.settings import JWTSettings, SessionSettings, Settings, entries, load
 
+from .cases import each_case
 from .conftest import SECRET
 from .test_keys import jwk_of, key_of, oct_of, pem_for, pem_of
 
@@ -216,7 +217,7 @@ def test_the_table_of_this_test_is_complete() -> None:
     assert all(value_of(Settings(), path) != good for path, (_, _, good) in GOOD.items())
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.__name__)
+@each_case("source", SOURCES, ids=lambda source: source.__name__)
 def test_every_setting_is_reachable_by_every_source(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,7 +235,7 @@ def test_none_is_nothing_said() -> None:
         assert load(tree_of(path, None)) == load(None, {ENV_OF[path]: None}) == Settings()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "flag"),
     [("1", True), ("true", True), ("Yes", True), ("ON", True),
      ("0", False), ("false", False), ("No", False), ("OFF", False)],
@@ -390,7 +391,7 @@ def test_a_variable_may_be_a_number_or_a_flag(
     assert (loaded.jwt.expire, loaded.cookie_secure) == (60, False)
 
 
-@pytest.mark.parametrize("text", ["$HOME", "$", "{HOST}", "$(HOST)", "a$$b"])
+@each_case("text", ["$HOME", "$", "{HOST}", "$(HOST)", "a$$b"])
 def test_nothing_else_is_replaced(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -404,7 +405,7 @@ def test_a_mapping_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load({"jwt": {"audience": "${HOST}"}}).jwt.audience == "${HOST}"
 
 
-@pytest.mark.parametrize("file", ["own.toml", "own.json", "own.yaml", "pyproject.toml"])
+@each_case("file", ["own.toml", "own.json", "own.yaml", "pyproject.toml"])
 def test_a_variable_that_is_missing_is_named(file: str, tmp_path: Path) -> None:
     text = '{"jam": {"jwt": {"secret_key": "${NO_SUCH_VARIABLE}"}}}'
     if file.endswith(".toml"):
@@ -433,14 +434,14 @@ MISSPELT = {
 }
 
 
-@pytest.mark.parametrize("wrong", MISSPELT)
+@each_case("wrong", MISSPELT)
 def test_a_misspelt_key_of_a_mapping_gets_the_nearest_right_one(wrong: str) -> None:
     said = sentence(lambda: load(tree_of(wrong, MARKER)))
     assert wrong in said
     assert f"did you mean {MISSPELT[wrong]}?" in said
 
 
-@pytest.mark.parametrize("file", ["own.toml", "own.json", "own.yaml", "pyproject.toml"])
+@each_case("file", ["own.toml", "own.json", "own.yaml", "pyproject.toml"])
 def test_a_misspelt_key_of_a_file_gets_the_nearest_right_one(file: str, tmp_path: Path) -> None:
     for wrong, right in MISSPELT.items():
         section, _, name = wrong.rpartition(".")
@@ -468,7 +469,7 @@ def test_a_misspelt_variable_gets_the_nearest_right_one(
         assert f"did you mean {ENV_OF[right]}?" in said, wrong
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("wrong", "right"),
     [("secret_key", "jwt.secret_key"), ("idle", "session.idle"), ("expire", "jwt.expire"),
      ("max_bytes", "session.max_bytes"), ("jwt.realm", "realm")],
@@ -477,7 +478,7 @@ def test_a_key_in_the_wrong_section_gets_the_right_one(wrong: str, right: str) -
     assert f"did you mean {right}?" in sentence(lambda: load(tree_of(wrong, MARKER)))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("wrong", "right"),
     [("jtw", "jwt"), ("JWT", "jwt"), ("sessions", "session"), ("sesion", "session"),
      ("Session", "session")],
@@ -494,7 +495,7 @@ def test_a_key_like_none_gets_the_way_to_the_list(unlike: str) -> None:
     assert "documentation" in said
 
 
-@pytest.mark.parametrize("key", [5, None, True, ("jwt", "alg")], ids=repr)
+@each_case("key", [5, None, True, ("jwt", "alg")], ids=repr)
 def test_a_key_that_is_no_text_is_unknown(key: Any) -> None:
     assert "is not a setting" in sentence(lambda: load({key: 1}))
     assert "is not a setting" in sentence(lambda: load({"jwt": {key: 1}}))
@@ -505,8 +506,8 @@ def test_one_setting_has_one_spelling() -> None:
     assert "jwt" in sentence(lambda: load({"jwt.alg": "HS512", "jwt": {"alg": "HS256"}}))
 
 
-@pytest.mark.parametrize("section", ["jwt", "session"])
-@pytest.mark.parametrize("value", [None, 5, "x", [], True], ids=repr)
+@each_case("section", ["jwt", "session"])
+@each_case("value", [None, 5, "x", [], True], ids=repr)
 def test_a_section_is_a_mapping(section: str, value: Any) -> None:
     said = sentence(lambda: load({section: value}))
     assert f"{section} is a section" in said
@@ -581,8 +582,8 @@ def flaw_in(said: str, path: str) -> str | None:
     return next((phrase for phrase in wanted if phrase not in said), None)
 
 
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("source", ["mapping", "app.config"])
+@each_case("path", PATHS)
+@each_case("source", ["mapping", "app.config"])
 def test_a_bad_value_is_an_error_that_names_the_setting_and_says_what_to_write(
     path: str, source: str
 ) -> None:
@@ -600,7 +601,7 @@ def test_a_bad_value_is_an_error_that_names_the_setting_and_says_what_to_write(
     assert {value: flaw for value, flaw in wrong.items() if flaw} == {}
 
 
-@pytest.mark.parametrize("path", PATHS)
+@each_case("path", PATHS)
 def test_a_bad_text_in_the_environment_is_the_same_error(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -620,7 +621,7 @@ def test_a_secret_in_the_environment_that_is_no_text_is_an_error_that_says_what_
     assert "codec" not in said
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("path", "value", "right"),
     [("jwt.alg", "HS265", "HS256"), ("jwt.alg", "hs256", "HS256"), ("jwt.alg", "ES265", "ES256"),
      ("jwt.list", "denny", "deny"), ("jwt.list", "Allow", "allow"),
@@ -680,7 +681,7 @@ BAD_FILES: dict[str, tuple[str, str | bytes | None, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("what", BAD_FILES)
+@each_case("what", BAD_FILES)
 def test_a_file_that_is_not_right_is_an_error_that_says_what_to_write(
     what: str, tmp_path: Path
 ) -> None:
@@ -693,7 +694,7 @@ def test_a_file_that_is_not_right_is_an_error_that_says_what_to_write(
         assert [phrase for phrase in phrases if phrase not in said] == []
 
 
-@pytest.mark.parametrize("what", [w for w, row in BAD_FILES.items() if row[0].endswith("own.toml")])
+@each_case("what", [w for w, row in BAD_FILES.items() if row[0].endswith("own.toml")])
 def test_a_pyproject_that_is_not_right_is_the_same_error(what: str, tmp_path: Path) -> None:
     _, content, phrases = BAD_FILES[what]
     assert content is not None
@@ -796,8 +797,8 @@ ASYMMETRIC_SECRETS: dict[str, Callable[[], str | bytes]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("setting", ["secret_key", "secret_key_fallbacks"])
-@pytest.mark.parametrize("what", ASYMMETRIC_SECRETS)
+@each_case("setting", ["secret_key", "secret_key_fallbacks"])
+@each_case("what", ASYMMETRIC_SECRETS)
 def test_a_secret_that_is_a_public_or_private_key_is_refused(what: str, setting: str) -> None:
     key = ASYMMETRIC_SECRETS[what]()
     jwt: dict[str, Any] = {"secret_key": key}
@@ -1004,7 +1005,7 @@ BAD_KEYS: dict[str, tuple[Callable[[], Mapping[str, Any]], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("what", BAD_KEYS)
+@each_case("what", BAD_KEYS)
 def test_a_key_that_does_not_fit_is_an_error_that_says_what_to_write(what: str) -> None:
     make, phrases = BAD_KEYS[what]
     jwt = make()

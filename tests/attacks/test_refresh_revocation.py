@@ -17,6 +17,7 @@ from flask.testing import FlaskClient
 from flask_jam import Jam, JWTExtension, StoreUnavailable, TokenError, signals
 from flask_jam.stores.interface import Kind
 
+from ..cases import each_case
 from ..conftest import Clock, bearer, build_app
 from .craft import (
     ABSENT,
@@ -204,8 +205,8 @@ def test_R05_a_logout_that_lands_inside_of_a_refresh_wins(jam: Jam) -> None:
     assert verdict(present(client, pair["refresh_token"])) == T
 
 
-@pytest.mark.parametrize("verb", ["rotate_family", "start_family"])
-@pytest.mark.parametrize("by", ["subject", "family"])
+@each_case("verb", ["rotate_family", "start_family"])
+@each_case("by", ["subject", "family"])
 def test_R05_a_revocation_between_a_step_and_its_answer_takes_the_answer_along(
     make_jam: MakeJam, verb: str, by: str
 ) -> None:
@@ -293,7 +294,7 @@ def test_R08_a_guess_never_reaches_the_store(make_jam: MakeJam) -> None:
 # --- ends -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("end", ["logout", "subject", "refresh-token", "disabled"])
+@each_case("end", ["logout", "subject", "refresh-token", "disabled"])
 def test_R09_nobody_refreshes_after_the_end(jam: Jam, end: str) -> None:
     disabled: set[str] = set()
 
@@ -405,7 +406,7 @@ def test_R12_a_refresh_token_counts_in_the_body_only(client: FlaskClient, pair: 
 # R13 waits for the refresh cookie.
 
 
-@pytest.mark.parametrize(
+@each_case(
     "body",
     [
         pytest.param({"data": b"{"}, id="R12-body-cut-off"),
@@ -426,8 +427,8 @@ def test_a_body_in_a_wrong_form_is_a_malformed_request(
     assert verdict(client.post("/refresh", content_type="application/json", **body)) == R
 
 
-@pytest.mark.parametrize("length", [ABSENT, "", "0", "x"], ids=["absent", "empty", "zero", "bad"])
-@pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded"])
+@each_case("length", [ABSENT, "", "0", "x"], ids=["absent", "empty", "zero", "bad"])
+@each_case("kind", ["application/json", "application/x-www-form-urlencoded"])
 def test_R12_a_body_without_a_length_is_not_read_to_its_end(
     app: Flask, pair: Pair, kind: str, length: Any
 ) -> None:
@@ -493,7 +494,7 @@ def test_R14_a_family_that_ended_by_reuse_raises_one_alarm(
 # --- revocation -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     "token",
     [
         pytest.param("junk", id="R15-junk"),
@@ -542,7 +543,7 @@ def twin_of_last_bits(token: str) -> str:
     return twin
 
 
-@pytest.mark.parametrize("spell", [
+@each_case("spell", [
     pytest.param(lambda token: token + "=", id="R16-padded"),
     pytest.param(lambda token: token + "==", id="R16-padded-twice"),
     pytest.param(lambda token: token.replace(".", "=.", 1), id="R16-padded-header"),

@@ -30,6 +30,7 @@ from flask_jam import (
 from flask_jam.policies import authorize, authorized, policy
 from flask_jam.testing import JamClient, capture, frozen_time
 
+from ..cases import each_case
 from ..conftest import Clock, bearer, build_app
 from .craft import (
     COOKIE,
@@ -237,7 +238,7 @@ def test_P04_an_options_view_of_ones_own_is_guarded(bare: Flask) -> None:
 # P05 is in test_commands.py: the list of routes names static files.
 
 
-@pytest.mark.parametrize("token", [None, BAD, GOOD, "a b"])
+@each_case("token", [None, BAD, GOOD, "a b"])
 def test_P06_what_is_no_view_stays_what_it_is_for_anybody(
     client: FlaskClient, token: str | None
 ) -> None:
@@ -256,7 +257,7 @@ PATHS = ["/admin/", "//admin", "/./admin", "/admin/.", "/x/../admin", "/ADMIN", 
          "/admin.json", "/\u0430dmin", "admin", "", "*", "http://x/admin"]  # fmt: skip
 
 
-@pytest.mark.parametrize("path", [pytest.param(p, id=f"P07-{p.encode().hex()}") for p in PATHS])
+@each_case("path", [pytest.param(p, id=f"P07-{p.encode().hex()}") for p in PATHS])
 def test_no_spelling_of_a_path_goes_round_a_guard(client: FlaskClient, path: str) -> None:
     ran: list[str] = []
     app = client.application
@@ -308,7 +309,7 @@ def test_P08_every_hook_knows_who_it_is_on_an_undecorated_route(jam: Jam) -> Non
     assert seen == ["alice", None, None] + [None] * 9
 
 
-@pytest.mark.parametrize(
+@each_case(
     "make",
     [
         pytest.param(lambda view: public(jwt_required(view)), id="P09-public-over-guard"),
@@ -329,7 +330,7 @@ def raises(payload: dict[str, Any]) -> bool:
     raise RuntimeError(f"what it knows is {payload}")
 
 
-@pytest.mark.parametrize(
+@each_case(
     "check",
     [
         pytest.param(raises, id="P10-raises"),
@@ -413,7 +414,7 @@ def test_P11_any_of_is_as_strict_as_its_laxest_and_never_laxer(bare: Flask, jam:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("header", "expected"),
     [
         pytest.param(f"Bearer {BAD}", T, id="P12-forged"),
@@ -628,7 +629,7 @@ def test_no_route_of_the_test_app_is_open_by_mistake(client: FlaskClient) -> Non
 # --- P16, P17: helpers for tests, decisions about a thing ---------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     "cheat",
     [
         pytest.param(lambda app, jam: JamClient(app).login("alice"), id="P16-login"),

@@ -12,6 +12,7 @@ import pytest
 
 from tests.servers import RedisServer, binaries, gone
 
+from ..cases import each_case
 from . import fleet as benchmark
 from .fleet import Batch, Fleet, Helpers, Ready, Revoked, Seen, Step, Throughput
 from .fleet_app import BARE, CASES, CONTROL, FJE, TOKEN, WHO
@@ -42,7 +43,7 @@ def helpers(fleet: Fleet) -> Iterator[Helpers]:
 # --- requests -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", CASES)
+@each_case("name", CASES)
 def test_every_worker_lets_in_whom_each_case_lets_in_and_no_stranger(
     fleet: Fleet, name: str
 ) -> None:
@@ -179,7 +180,7 @@ def test_a_revocation_took_as_long_as_its_slowest_watcher() -> None:
     assert step.rate == 1
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("asked", "refused", "kept_up"),
     [(1, 0.1, True), (2, 0.1, False), (math.inf, 0.1, True), (1, 0.2, False), (1, math.inf, False)],
 )

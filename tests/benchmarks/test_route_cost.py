@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from jwt import algorithms
 
+from ..cases import each_case
 from . import route_cost
 from .route_cost import (
     BARE,
@@ -21,7 +22,7 @@ from .route_cost import (
 )
 
 
-@pytest.mark.parametrize("name", CASES)
+@each_case("name", CASES)
 def test_every_case_gets_its_answer_and_lets_no_stranger_in(name: str) -> None:
     entry = CASES[name]
     if not installed(entry.needs):
@@ -30,7 +31,7 @@ def test_every_case_gets_its_answer_and_lets_no_stranger_in(name: str) -> None:
     entry.make().check()
 
 
-@pytest.mark.parametrize("name", PEERS)
+@each_case("name", PEERS)
 def test_every_case_of_a_peer_has_strangers(name: str) -> None:
     entry = CASES[name]
     if not installed(entry.needs):
@@ -42,7 +43,7 @@ def test_every_case_of_a_peer_has_strangers(name: str) -> None:
     assert len(case.turned_away) == 2
 
 
-@pytest.mark.parametrize("name", [name for name in OURS if name.startswith(("token", "session"))])
+@each_case("name", [name for name in OURS if name.startswith(("token", "session"))])
 def test_every_guarded_case_of_ours_has_strangers(name: str) -> None:
     if not installed(CASES[name].needs):
         pytest.skip("there is no redis-server")
@@ -53,7 +54,7 @@ def test_every_guarded_case_of_ours_has_strangers(name: str) -> None:
     assert len(case.turned_away) == 2
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "asked"),
     [(NEAR_TOKEN, 0), (NEAR_SESSION, 0), (FAR_TOKEN, 50), (FAR_SESSION, 50)],
 )

@@ -11,6 +11,7 @@ from flask import Flask, Response, g, request
 
 from flask_jam import Jam, JWTExtension, SessionExtension, jwt_required, session_required
 
+from ..cases import each_case
 from ..conftest import SECRET
 from .drive import Browser, Site, Tab
 
@@ -207,7 +208,7 @@ def test_two_token_cookies_let_nobody_in(
     assert answer["status"] == 400
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "alone", "beside_ours"),
     [
         ('"sessionId"', 400, 400), ("'sessionId'", 400, 400),  # some parsers take off the quotes

@@ -25,6 +25,7 @@ from flask_jam._cli.doctor import Finding, examine
 from flask_jam.keys import new_key
 from flask_jam.stores.memory import MemoryStore
 
+from ..cases import each_case
 from ..conftest import SECRET, Clock
 from ..servers import HOST, RedisServer, binaries
 from .test_commands import Shared, run
@@ -104,7 +105,7 @@ def test_revocation_should_be_asked_for(make_jam: MakeJam, list_: str, expected:
     assert status(app, "7.4.1", "revoked") == expected
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("seconds", "expected", "said"),
     [(90, "ok", "1.5 min"), (45, "ok", "45 s"), (3600, "ok", "1 h"), (3601, "warning", "1.00028 h"),
      (86400, "warning", "1 d")],
@@ -151,7 +152,7 @@ def test_cookies_of_debug_and_testing_are_told_as_they_are(make_jam: MakeJam, mo
     assert status(always, "3.3.1") == "ok"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "expected", "better"),
     [("__Host-id", "ok", "__Host-id"), ("__host-id", "ok", "__host-id"),
      ("id", "warning", "__Host-id"), ("__Secure-id", "warning", "__Host-id")],
@@ -211,7 +212,7 @@ def cors(origin: str | None, credentials: str | None = "true") -> Callable[[Resp
     return hook
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("origin", "credentials", "expected"),
     [(None, "true", "failure"), ("*", "true", "failure"), (None, "True", "failure"),
      ("*", None, "ok"), (None, None, "ok"), (None, "false", "ok"),
@@ -246,7 +247,7 @@ def test_cors_of_static_files_is_nobodys_secret(jam: Jam) -> None:
     assert status(app, "3.4.2") == "ok"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("config", "expected"),
     [
         ({"CORS_SUPPORTS_CREDENTIALS": True}, "failure"),
@@ -311,7 +312,7 @@ class Redis:
         return self._policies
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("policies", "expected", "said"),
     [
         (("noeviction",), "ok", "is noeviction"),
@@ -331,7 +332,7 @@ def test_a_store_must_forget_nothing(
     assert "hunter2" not in says
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("url", "expected"),
     [
         ("redis://:hunter2@redis.example:6379/0", "warning"),

@@ -22,6 +22,7 @@ from flask_jam import (
 )
 from flask_jam.stores.memory import MemoryStore
 
+from ..cases import each_case
 from ..conftest import Clock, bearer, build_app
 
 
@@ -59,7 +60,7 @@ def test_refresh_takes_a_json_or_a_form_field(client: FlaskClient, as_form: bool
     assert client.get("/jwt", headers=bearer(answer.json["access_token"])).status_code == 200
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("options", "status"),
     [
         ({}, 401),
@@ -242,7 +243,7 @@ def test_refresh_moves_the_session_to_a_new_id(client: FlaskClient, jam: Jam) ->
     assert client.get("/session").json["subject"] == "alice"
 
 
-@pytest.mark.parametrize("value", [None, "", "x", "A" * 45])
+@each_case("value", [None, "", "x", "A" * 45])
 def test_refresh_of_no_session_is_refused(client: FlaskClient, value: str | None) -> None:
     if value is not None:
         client.set_cookie("sessionId", value)
@@ -277,7 +278,7 @@ def test_a_view_sees_the_session_that_it_has_just_started(jam: Jam) -> None:
     assert app.test_client().post("/").json == {"payload": {"n": 1}, "subject": "alice"}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("config", "debug", "secure"),
     [({}, False, True), ({}, True, False), ({"cookie_secure": True}, True, True),
      ({"cookie_secure": False}, False, False)],
@@ -393,7 +394,7 @@ def test_a_login_ends_a_planted_session_in_any_source(site: Any, jam: Jam) -> No
     assert jam.list_sessions("mallory") == []
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("header", "cookie"),
     [("Bearer {0} x", ""), ("", "token={0}; token=x"), ("Bearer {0},Bearer {0}", ""),
      ("Bearer {0}", "token=x")],
@@ -506,7 +507,7 @@ class Failing(MemoryStore):
         return super().__getattribute__(name)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "path", ["/login/alice", "/session-login/alice", "/refresh", "/logout", "/session-logout",
              "/session-refresh"],
 )  # fmt: skip
@@ -532,7 +533,7 @@ def test_what_could_not_be_stored_has_not_happened(
 # --- wrong calls of the developer ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "error"),
     [
         (((5,), {}), TokenError), ((("",), {}), TokenError), ((("a\nb",), {}), TokenError),

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from flask_jam import Jam
 from flask_jam._request.cross_site import SAFE, is_cross_site
 
+from ..cases import each_case
 from ..conftest import bearer, build_app
 
 UNSAFE = ("POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "PROPFIND", "post", "")
@@ -33,13 +34,13 @@ def test_what_changes_nothing_may_come_from_anywhere(method: str) -> None:
     assert not is_cross_site(asked, ())
 
 
-@pytest.mark.parametrize("method", UNSAFE)
+@each_case("method", UNSAFE)
 def test_every_other_method_is_checked(method: str) -> None:
     assert is_cross_site(environ(method, sec_fetch_site="cross-site"), ())
     assert not is_cross_site(environ(method, sec_fetch_site="same-origin"), ())
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("site", "refused"),
     [
         ("same-origin", False), ("none", False), ("same-site", True), ("cross-site", True),
@@ -53,7 +54,7 @@ def test_the_browser_says_where_a_request_comes_from(site: str, refused: bool) -
     assert is_cross_site(own, ()) is refused
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("origin", "refused"),
     [
         ("https://shop.example", False), ("https://SHOP.example", False),
@@ -68,7 +69,7 @@ def test_without_that_the_origin_must_be_the_host(origin: str, refused: bool) ->
     assert is_cross_site(environ(origin=origin), ()) is refused
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("host", "origin"),
     [
         ("shop.example:5000", "http://shop.example:5000"), ("127.0.0.1:80", "http://127.0.0.1"),

@@ -26,6 +26,7 @@ from flask_jam import (
     session_required,
 )
 
+from ..cases import each_case
 from ..conftest import bearer, new_app
 
 MakeJam = Callable[..., Jam]
@@ -151,7 +152,7 @@ def misplaced_class(app: Flask) -> None:
     jwt_required(Exposed)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "wrong",
     [misplaced, misplaced_in_blueprint, misplaced_async, misplaced_above_a_guard_below,
      misplaced_class],

@@ -28,6 +28,7 @@ from flask_jam.stores._redis.near_cache import NearStore
 from flask_jam.stores.redis import FAILURES, RedisStore
 
 from .. import servers
+from ..cases import each_case
 from ..conftest import SECRET
 from ..servers import HOST, Proxy, RedisCluster, RedisServer, binaries
 
@@ -105,8 +106,8 @@ def locked() -> Iterator[RedisServer]:
         yield server
 
 
-@pytest.mark.parametrize("login", ["", "alice", "default"])
-@pytest.mark.parametrize("database", ["", "/", "/0", "/3"])
+@each_case("login", ["", "alice", "default"])
+@each_case("database", ["", "/", "/0", "/3"])
 def test_a_url_says_who_asks_and_which_database(
     locked: RedisServer, store_of: Open, login: str, database: str
 ) -> None:
@@ -116,7 +117,7 @@ def test_a_url_says_who_asks_and_which_database(
     assert held == ({0: 0, 3: 1} if database == "/3" else {0: 1, 3: 0})
 
 
-@pytest.mark.parametrize("login", ["", ":wrong@", f"nobody:{QUOTED}@", f"{QUOTED}@"])
+@each_case("login", ["", ":wrong@", f"nobody:{QUOTED}@", f"{QUOTED}@"])
 def test_a_wrong_login_is_a_store_that_does_not_answer(
     locked: RedisServer, store_of: Open, login: str
 ) -> None:
@@ -644,12 +645,12 @@ NOWHERE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("url", NOWHERE)
+@each_case("url", NOWHERE)
 def test_a_host_that_is_not_written_is_not_guessed(url: str) -> None:
     sentence_about(url)
 
 
-@pytest.mark.parametrize("url", [
+@each_case("url", [
     "", "   ", "localhost", "localhost:6379", "127.0.0.1", "http://one:6379", "redis//one",
     "memory://", "redis+sentinel+tls://one/shop", "redis://one:port", "redis://one:0",
     "redis://one:65536", "redis://one:-1", "redis://[::1", "redis://one/zero", "redis://one/-1",
@@ -662,10 +663,10 @@ def test_what_is_no_url_of_redis_is_found_at_start(url: Any) -> None:
     sentence_about(url)
 
 
-@pytest.mark.parametrize("kind", ["redis://one", "rediss://one", "unix:///run/redis.sock",
+@each_case("kind", ["redis://one", "rediss://one", "unix:///run/redis.sock",
                                   "redis+sentinel://one/shop", "rediss+sentinel://one/shop",
                                   "redis+cluster://one", "rediss+cluster://one"])  # fmt: skip
-@pytest.mark.parametrize("option", [
+@each_case("option", [
     "ssl_cert_reqs=none", "ssl_check_hostname=false", "ssl_ca_data=x", "socket_timeout=60",
     "socket_connect_timeout=60", "retry_on_timeout=1", "retry_on_error=1", "timeout=5",
     "health_check_interval=1", "max_connections=1", "protocol=3", "decode_responses=1",
@@ -675,7 +676,7 @@ def test_options_that_would_weaken_it_are_refused_by_name(kind: str, option: str
     assert option.partition("=")[0] in sentence_about(f"{kind}?{option}")
 
 
-@pytest.mark.parametrize("url", ["redis://one?db=1", "redis+cluster://one?db=1",
+@each_case("url", ["redis://one?db=1", "redis+cluster://one?db=1",
                                  "redis://one?ssl_ca_certs=/ca.pem",
                                  "redis+sentinel://one/shop?ssl_ca_certs=/ca.pem",
                                  "redis://one?sentinel_password=x"])  # fmt: skip
@@ -683,7 +684,7 @@ def test_an_option_of_another_form_is_refused(url: str) -> None:
     sentence_about(url)
 
 
-@pytest.mark.parametrize("url", [
+@each_case("url", [
     "redis://user:{}@", "redis://user:{}@:6379", "redis://:{}@one:port", "redis://:{}@one/zero",
     "redis://:{}@one?db=1", "redis://:{}@one,two", "redis://:{}@one:1#x", "{}", "{}://one",
     "redis://[{}", "redis://{}/@one", "redis://one/{}", "redis://one/0#{}",
@@ -694,7 +695,7 @@ def test_an_option_of_another_form_is_refused(url: str) -> None:
     "redis://:p?{}=1@one/0", "redis://:p/{}@one/0", "redis://user:1/{}@one/0",
     "redis://:p#{}@one/0", "redis://user:12#{}@one/0", "redis://user:p&{}@one:x",
 ])  # fmt: skip
-@pytest.mark.parametrize("secret", ["Hunter-2", "hunter"])
+@each_case("secret", ["Hunter-2", "hunter"])
 def test_a_sentence_about_a_url_never_tells_the_password(url: str, secret: str) -> None:
     with pytest.raises(ConfigError) as caught:
         jam_on(url.format(secret))
@@ -713,9 +714,9 @@ def test_a_url_is_in_no_repr() -> None:
 # --- a client of one's own -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{}, {"decode_responses": True}, {"protocol": 3},
+@each_case("options", [{}, {"decode_responses": True}, {"protocol": 3},
                                      {"protocol": 3, "decode_responses": True}])  # fmt: skip
-@pytest.mark.parametrize("near", [True, False])
+@each_case("near", [True, False])
 def test_a_client_of_ones_own_does_all_that_ours_does(
     each_server: RedisServer, options: dict[str, Any], near: bool
 ) -> None:
@@ -769,7 +770,7 @@ def test_a_client_of_a_cluster_of_ones_own_works(
     _lives_a_life(Jam({"jwt": {"secret_key": SECRET}}, store=store))
 
 
-@pytest.mark.parametrize("wrong", [redis.asyncio.Redis, object, dict, lambda: "redis://one"])
+@each_case("wrong", [redis.asyncio.Redis, object, dict, lambda: "redis://one"])
 def test_what_is_no_client_is_found_at_start(wrong: Callable[[], Any]) -> None:
     with pytest.raises(ConfigError):
         RedisStore(wrong())
@@ -780,11 +781,11 @@ def test_what_is_no_client_is_found_at_start(wrong: Callable[[], Any]) -> None:
 # --- nothing at start ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", [
+@each_case("form", [
     "redis://:pw@{}/3", "rediss://{}", "redis+sentinel://{}/shop", "rediss+sentinel://{}/shop",
     "redis+cluster://{}", "rediss+cluster://{}",
 ])  # fmt: skip
-@pytest.mark.parametrize("near", [True, False])
+@each_case("near", [True, False])
 def test_nothing_touches_the_network_at_start(form: str, near: bool) -> None:
     with servers._listener(servers._free_port()) as listening:
         jam = jam_on(form.format(f"{HOST}:{listening.getsockname()[1]}"), near_cache=near)

@@ -8,6 +8,8 @@ from flask_jam.stores.interface import Kind, Marks
 from flask_jam.stores.memory import MemoryStore
 from flask_jam.testing.stores import StoreConformance, a_family, a_session
 
+from ..cases import each_case
+
 
 class TestMemoryStore(StoreConformance):
     @pytest.fixture
@@ -21,7 +23,7 @@ def kept(store: MemoryStore) -> int:
     return sum(len(table) for table in tables)
 
 
-@pytest.mark.parametrize("what", ["mark", "cut-off", "allow", "family", "session"])
+@each_case("what", ["mark", "cut-off", "allow", "family", "session"])
 def test_what_has_ended_is_swept_out_while_new_things_come_in(what: str) -> None:
     store, most = MemoryStore(), 0
     for step in range(6000):

@@ -31,6 +31,7 @@ from flask_jam.stores.interface import Kind, Marks, Store
 from flask_jam.stores.redis import RedisStore
 from flask_jam.testing.stores import SLOT, StoreConformance, a_family, a_session, at
 
+from ..cases import each_case
 from ..servers import HOST, SLOTS, Proxy, RedisCluster, RedisServer, binaries
 
 
@@ -346,7 +347,7 @@ INTERLEAVED = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("meanwhile", INTERLEAVED)
+@each_case("meanwhile", INTERLEAVED)
 def test_what_happens_between_the_question_and_redis_is_in_the_answer(
     scene: Scene, meanwhile: str
 ) -> None:
@@ -355,7 +356,7 @@ def test_what_happens_between_the_question_and_redis_is_in_the_answer(
     assert sees_the_change(scene)
 
 
-@pytest.mark.parametrize("meanwhile", INTERLEAVED)
+@each_case("meanwhile", INTERLEAVED)
 def test_an_answer_that_a_change_overtook_is_not_kept(scene: Scene, meanwhile: str) -> None:
     scene.store.on_the_way_back = getattr(scene, meanwhile)
     assert scene.read() != scene.what.after  # it was so when Redis was asked
@@ -1331,9 +1332,7 @@ def test_a_server_that_evicts_nothing_is_not_warned_of(
     assert caplog.records == []
 
 
-@pytest.mark.parametrize(
-    "options", [{"protocol": 3, "decode_responses": True}, {"protocol": 3}, {}]
-)
+@each_case("options", [{"protocol": 3, "decode_responses": True}, {"protocol": 3}, {}])
 def test_a_client_of_the_users_own_works(
     each_server: RedisServer, other: RedisStore, options: dict[str, Any]
 ) -> None:
@@ -1407,7 +1406,7 @@ def test_what_somebody_else_publishes_does_not_end_the_near_cache(
     other.close()
 
 
-@pytest.mark.parametrize("key", [b"jam:t:", b"jam:t:\xff\xff\xff\xff", b"jam:s:\xff", b"jam:x:{}:"])
+@each_case("key", [b"jam:t:", b"jam:t:\xff\xff\xff\xff", b"jam:s:\xff", b"jam:x:{}:"])
 def test_a_key_that_is_none_of_ours_harms_nothing(
     each_server: RedisServer, store: NearStore, other: RedisStore, key: bytes
 ) -> None:

@@ -23,6 +23,7 @@ from flask_jam import Jam, JWTExtension, SessionExtension, jwt_required, session
 
 from ..benchmarks import propagation as harness
 from ..benchmarks.propagation import CUTS, NotAllowedError, Orders, Where, now
+from ..cases import each_case
 from ..servers import HOST, RedisServer, binaries
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +52,7 @@ def watchers() -> Iterator[list[Orders]]:
         yield started
 
 
-@pytest.mark.parametrize("cut", CUTS)
+@each_case("cut", CUTS)
 def test_whoever_is_cut_off_lets_nobody_in_for_longer_than_the_bound(
     watchers: list[Orders], cut: str
 ) -> None:
@@ -316,7 +317,7 @@ FLEETS: dict[str, tuple[str, int, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", FLEETS)
+@each_case("kind", FLEETS)
 def test_a_logout_on_one_worker_is_refused_by_all_within_the_bound(
     server: RedisServer, tmp_path: Path, kind: str
 ) -> None:

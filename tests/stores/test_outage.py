@@ -22,6 +22,7 @@ from flask_jam import Jam, Reason, StoreUnavailable, signals
 from flask_jam.stores.memory import MemoryStore
 
 from .. import servers
+from ..cases import each_case
 from ..conftest import SECRET, build_app
 from ..servers import HOST, Proxy, RedisServer
 
@@ -630,7 +631,7 @@ def test_a_refresh_that_hung_and_was_done_later_gives_the_same_successor_again(
     assert site.heard("reuse_detected") == []
 
 
-@pytest.mark.parametrize(("verb", "path"), [("/logout", "/jwt"), ("/session-logout", "/session")])
+@each_case(("verb", "path"), [("/logout", "/jwt"), ("/session-logout", "/session")])
 def test_a_logout_whose_reply_was_lost_can_be_said_again(
     site: Site, redis: Redis, verb: str, path: str
 ) -> None:
@@ -650,7 +651,7 @@ def test_after_a_logout_whose_reply_was_lost_this_process_believes_nothing_older
     assert site.ask("/session").status == 401
 
 
-@pytest.mark.parametrize("verb", ["/login/carol", "/session-login/carol"])
+@each_case("verb", ["/login/carol", "/session-login/carol"])
 def test_a_login_whose_reply_was_lost_hands_out_nothing_or_all(
     site: Site, redis: Redis, verb: str
 ) -> None:
@@ -700,7 +701,7 @@ def test_out_of_memory_what_needs_no_write_is_answered(site: Site, redis: Redis)
     in_order(site, redis)
 
 
-@pytest.mark.parametrize("kind", ["token", "session"])
+@each_case("kind", ["token", "session"])
 def test_out_of_memory_a_login_is_kept_or_503(site: Site, redis: Redis, kind: str) -> None:
     verb = {"token": "/login/carol", "session": "/session-login/carol"}[kind]
     with full(redis):
@@ -727,7 +728,7 @@ def test_out_of_memory_a_refresh_is_kept_or_503(site: Site, redis: Redis) -> Non
     assert site.heard("reuse_detected") == []
 
 
-@pytest.mark.parametrize(("verb", "path"), [("/logout", "/jwt"), ("/session-logout", "/session")])
+@each_case(("verb", "path"), [("/logout", "/jwt"), ("/session-logout", "/session")])
 def test_out_of_memory_a_logout_is_kept_or_503(
     site: Site, redis: Redis, verb: str, path: str
 ) -> None:
@@ -814,15 +815,15 @@ NO_ANSWER = {
 }
 
 
-@pytest.mark.parametrize("name", NO_REDIS)
+@each_case("name", NO_REDIS)
 def test_what_speaks_no_redis_is_a_503(name: str, caplog: pytest.LogCaptureFixture) -> None:
     answers = asked_of(NO_REDIS[name], near=True)
     assert all(is_a_refusal(answer) for answer in answers)
     assert len(lines(caplog)) == len(errors(caplog)) == 1
 
 
-@pytest.mark.parametrize("near", [True, False], ids=["near", "asking"])
-@pytest.mark.parametrize("name", NO_ANSWER)
+@each_case("near", [True, False], ids=["near", "asking"])
+@each_case("name", NO_ANSWER)
 def test_what_answers_something_else_lets_nobody_in_and_is_no_500(name: str, near: bool) -> None:
     answers = asked_of(NO_ANSWER[name], near)
     assert all(answer.status == 401 or is_a_refusal(answer) for answer in answers)
