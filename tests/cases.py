@@ -61,6 +61,20 @@ def each_case(
     return decorate
 
 
+def loop_inherited_cases(cls: type) -> type:
+    """Turn ``parametrize`` on the inherited tests of a class into loops."""
+    for name in dir(cls):
+        test = getattr(cls, name)
+        marks = getattr(test, "pytestmark", [])
+        axes = [mark for mark in marks if mark.name == "parametrize"]
+        for mark in axes:
+            test = each_case(*mark.args, **mark.kwargs)(test)
+        if axes:
+            test.pytestmark = [mark for mark in marks if mark not in axes]
+            setattr(cls, name, test)
+    return cls
+
+
 def _is_param(value: Any) -> bool:
     return type(value) is type(pytest.param())
 

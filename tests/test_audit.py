@@ -250,7 +250,7 @@ def example(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Flask]]
         del sys.modules[name]
 
 
-@pytest.mark.parametrize("name", ["factory", "site", "spa"])
+@each_case("name", ["factory", "site", "spa"])
 def test_the_examples_have_no_idle_guard_and_list_every_rule(
     example: Callable[[str], Flask], name: str
 ) -> None:

@@ -72,7 +72,7 @@ def test_both_guards_are_instances_of_one_class() -> None:
     assert type(jwt_required) is type(session_required) is Guard
 
 
-@pytest.mark.parametrize("guard", [jwt_required, session_required])
+@each_case("guard", [jwt_required, session_required])
 def test_nobody_is_refused(send: Send, guard: Guard) -> None:
     assert send(guard) == (401, "")
 
@@ -242,7 +242,7 @@ def test_optional_lets_in_who_presents_nothing(send: Send) -> None:
     assert send(jwt_required(optional=True)) == (200, "nobody")
 
 
-@pytest.mark.parametrize("token", ["a.b.c", "x", "x="])
+@each_case("token", ["a.b.c", "x", "x="])
 def test_optional_never_lets_a_bad_credential_pass(send: Send, token: str) -> None:
     assert send(jwt_required(optional=True), token)[0] == 401
 
@@ -392,7 +392,7 @@ class Desk:
         return who()
 
 
-@pytest.mark.parametrize("view", [Desk().look, Desk(), functools.partial(who)])
+@each_case("view", [Desk().look, Desk(), functools.partial(who)])
 def test_methods_and_other_callables_are_guarded(app: Flask, jam: Jam, view: Any) -> None:
     app.add_url_rule("/", "view", jwt_required(view))
     client = app.test_client()
@@ -400,7 +400,7 @@ def test_methods_and_other_callables_are_guarded(app: Flask, jam: Jam, view: Any
     assert client.get("/", headers=bearer(token_of(jam))).text == "jwt:alice"
 
 
-@pytest.mark.parametrize("read_early", [True, False])
+@each_case("read_early", [True, False])
 def test_an_optional_guard_in_a_view_lets_in_nobody_it_did_not_ask_for(
     app: Flask, jam: Jam, read_early: bool
 ) -> None:
@@ -470,7 +470,7 @@ def test_an_unknown_condition_is_an_error_that_names_the_right_one() -> None:
         jwt_required(role={"admin"})  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("what", ["admin", 5, {"admin"}])
+@each_case("what", ["admin", 5, {"admin"}])
 def test_a_guard_of_no_view_is_an_error(what: Any) -> None:
     with pytest.raises(ConfigError, match="a guard takes a view"):
         jwt_required(what)
@@ -513,7 +513,7 @@ def test_only_guards_can_be_joined() -> None:
         jwt_required | 5  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("order", [(public, jwt_required), (jwt_required, public)])
+@each_case("order", [(public, jwt_required), (jwt_required, public)])
 def test_public_and_guarded_is_an_error(order: Any) -> None:
     def view() -> str:
         return "in"

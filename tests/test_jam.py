@@ -231,7 +231,7 @@ def test_the_search_finds_what_is_there() -> None:
     assert [holds(store, f"needle-{n}") for n in range(5)] == [False, True, True, True, False]
 
 
-@pytest.mark.parametrize("mode", ["deny", "allow"])
+@each_case("mode", ["deny", "allow"])
 def test_no_usable_credential_is_at_rest(make_jam: MakeJam, mode: str) -> None:
     jam = make_jam(jwt={"list": mode})
     first = jam.issue_tokens("ann", scopes={"read"}, tenant="t1")

@@ -165,7 +165,7 @@ def last_changed(token: str, position: int) -> str:
     return ".".join(parts)
 
 
-@pytest.mark.parametrize("position", [0, 1, 2])
+@each_case("position", [0, 1, 2])
 def test_one_value_has_one_spelling(position: int, keys: KeyRing) -> None:
     # Lengths that leave unused bits at the end of each segment.
     header, payload = b'{"alg":"HS256","typ":"JWT" }', b'{"sub":"ann"}'
@@ -180,7 +180,7 @@ def test_one_value_has_one_spelling(position: int, keys: KeyRing) -> None:
     assert refused(other, keys) is Reason.INVALID
 
 
-@pytest.mark.parametrize("position", [0, 1, 2])
+@each_case("position", [0, 1, 2])
 def test_a_segment_of_an_impossible_length_is_refused(position: int, keys: KeyRing) -> None:
     parts = craft().split(".")
     parts[position] = parts[position][: len(parts[position]) // 4 * 4] + "A"

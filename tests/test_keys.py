@@ -271,7 +271,7 @@ def test_a_key_that_anybody_can_sign_for_is_refused(point: str) -> None:
         KeyRing.from_jwks({"keys": [jwk]})
 
 
-@pytest.mark.parametrize("y", [0, 1, 2**448 - 2**224 - 2])
+@each_case("y", [0, 1, 2**448 - 2**224 - 2])
 def test_a_key_of_ed448_that_anybody_can_sign_for_is_refused(y: int) -> None:
     with pytest.raises(ConfigError, match="anybody can sign"):
         ring(alg="EdDSA", public_key=public_ed_pem(y.to_bytes(57, "little")))
@@ -369,9 +369,7 @@ def test_a_secret_of_a_set_verifies(alg: str) -> None:
     assert keys.signer is None
 
 
-@pytest.mark.parametrize(
-    ("kind", "alg"), [("RSA2048", "RS256"), ("P-384", "ES384"), ("Ed25519", "EdDSA")]
-)
+@each_case(("kind", "alg"), [("RSA2048", "RS256"), ("P-384", "ES384"), ("Ed25519", "EdDSA")])
 def test_a_key_that_names_no_algorithm_has_the_one_of_its_family(kind: str, alg: str) -> None:
     jwk = jwk_of(kind)
     jwk.pop("alg", None)
@@ -433,7 +431,7 @@ def test_a_set_without_a_usable_key_is_an_error_that_quotes_nothing(what: str) -
     assert not [member for member in long if member in str(caught.value)]
 
 
-@pytest.mark.parametrize("secret", [b"", b"short", b"x" * 31])
+@each_case("secret", [b"", b"short", b"x" * 31])
 def test_a_secret_of_a_set_that_is_too_short_is_left_out(secret: bytes) -> None:
     with pytest.raises(ConfigError, match="no usable key"):
         KeyRing.from_jwks({"keys": [oct_of(secret, alg="HS256")]})

@@ -150,7 +150,7 @@ def test_what_cannot_be_minted_is_not_quoted(jam: Jam, payload: Any) -> None:
     assert MARKER not in "".join(traceback.format_exception(caught.value))
 
 
-@pytest.mark.parametrize("data", [{"n": {MARKER}}, {"n": MARKER * 9999}, {"n": f"{MARKER}\ud800"}])
+@each_case("data", [{"n": {MARKER}}, {"n": MARKER * 9999}, {"n": f"{MARKER}\ud800"}])
 def test_what_cannot_be_kept_is_not_quoted(jam: Jam, data: Any) -> None:
     with pytest.raises(JamError) as caught:
         jam.create_session("alice", data)

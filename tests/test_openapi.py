@@ -62,7 +62,7 @@ TOKEN, SESSION = {"jwt_header": []}, {"session_cookie": []}
 # --- where the app looks -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("jwt", "session", "expected"),
     [
         (

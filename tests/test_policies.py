@@ -337,7 +337,7 @@ def test_unmet_names_what_stood_in_the_way(made: Policy, unmet: tuple[str, ...])
     assert made.unmet({"roles": ["admin"]}) == unmet
 
 
-@pytest.mark.parametrize("turned", [False, True])
+@each_case("turned", [False, True])
 def test_no_code_runs_where_the_payload_has_decided(turned: bool) -> None:
     asked = []
 
@@ -437,7 +437,7 @@ def test_authorize_refuses_as_a_guard_does(
     assert len(what["fingerprint"]) == 8
 
 
-@pytest.mark.parametrize(("each", "guard"), [
+@each_case(("each", "guard"), [
     (WRITE, jwt_required(scopes={"articles:write"})),
     (ADMIN, jwt_required(roles={"admin"})),
     (no, jwt_required(check=lambda payload: False)),
@@ -614,7 +614,7 @@ def test_it_works_in_an_async_view(app: Flask, jam: Jam) -> None:
     assert client.get("/", headers=bearer(token_of(jam, roles={"admin"}))).text == "in"
 
 
-@pytest.mark.parametrize("signed_in", [True, False])
+@each_case("signed_in", [True, False])
 def test_a_wrong_call_is_found_whoever_calls(app: Flask, jam: Jam, signed_in: bool) -> None:
     headers = bearer(token_of(jam)) if signed_in else {}
     app.add_url_rule("/", "view", str)
@@ -631,7 +631,7 @@ def test_outside_of_a_request_authorize_says_what_to_ask_instead() -> None:
         authorize(yes)
 
 
-@pytest.mark.parametrize("extension", [JamExtension, None])
+@each_case("extension", [JamExtension, None])
 def test_an_app_that_authenticates_nobody_says_so(jam: Jam, extension: Any) -> None:
     bare = Flask("bare")
     if extension is not None:

@@ -92,7 +92,7 @@ def test_no_two_settings_have_one_name_in_the_environment() -> None:
     assert len(set(ENV_OF.values())) == len(PATHS)
 
 
-@pytest.mark.parametrize("thing", [Settings(), JWTSettings(), SessionSettings()])
+@each_case("thing", [Settings(), JWTSettings(), SessionSettings()])
 def test_settings_are_frozen(thing: Any) -> None:
     for field in dataclasses.fields(thing):
         with pytest.raises(dataclasses.FrozenInstanceError):
@@ -272,9 +272,7 @@ def test_samesite_none_goes_with_secure_only() -> None:
     assert "cookie_secure" in said
 
 
-@pytest.mark.parametrize(
-    "other", [{"cookie_secure": False}, {"cookie_samesite": "Strict"}], ids=str
-)
+@each_case("other", [{"cookie_secure": False}, {"cookie_samesite": "Strict"}], ids=str)
 def test_partitioned_goes_with_what_it_needs_only(other: dict[str, Any]) -> None:
     said = sentence(lambda: load({"cookie_partitioned": True, **other}))
     assert "cookie_partitioned" in said
@@ -304,7 +302,7 @@ def test_what_app_config_leaves_open_comes_from_the_environment(
     assert load(None, {"JAM_JWT_EXPIRE": None}).jwt.expire == 2
 
 
-@pytest.mark.parametrize("kind", ["mapping", "file"])
+@each_case("kind", ["mapping", "file"])
 def test_who_gives_a_configuration_gets_that_and_nothing_else(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -359,7 +357,7 @@ def test_the_callers_mapping_is_never_changed() -> None:
 # --- ${VAR} ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", [".toml", ".json", ".yaml"])
+@each_case("suffix", [".toml", ".json", ".yaml"])
 def test_a_variable_in_a_text_of_a_file_is_replaced(
     suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -453,7 +451,7 @@ def test_a_misspelt_key_of_a_file_gets_the_nearest_right_one(file: str, tmp_path
         assert f"did you mean {right}?" in sentence(partial(load, given)), wrong
 
 
-@pytest.mark.parametrize("source", ["environment", "app.config"])
+@each_case("source", ["environment", "app.config"])
 def test_a_misspelt_variable_gets_the_nearest_right_one(
     source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -488,7 +486,7 @@ def test_a_misspelt_section_gets_the_right_one(wrong: str, right: str) -> None:
     assert f"did you mean {right}?" in said
 
 
-@pytest.mark.parametrize("unlike", ["zzz", "jwt.zzz", "password_hash_rounds"])
+@each_case("unlike", ["zzz", "jwt.zzz", "password_hash_rounds"])
 def test_a_key_like_none_gets_the_way_to_the_list(unlike: str) -> None:
     said = sentence(lambda: load(tree_of(unlike, MARKER)))
     assert f"{unlike} is not a setting" in said
@@ -1016,7 +1014,7 @@ def test_a_key_that_does_not_fit_is_an_error_that_says_what_to_write(what: str) 
         assert not [line for line in lines if line in said]
 
 
-@pytest.mark.parametrize("kind", ["private", "public"])
+@each_case("kind", ["private", "public"])
 def test_a_key_file_that_is_no_text_is_an_error_that_says_so(kind: str, tmp_path: Path) -> None:
     (tmp_path / "key.der").write_bytes(private_der("RSA2048"))
     jwt = {"alg": "RS256", f"{kind}_key_file": str(tmp_path / "key.der")}

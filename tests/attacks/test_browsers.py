@@ -291,7 +291,7 @@ def test_a_value_that_a_lenient_parser_would_mend_is_nobodys(
 # --- X04, X05 what is emitted -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     "more",
     [
         pytest.param({}, id="X04-plain"),
@@ -611,7 +611,7 @@ def test_a_junk_header_never_has_the_check_passed_over(
 # --- X15 to X17 logging out; where cookies go --------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "paths"),
     [
         pytest.param("examples.site", ("/logout",), id="X15-site"),
@@ -727,7 +727,7 @@ def test_no_cache_keeps_an_answer_that_sets_or_clears_a_cookie(
     assert "no-store" in str(answer.headers["Cache-Control"])
 
 
-@pytest.mark.parametrize("view", ["public, max-age=60", "s-maxage=600", "immutable, max-age=1"])
+@each_case("view", ["public, max-age=60", "s-maxage=600", "immutable, max-age=1"])
 def test_X18_not_even_where_the_view_calls_it_public(app: Flask, jam: Jam, view: str) -> None:
     session = app.extensions["flask_jam"].owners["session"]
 
@@ -1050,7 +1050,7 @@ def test_R06_tabs_that_refresh_at_once_all_end_with_the_same_token(jam: Jam) -> 
     assert following.status_code == 200
 
 
-@pytest.mark.parametrize("headers", [{}, PAGE], ids=["script", "page"])
+@each_case("headers", [{}, PAGE], ids=["script", "page"])
 def test_R06_a_bad_refresh_token_does_not_cost_a_good_access_token(
     jam: Jam, headers: dict[str, str]
 ) -> None:
@@ -1150,7 +1150,7 @@ def test_a_login_page_may_take_its_arguments_from_the_page_before(make_jam: Make
     assert client.get("/a%2Fb%3F/page", headers=PAGE).status_code in (302, 404)
 
 
-@pytest.mark.parametrize("headers", [PAGE, {}, {"HX-Request": "true"}], ids=["page", "api", "htmx"])
+@each_case("headers", [PAGE, {}, {"HX-Request": "true"}], ids=["page", "api", "htmx"])
 def test_a_login_page_whose_url_cannot_be_built_is_a_401(
     make_jam: MakeJam, headers: dict[str, str]
 ) -> None:
@@ -1160,7 +1160,7 @@ def test_a_login_page_whose_url_cannot_be_built_is_a_401(
     assert answer.headers["WWW-Authenticate"] == 'Cookie realm="api"'
 
 
-@pytest.mark.parametrize("rules", [["/login"], []], ids=["of any method", "without a URL"])
+@each_case("rules", [["/login"], []], ids=["of any method", "without a URL"])
 def test_a_login_view_that_was_routed_by_hand(make_jam: MakeJam, rules: list[str]) -> None:
     app = Flask("by hand")
     app.testing = True
@@ -1198,7 +1198,7 @@ def on_subdomains(jam: Jam) -> Flask:
     return app
 
 
-@pytest.mark.parametrize("build", [on_hosts, on_subdomains])
+@each_case("build", [on_hosts, on_subdomains])
 def test_a_login_page_on_a_host_of_its_own_is_found_there(
     make_jam: MakeJam, build: Callable[[Jam], Flask]
 ) -> None:
@@ -1295,7 +1295,7 @@ def test_a_handler_that_logs_somebody_in_keeps_the_new_cookie(make_jam: MakeJam)
     assert "Max-Age=0" not in lines[-1]
 
 
-@pytest.mark.parametrize("view", ["login", "/login"])
+@each_case("view", ["login", "/login"])
 def test_no_login_page_goes_round_in_circles(make_jam: MakeJam, view: str) -> None:
     app = pages(make_jam(login_view=view))
     app.before_request(session_required.enforce)
@@ -1346,7 +1346,7 @@ def test_no_two_schemes_share_a_cookie(jam: Jam, first: str, use: str) -> None:
         two.init_app(app)
 
 
-@pytest.mark.parametrize("use", ["refresh", "logout"])
+@each_case("use", ["refresh", "logout"])
 def test_a_refresh_token_does_not_share_the_cookie_of_flasks_session(jam: Jam, use: str) -> None:
     app = Flask("names")
     app.config["SESSION_COOKIE_NAME"] = f"token_{use}"

@@ -209,7 +209,7 @@ def test_C08_a_fraction_is_not_cut_off(client: FlaskClient, clock: Clock) -> Non
 # --- leeway ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["exp", "nbf", "iat"])
+@each_case("name", ["exp", "nbf", "iat"])
 def test_C04_no_bool_is_a_date_even_where_it_would_be_one(
     make_jam: MakeJam, clock: Clock, name: str
 ) -> None:
@@ -311,7 +311,7 @@ def test_C13_without_revocation_iat_may_be_missing_and_the_life_that_is_left_is_
         assert on_every_route(client, bearer(signed(claims(iat=iat)))) == {T}
 
 
-@pytest.mark.parametrize("iat", [NOW, NOW - 0.001, NOW - 80000])
+@each_case("iat", [NOW, NOW - 0.001, NOW - 80000])
 def test_C13_a_token_from_before_the_cut_off_is_revoked_to_the_very_instant(
     jam: Jam, client: FlaskClient, iat: float
 ) -> None:
@@ -363,7 +363,7 @@ def test_a_token_for_somebody_else_is_refused(aud: object) -> None:
     assert on_every_route(standing(audience=AUDIENCE), bearer(signed(claims(aud=aud)))) == {T}
 
 
-@pytest.mark.parametrize("aud", [AUDIENCE, [AUDIENCE], ["https://mail.example", AUDIENCE]])
+@each_case("aud", [AUDIENCE, [AUDIENCE], ["https://mail.example", AUDIENCE]])
 def test_C18_a_token_that_names_us_is_taken(aud: object) -> None:
     assert answer(standing(audience=AUDIENCE), signed(claims(aud=aud))) == OK
 

@@ -174,7 +174,7 @@ def test_no_setting_and_no_session_data_is_shown(
     assert MARKER not in result.output
 
 
-@pytest.mark.parametrize("form", ["text", "json"])
+@each_case("form", ["text", "json"])
 def test_P20_inspecting_masks_the_data_of_a_session(full_of_secrets: Flask, form: str) -> None:
     session_id = full_of_secrets.extensions["jam"].create_session("ann", {"card": MARKER})
     result = run(full_of_secrets, "inspect", "--format", form, "-", sent=session_id)
@@ -248,7 +248,7 @@ def test_P20_inspecting_follows_no_address_in_a_token(app: Flask, name: str) -> 
 # --- T15, X19: what only the doctor can see ------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("settings", "proxy", "secure", "told"),
     [
         pytest.param({}, False, ["ok"], ["warning"], id="T15-secure-cookies-and-plain-http"),

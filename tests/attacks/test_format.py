@@ -211,7 +211,7 @@ def test_E05_a_semicolon_in_a_token_is_refused(victim: Target) -> None:
     target.malformed(inside(";")(target.signer))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("header", "cookie"),
     [
         pytest.param("Bearer ", f"{COOKIE}=", id="E06-empty"),
@@ -458,7 +458,7 @@ def of_size(own: Signer, size: int) -> str:
     raise AssertionError("no token has this size")
 
 
-@pytest.mark.parametrize("limit", [8192, 1024, 65536])
+@each_case("limit", [8192, 1024, 65536])
 def test_E17_a_token_beyond_the_limit_is_refused_before_it_is_decoded(
     victim: Target, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:

@@ -163,7 +163,7 @@ def test_a_websocket_is_closed_before_it_opens(bare: Flask) -> None:
     assert [route.origins for route in said(bare, "ws")] == [("app",)]
 
 
-@pytest.mark.parametrize("automatic", [True, False])
+@each_case("automatic", [True, False])
 def test_the_setting_for_automatic_options_opens_no_view(bare: Flask, automatic: bool) -> None:
     is_known = "PROVIDE_AUTOMATIC_OPTIONS" in bare.config  # since Flask 3.1
     bare.config["PROVIDE_AUTOMATIC_OPTIONS"] = automatic
@@ -449,7 +449,7 @@ def test_a_guard_on_a_method_that_nothing_calls_is_none(bare: Flask) -> None:
     assert [route.guard for route in said(bare, "it")] == [""]
 
 
-@pytest.mark.parametrize("base", [View, MethodView])
+@each_case("base", [View, MethodView])
 def test_a_guard_on_what_dispatches_is_one(bare: Flask, base: Any) -> None:
     class Guarded(base):  # type: ignore[misc]
         methods = ("GET",)
@@ -606,7 +606,7 @@ def is_private(answer: Any) -> bool:
     return "no-store" in answer.headers.get("Cache-Control", "") and "Vary" in answer.headers
 
 
-@pytest.mark.parametrize("wrap", [lambda view: view, public])
+@each_case("wrap", [lambda view: view, public])
 def test_a_list_of_ones_sessions_stays_private(jam: Jam, wrap: Any) -> None:
     app = Flask("sessions")
     session = SessionExtension(jam, app)
@@ -639,7 +639,7 @@ def test_a_page_for_who_was_refused_is_kept_for_nobody_else(
     assert "Authorization" in stranger.headers.get("Vary", "")
 
 
-@pytest.mark.parametrize("kind", [Response, PlainResponse])
+@each_case("kind", [Response, PlainResponse])
 def test_an_answer_that_is_one_object_for_all_grows_no_headers(
     bare: Flask, ann: dict[str, str], kind: Any
 ) -> None:

@@ -570,7 +570,7 @@ def test_R16_the_same_claims_signed_again_are_revoked(jam: Jam, client: FlaskCli
     assert on_every_route(client, bearer(other)) == {T}
 
 
-@pytest.mark.parametrize("revoke", ["token", "family", "subject"])
+@each_case("revoke", ["token", "family", "subject"])
 def test_R17_a_mark_outlives_the_leeway(make_jam: MakeJam, clock: Clock, revoke: str) -> None:
     jam = make_jam(jwt={"leeway": 60, "refresh_absolute": 1, "refresh_idle": 1})
     client = build_app(jam).test_client()
@@ -668,7 +668,7 @@ def heard_by(app: Flask) -> list[str]:
     return heard
 
 
-@pytest.mark.parametrize("warm", [True, False])
+@each_case("warm", [True, False])
 def test_R20_a_store_that_is_down_is_503_on_guarded_routes_and_nothing_elsewhere(
     shaky: Jam, store: FlakyStore, warm: bool
 ) -> None:
@@ -717,7 +717,7 @@ def test_R20_a_page_for_a_person_is_503_as_well(shaky: Jam, store: FlakyStore) -
     assert int(response.headers["Retry-After"]) > 0
 
 
-@pytest.mark.parametrize("verbs", [(), ("mark",), ("end_family",)])
+@each_case("verbs", [(), ("mark",), ("end_family",)])
 def test_R19_a_logout_that_could_not_be_kept_is_no_logout(
     shaky: Jam, store: FlakyStore, verbs: tuple[str, ...]
 ) -> None:
@@ -736,7 +736,7 @@ def test_R19_a_logout_that_could_not_be_kept_is_no_logout(
     assert verdict(present(client, pair["refresh_token"])) == T
 
 
-@pytest.mark.parametrize("verbs", [(), ("delete_session",)])
+@each_case("verbs", [(), ("delete_session",)])
 def test_R19_a_session_logout_that_could_not_be_kept_is_no_logout(
     shaky: Jam, store: FlakyStore, verbs: tuple[str, ...]
 ) -> None:
@@ -756,7 +756,7 @@ def test_R19_a_session_logout_that_could_not_be_kept_is_no_logout(
     assert verdict(client.get("/session")) == COOKIE
 
 
-@pytest.mark.parametrize("path", ["/login/alice", "/session-login/alice"])
+@each_case("path", ["/login/alice", "/session-login/alice"])
 def test_R19_a_login_that_could_not_be_kept_is_no_login(
     shaky: Jam, store: FlakyStore, path: str
 ) -> None:
@@ -787,7 +787,7 @@ def test_R19_a_login_does_not_leave_the_planted_session_alive(
     assert client.get("/session").json["subject"] == "mallory"
 
 
-@pytest.mark.parametrize("verbs", [(), ("rotate_family",)])
+@each_case("verbs", [(), ("rotate_family",)])
 def test_R19_a_refresh_that_could_not_be_kept_leaves_the_token_good(
     shaky: Jam, store: FlakyStore, verbs: tuple[str, ...]
 ) -> None:
@@ -911,7 +911,7 @@ def test_R21_logout_with_an_expired_token_lets_nobody_in_for_the_rest_of_the_req
     assert response.json == {"before": None, "after": None}
 
 
-@pytest.mark.parametrize("end", ["logout", "reuse", "refresh-token"])
+@each_case("end", ["logout", "reuse", "refresh-token"])
 def test_R22_every_access_token_of_a_family_dies_with_it(
     jam: Jam, client: FlaskClient, clock: Clock, pair: Pair, end: str
 ) -> None:
@@ -937,7 +937,7 @@ def test_R22_every_access_token_of_a_family_dies_with_it(
 # R23 waits for the back-channel endpoint.
 
 
-@pytest.mark.parametrize("typ", ["logout+jwt", "application/logout+jwt", "LOGOUT+JWT"])
+@each_case("typ", ["logout+jwt", "application/logout+jwt", "LOGOUT+JWT"])
 def test_R24_a_logout_token_is_no_access_token(client: FlaskClient, typ: str) -> None:
     events = {"http://schemas.openid.net/event/backchannel-logout": {}}
     token = signed(claims(events=events, sid="s"), {"alg": "HS256", "typ": typ})

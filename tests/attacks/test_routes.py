@@ -74,7 +74,7 @@ class Bare(MethodView):
         return "in"
 
 
-@pytest.mark.parametrize("path", ["/", "/nested", "/class"])
+@each_case("path", ["/", "/nested", "/class"])
 def test_P01_what_nobody_decorated_is_closed_where_everything_is_protected(
     bare: Flask, path: str
 ) -> None:
@@ -90,7 +90,7 @@ def test_P01_what_nobody_decorated_is_closed_where_everything_is_protected(
     assert answer(client, path, GOOD) == OK
 
 
-@pytest.mark.parametrize("order", ["function", "class"])
+@each_case("order", ["function", "class"])
 def test_P02_a_guard_above_the_route_is_found_out_before_anybody_is_served(
     bare: Flask, order: str
 ) -> None:
@@ -119,7 +119,7 @@ def test_P02_a_guard_above_the_route_is_found_out_before_anybody_is_served(
             client.get(path)
 
 
-@pytest.mark.parametrize("found", ["nothing", "a mistake"])
+@each_case("found", ["nothing", "a mistake"])
 def test_P02_those_who_come_first_together_wait_for_one_check(app: Flask, found: str) -> None:
     # Reading the sources of all views in every thread at once takes seconds, and Python 3.11 is
     # not able to parse in two threads at a time.
@@ -366,7 +366,7 @@ def test_P10_a_check_that_says_true_lets_in(bare: Flask) -> None:
     assert answer(bare.test_client(), "/", GOOD) == OK
 
 
-@pytest.mark.parametrize("status", [SystemExit(3), KeyboardInterrupt()])
+@each_case("status", [SystemExit(3), KeyboardInterrupt()])
 def test_P10_a_check_that_ends_the_process_lets_nobody_in(
     bare: Flask, status: BaseException
 ) -> None:
@@ -487,7 +487,7 @@ def test_P13_who_is_let_in_by_an_outer_guard_is_gone_when_the_inner_one_refuses(
     assert seen == [(None, None)]
 
 
-@pytest.mark.parametrize("kind", ["sync", "async"])
+@each_case("kind", ["sync", "async"])
 def test_P13_threads_see_each_their_own(bare: Flask, kind: str) -> None:
     barrier = threading.Barrier(8, timeout=10)
 
@@ -562,7 +562,7 @@ def test_P14_an_async_view_is_decided_before_it_starts(bare: Flask) -> None:
     assert answer(client, "/async", signed(claims(roles=["admin"]))) == OK
 
 
-@pytest.mark.parametrize("token", [None, BAD, GOOD])
+@each_case("token", [None, BAD, GOOD])
 def test_P15_an_error_page_finds_nobody_rather_than_nothing(bare: Flask, token: str | None) -> None:
     def page(error: Any) -> Response:
         response: Response = error.get_response()

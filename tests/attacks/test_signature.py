@@ -1076,7 +1076,7 @@ def test_an_rsa_key_with_an_unsafe_exponent_is_refused(exponent: int) -> None:
     settings_refused({"alg": "RS256", "public_key": forge.rsa_pem(n, exponent)}, "jwt.")
 
 
-@pytest.mark.parametrize("bits", [1024, 2040])
+@each_case("bits", [1024, 2040])
 def test_A28_a_short_rsa_key_is_refused(bits: int) -> None:
     key = rsa_key(bits)
     jwk = {**public_jwk(key.public_key()), "kid": "weak"}
@@ -1224,7 +1224,7 @@ def test_a_pem_that_does_not_fit_its_algorithm_does_not_start(alg: str, name: st
         settings_refused({"alg": alg, **jwt}, f"does not fit jwt.alg {alg}")
 
 
-@pytest.mark.parametrize(
+@each_case(
     "curve",
     [
         pytest.param(ec.SECP256K1(), id="A34-pem-secp256k1"),
@@ -1237,12 +1237,12 @@ def test_another_curve_of_the_right_size_does_not_start(curve: ec.EllipticCurve)
     settings_refused({"alg": "ES256", "private_key": private_pem(key)}, "does not fit")
 
 
-@pytest.mark.parametrize("kind", [x25519.X25519PrivateKey, x448.X448PrivateKey])
+@each_case("kind", [x25519.X25519PrivateKey, x448.X448PrivateKey])
 def test_A34_a_key_for_key_agreement_signs_nothing(kind: Any) -> None:
     settings_refused({"alg": "EdDSA", "private_key": private_pem(kind.generate())}, "does not fit")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("dx", "dy"),
     [
         pytest.param(0, 1, id="A35-y-off-by-one"),
@@ -1263,7 +1263,7 @@ def test_a_point_off_the_curve_is_refused(dx: int | None, dy: int | None) -> Non
     )
 
 
-@pytest.mark.parametrize(
+@each_case(
     "name",
     [pytest.param(n, id=f"A36-halves-of-two-{n}-keys") for n in ("RS256", "ES256", "Ed25519")],
 )
@@ -1299,7 +1299,7 @@ def test_A36_the_warning_of_a_private_key_in_a_set_quotes_nothing(
 # that the one issuer is compared exactly, and that a key of a set serves no other one's name.
 
 
-@pytest.mark.parametrize(("named", "used"), [("RS256", "ES256"), ("ES256", "RS256")])
+@each_case(("named", "used"), [("RS256", "ES256"), ("ES256", "RS256")])
 def test_A37_a_trusted_key_does_not_sign_in_anothers_name(
     victim: Target, named: str, used: str
 ) -> None:

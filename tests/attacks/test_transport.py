@@ -271,7 +271,7 @@ def test_what_is_no_bearer_credential_on_the_wire_is_a_malformed_request(
     assert verdict(ask("/optional", f"Authorization: {header}")) == R
 
 
-@pytest.mark.parametrize("padding", ["=", "==", "==="])
+@each_case("padding", ["=", "==", "==="])
 def test_T03_padding_is_token68_and_no_token(client: FlaskClient, padding: str) -> None:
     assert on_every_route(client, bearer(A + padding)) == {T}
 
@@ -317,7 +317,7 @@ def test_T05_another_scheme_leaves_the_cookie_to_decide(both: FlaskClient) -> No
     assert answer(both, BASIC) == T
 
 
-@pytest.mark.parametrize("header", ["", " ", "\t"])
+@each_case("header", ["", " ", "\t"])
 def test_T05_an_empty_header_is_nobody(client: FlaskClient, header: str) -> None:
     assert answer(client, header) == N
 
@@ -529,7 +529,7 @@ def test_every_method_of_a_guarded_view_is_guarded(jam: Jam, method: str) -> Non
     assert ran == [method]
 
 
-@pytest.mark.parametrize("override", ["X-HTTP-Method-Override", "X-Method-Override", "_method"])
+@each_case("override", ["X-HTTP-Method-Override", "X-Method-Override", "_method"])
 def test_T11_a_method_in_a_header_or_field_changes_nothing(
     client: FlaskClient, override: str
 ) -> None:

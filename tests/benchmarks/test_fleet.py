@@ -57,7 +57,7 @@ def test_every_worker_lets_in_whom_each_case_lets_in_and_no_stranger(
     assert len(ready.strangers) == (0 if name in (BARE, CONTROL) else 2)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("good", "bad"),
     [
         ({"Cookie": "sessionId=abc"}, {"Cookie": "sessionId=Abc"}),

@@ -403,7 +403,7 @@ def test_nobody_is_logged_in_from_elsewhere(
     assert browser.cookies() == {}
 
 
-@pytest.mark.parametrize("path", ["/api/notes", "/auth/logout"])
+@each_case("path", ["/api/notes", "/auth/logout"])
 def test_cookies_that_every_site_can_have_sent_are_guarded_by_the_check_alone(
     browser: Browser,
     serve: Serve,

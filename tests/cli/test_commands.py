@@ -157,7 +157,7 @@ def test_it_is_there_with_any_extension_and_once(jam: Jam) -> None:
     assert app.cli.commands["jam"] is group
 
 
-@pytest.mark.parametrize("command", ["doctor", "routes", "keygen"])
+@each_case("command", ["doctor", "routes", "keygen"])
 def test_an_app_that_cannot_be_built_is_a_sentence(command: str) -> None:
     def create_app() -> Flask:
         app = Flask("short")
@@ -349,7 +349,7 @@ def test_routes_as_markdown_is_a_table_that_keeps_what_is_in_brackets(app: Flask
     assert {len(unescaped.findall(line)) for line in lines} == {7}
 
 
-@pytest.mark.parametrize("form", ["table", "json", "markdown"])
+@each_case("form", ["table", "json", "markdown"])
 def test_the_order_is_the_same_whatever_came_first(make_jam: MakeJam, form: str) -> None:
     printed = []
     for order in (1, -1):
@@ -360,7 +360,7 @@ def test_the_order_is_the_same_whatever_came_first(make_jam: MakeJam, form: str)
     assert printed[0] == printed[1]
 
 
-@pytest.mark.parametrize("form", ["table", "json", "markdown"])
+@each_case("form", ["table", "json", "markdown"])
 def test_an_app_without_routes_is_no_error(app: Flask, form: str) -> None:
     said = told(app, "routes", "--check", "--format", form)
     assert said == "[]\n" if form == "json" else "methods" in said
@@ -380,7 +380,7 @@ def test_check_passes_where_all_is_guarded_or_open_on_purpose(app: Flask) -> Non
     assert "/a" in told(app, "routes", "--check")
 
 
-@pytest.mark.parametrize("form", ["table", "json", "markdown"])
+@each_case("form", ["table", "json", "markdown"])
 def test_check_lists_what_is_open_beside_the_list(app: Flask, form: str) -> None:
     listed(app).add_url_rule("/login", "login", lambda: "", methods=["POST"])
     told(app, "routes")
@@ -461,7 +461,7 @@ def test_what_can_be_no_token_is_a_sentence(
     assert said.rstrip("\n").isprintable()
 
 
-@pytest.mark.parametrize("mode", ["neither", "debug", "testing"])
+@each_case("mode", ["neither", "debug", "testing"])
 def test_a_token_is_for_where_one_develops(
     jam: Jam, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
@@ -602,7 +602,7 @@ def test_inspecting_changes_no_refresh_token(app: Flask, jam: Jam) -> None:
 # --- sessions, revoke ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["sessions", "revoke"])
+@each_case("command", ["sessions", "revoke"])
 def test_what_is_in_the_servers_memory_is_said_to_be_there(app: Flask, command: str) -> None:
     said = failed(app, command, "ann")
     assert "memory of the server's process" in said
@@ -890,7 +890,7 @@ def create_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
     del sys.modules["shop"]
 
 
-@pytest.mark.parametrize("page", ["auditing.rst", "cli.rst"])
+@each_case("page", ["auditing.rst", "cli.rst"])
 def test_the_pages_show_what_is_printed(
     page: str, create_app: Callable[[], Flask], monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,

@@ -78,7 +78,7 @@ def test_a_public_key_alone_is_a_key() -> None:
     assert status(app, "11.6.1", "ES256") == "ok"
 
 
-@pytest.mark.parametrize("kind", [str, str.encode])
+@each_case("kind", [str, str.encode])
 def test_flasks_key_must_be_another(app: Flask, kind: Callable[[str], Any]) -> None:
     app.config["SECRET_KEY"] = kind("another-one")
     assert found(app, "13.3.1") == []
@@ -97,9 +97,7 @@ def test_an_audience_should_be_named(app: Flask, make_jam: MakeJam) -> None:
     assert found(named, "9.2.3") == [("ok", "a token must name the audience shop")]
 
 
-@pytest.mark.parametrize(
-    ("list_", "expected"), [("deny", "ok"), ("allow", "ok"), ("off", "warning")]
-)
+@each_case(("list_", "expected"), [("deny", "ok"), ("allow", "ok"), ("off", "warning")])
 def test_revocation_should_be_asked_for(make_jam: MakeJam, list_: str, expected: str) -> None:
     app = new_app(make_jam(jwt={"list": list_}))
     assert status(app, "7.4.1", "revoked") == expected
@@ -143,7 +141,7 @@ def test_cookies_must_be_secure(app: Flask, make_jam: MakeJam) -> None:
     assert status(new_app(make_jam(cookie_secure=False)), "3.3.1") == "failure"
 
 
-@pytest.mark.parametrize("mode", ["debug", "testing"])
+@each_case("mode", ["debug", "testing"])
 def test_cookies_of_debug_and_testing_are_told_as_they_are(make_jam: MakeJam, mode: str) -> None:
     usual, always = new_app(make_jam()), new_app(make_jam(cookie_secure=True))
     for app in (usual, always):

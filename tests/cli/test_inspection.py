@@ -89,7 +89,7 @@ def test_what_another_issuer_or_audience_says_is_told(make_jam: MakeJam) -> None
     assert inspect(jam, signed(claims(iss="https://us", aud="shop")))["good"]
 
 
-@pytest.mark.parametrize("end", ["token", "family", "subject"])
+@each_case("end", ["token", "family", "subject"])
 def test_a_revoked_token_is_told_whatever_revoked_it(jam: Jam, end: str) -> None:
     pair = jam.issue_tokens("ann")
     {
@@ -170,7 +170,7 @@ def test_a_used_refresh_token_is_told_and_no_alarm_is_raised(jam: Jam, clock: Cl
     assert inspect(jam, second)["good"], "the family lives on"
 
 
-@pytest.mark.parametrize("end", ["revoked", "subject", "idle"])
+@each_case("end", ["revoked", "subject", "idle"])
 def test_a_refresh_token_whose_login_has_ended_is_told(jam: Jam, clock: Clock, end: str) -> None:
     pair = jam.issue_tokens("ann")
     if end == "idle":
@@ -228,7 +228,7 @@ def test_garbage_is_no_error_and_is_not_repeated(jam: Jam, text: str) -> None:
         assert text not in json.dumps(found, ensure_ascii=False)
 
 
-@pytest.mark.parametrize("kind", ["access", "refresh", "session"])
+@each_case("kind", ["access", "refresh", "session"])
 def test_no_credential_is_in_what_is_found(jam: Jam, kind: str) -> None:
     pair = jam.issue_tokens("ann")
     made = {"access": pair["access_token"], "refresh": pair["refresh_token"],

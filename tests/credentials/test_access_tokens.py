@@ -232,7 +232,7 @@ def test_a_payload_that_is_no_mapping_is_refused_with_a_sentence(jam: Jam, paylo
         jam.gen_jwt_token(payload)
 
 
-@pytest.mark.parametrize("cycle", ["list", "mapping"])
+@each_case("cycle", ["list", "mapping"])
 def test_a_cycle_is_refused_with_a_sentence(jam: Jam, cycle: str) -> None:
     payload: dict[str, Any] = {"a": []}
     payload["a"].append(payload["a"] if cycle == "list" else payload)
@@ -477,7 +477,7 @@ def test_leeway_counts_once_at_the_end(make_jam: MakeJam, clock: Clock) -> None:
     assert refused(jam, token) is Reason.EXPIRED
 
 
-@pytest.mark.parametrize("claim", ["nbf", "iat"])
+@each_case("claim", ["nbf", "iat"])
 def test_leeway_counts_once_at_the_beginning(make_jam: MakeJam, clock: Clock, claim: str) -> None:
     jam = make_jam(jwt={"leeway": 10})
     token = forged(good(**{claim: NOW + 20}))

@@ -180,7 +180,7 @@ def test_an_access_token_lives_on_when_its_family_turns(jam: Jam) -> None:
     assert claims_of(jam, pair)
 
 
-@pytest.mark.parametrize("seconds", [0, 5, 10])
+@each_case("seconds", [0, 5, 10])
 def test_within_the_grace_the_last_token_gets_the_same_successor(
     jam: Jam, clock: Clock, events: list[Any], seconds: float
 ) -> None:
@@ -418,7 +418,7 @@ def test_a_refresh_between_a_cut_off_and_its_mark_gives_nothing_usable(
     assert access_refused(jam, late[0]) is Reason.REVOKED
 
 
-@pytest.mark.parametrize("step", [0.3, 0.45, 1e-6])
+@each_case("step", [0.3, 0.45, 1e-6])
 def test_time_that_passes_while_a_pair_is_made_does_not_make_it_too_long_lived(
     step: float,
 ) -> None:
@@ -550,7 +550,7 @@ def test_a_reload_that_cannot_be_minted_has_turned_nothing(
     assert claims_of(jam, again)["tenant"] == "t1"
 
 
-@pytest.mark.parametrize("refuses", [True, False])
+@each_case("refuses", [True, False])
 def test_what_a_reload_does_to_its_argument_changes_nothing_that_it_did_not_return(
     jam: Jam, refuses: bool
 ) -> None:
@@ -604,7 +604,7 @@ def test_a_slow_reload_does_not_lengthen_the_grace(jam: Jam, clock: Clock) -> No
     assert refused(jam, first["refresh_token"], reload_claims=slow) is Reason.REUSED
 
 
-@pytest.mark.parametrize("reload", ["refuses", "raises", "agrees"])
+@each_case("reload", ["refuses", "raises", "agrees"])
 def test_reuse_is_an_alarm_whatever_reload_would_say(
     jam: Jam, events: list[Any], reload: str
 ) -> None:

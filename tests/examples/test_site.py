@@ -119,9 +119,7 @@ def test_who_is_not_signed_in_logs_in_and_comes_back(app: Flask, path: str) -> N
     assert PRIVATE[path.partition("?")[0]] in client.get(path).text
 
 
-@pytest.mark.parametrize(
-    "path", ["/sessions/x/end", "/sessions/end-others", "/admin/people/bob/end-sessions"]
-)
+@each_case("path", ["/sessions/x/end", "/sessions/end-others", "/admin/people/bob/end-sessions"])
 def test_a_button_of_who_is_not_signed_in_leads_to_the_form_and_not_back(
     app: Flask, path: str
 ) -> None:
@@ -157,7 +155,7 @@ def test_next_never_leads_to_another_site(app: Flask, evil: str) -> None:
         assert by_query.location == by_form.location == "/dashboard"
 
 
-@pytest.mark.parametrize(("name", "password"), [("alice", "wrong"), ("nobody", "nobody"), ("", "")])
+@each_case(("name", "password"), [("alice", "wrong"), ("nobody", "nobody"), ("", "")])
 def test_a_wrong_password_shows_the_form_again(app: Flask, name: str, password: str) -> None:
     client = browser(app)
     answer = client.post("/login?next=/sessions", data={"name": name, "password": password})

@@ -72,7 +72,7 @@ def test_a_login_sets_cookies_and_says_no_token(client: FlaskClient) -> None:
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-@pytest.mark.parametrize(("name", "password"), [("alice", "wrong"), ("nobody", "nobody"), ("", "")])
+@each_case(("name", "password"), [("alice", "wrong"), ("nobody", "nobody"), ("", "")])
 def test_a_wrong_password_is_refused(client: FlaskClient, name: str, password: str) -> None:
     answer = client.post("/auth/login", data={"name": name, "password": password})
     assert (answer.status_code, cookies(answer)) == (401, {})
@@ -87,7 +87,7 @@ def test_everybody_reads_their_own_notes(app: Flask) -> None:
     assert bob.get("/api/notes").json == {"name": "bob", "notes": []}
 
 
-@pytest.mark.parametrize("text", ["", "  ", "x" * 501])
+@each_case("text", ["", "  ", "x" * 501])
 def test_a_note_of_no_use_is_refused(client: FlaskClient, text: str) -> None:
     client.post("/auth/login", data=ALICE)
     assert client.post("/api/notes", data={"text": text}).status_code == 400

@@ -49,7 +49,7 @@ def test_login_returns_the_pair_of_rfc_6749(app: Flask, jam: Jam) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("as_form", [True, False])
+@each_case("as_form", [True, False])
 def test_refresh_takes_a_json_or_a_form_field(client: FlaskClient, as_form: bool) -> None:
     pair = client.post("/login/alice").json
     field = {"refresh_token": pair["refresh_token"]}
@@ -133,7 +133,7 @@ def test_logout_with_an_expired_token_still_ends_the_family(
     assert jam.verifier.cache_info().currsize == before
 
 
-@pytest.mark.parametrize("headers", [{}, bearer("a.b.c"), {"Authorization": "Basic x"}])
+@each_case("headers", [{}, bearer("a.b.c"), {"Authorization": "Basic x"}])
 def test_logout_of_nobody_changes_nothing(
     client: FlaskClient, headers: dict[str, str], event_log: Any
 ) -> None:
@@ -371,9 +371,7 @@ def test_a_guard_after_a_token_login_means_the_new_token(jam: Jam) -> None:
     assert app.test_client().get("/x", headers=sent).json == {"subject": "bob", "after": None}
 
 
-@pytest.mark.parametrize(
-    "cookie", ["sessionId={0}; sessionId=x", "sessionId=x; sessionId={0}", "sessionId={0}"]
-)
+@each_case("cookie", ["sessionId={0}; sessionId=x", "sessionId=x; sessionId={0}", "sessionId={0}"])
 def test_a_session_logout_ends_every_session_that_the_request_carries(
     site: Any, jam: Jam, cookie: str
 ) -> None:
@@ -420,7 +418,7 @@ def test_a_logout_with_the_refresh_token_ends_its_family(client: FlaskClient) ->
     assert client.get("/jwt", headers=bearer(pair["access_token"])).status_code == 401
 
 
-@pytest.mark.parametrize("path", ["/logout", "/session-logout"])
+@each_case("path", ["/logout", "/session-logout"])
 def test_a_logout_that_carries_only_rubbish_is_refused(jam: Jam, path: str) -> None:
     client = build_app(jam, cookie_name="token").test_client(use_cookies=False)
     sent = {"Authorization": "Bearer a b", "Cookie": "sessionId=x; sessionId=y"}
@@ -443,7 +441,7 @@ class Racing(MemoryStore):
         return reworked
 
 
-@pytest.mark.parametrize("verb", ["login", "refresh"])
+@each_case("verb", ["login", "refresh"])
 def test_a_revocation_that_overtakes_a_login_is_a_401(
     make_jam: Callable[..., Jam], verb: str
 ) -> None:

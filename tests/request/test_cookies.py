@@ -228,7 +228,7 @@ def test_no_body_or_one_without_a_token_means_the_cookie(
     assert post(client, "/refresh", **options).status_code == 200
 
 
-@pytest.mark.parametrize("options", [{"json": {"refresh_token": 5}}, {"json": []}], ids=str)
+@each_case("options", [{"json": {"refresh_token": 5}}, {"json": []}], ids=str)
 def test_a_malformed_body_is_not_passed_over_for_the_cookie(
     client: FlaskClient, options: dict[str, Any]
 ) -> None:
@@ -281,7 +281,7 @@ def test_a_token_that_no_cookie_can_hold_is_refused_and_nobody_is_logged_in(jam:
 # --- logout -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("at", ["", "/auth"])
+@each_case("at", ["", "/auth"])
 def test_a_logout_clears_every_cookie_as_it_was_set(jam: Jam, at: str) -> None:
     client = build(jam, at=at).test_client()
     for end in ("logout", "forget"):
@@ -390,7 +390,7 @@ def test_a_domain_is_said_of_each(make_jam: MakeJam) -> None:
         assert {m["domain"] for m in lines(post(client, path)).values()} == {"shop.example"}
 
 
-@pytest.mark.parametrize("name", ["__Host-token", "__host-token", "__HOST-token"])
+@each_case("name", ["__Host-token", "__host-token", "__HOST-token"])
 def test_a_host_cookie_is_one_and_its_refresh_token_is_secure(jam: Jam, name: str) -> None:
     client = build(jam, cookie_name=name, debug=True).test_client()
     said = lines(post(client, "/login"))

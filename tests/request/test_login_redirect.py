@@ -94,7 +94,7 @@ def is_api_answer(answer: TestResponse, status: int = 401) -> bool:
 # --- who is sent to the login page ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("headers", [PAGE, NAVIGATION, {"Accept": "text/html"}], ids=str)
+@each_case("headers", [PAGE, NAVIGATION, {"Accept": "text/html"}], ids=str)
 def test_a_page_that_somebody_must_log_in_for_sends_them_there(
     client: FlaskClient, headers: dict[str, str]
 ) -> None:
@@ -110,7 +110,7 @@ def test_a_head_is_as_a_get(client: FlaskClient) -> None:
     assert (answer.status_code, *goes_to(answer)) == (302, "/login", "/private")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("path", "method", "back"),
     [("/private", "POST", "/private"), ("/act", "POST", None), ("/act", "DELETE", None)],
 )
@@ -183,7 +183,7 @@ def test_who_is_no_htmx_is_not_told(client: FlaskClient) -> None:
     assert "HX-Redirect" not in client.get("/private").headers
 
 
-@pytest.mark.parametrize("path", ["/private", "/token", "/either"])
+@each_case("path", ["/private", "/token", "/either"])
 def test_every_scheme_sends_to_login(client: FlaskClient, path: str) -> None:
     assert goes_to(client.get(path, headers=PAGE)) == ("/login", path)
 
@@ -219,7 +219,7 @@ def test_without_a_login_view_a_page_gets_a_401_in_html(make_jam: MakeJam) -> No
     assert (answer.status_code, answer.mimetype) == (401, "text/html")
 
 
-@pytest.mark.parametrize("view", ["login", "/login"])
+@each_case("view", ["login", "/login"])
 def test_a_refusal_on_the_login_page_itself_does_not_go_round(make_jam: MakeJam, view: str) -> None:
     app = build(make_jam(login_view=view))
     app.before_request(session_required.enforce)
@@ -232,7 +232,7 @@ def test_a_path_is_a_login_view_too(make_jam: MakeJam) -> None:
     assert goes_to(client.get("/private", headers=PAGE)) == ("/sso/start", "/private")
 
 
-@pytest.mark.parametrize("view", ["login", "/login"])
+@each_case("view", ["login", "/login"])
 def test_below_a_mount_point_both_paths_are_the_browsers(make_jam: MakeJam, view: str) -> None:
     client = build(make_jam(login_view=view)).test_client()
     answer = client.get("/private", headers=PAGE, base_url="http://localhost/shop")

@@ -57,7 +57,7 @@ def test_every_route_of_an_app_is_guarded_those_before_and_those_after(
         assert app.test_client().get(path, headers=ann).text == "ann"
 
 
-@pytest.mark.parametrize("first", ["protect", "init_app"])
+@each_case("first", ["protect", "init_app"])
 def test_it_does_not_matter_whether_the_extension_came_first(jam: Jam, first: str) -> None:
     app = Flask("order")
     app.add_url_rule("/", "it", lambda: "")
@@ -140,7 +140,7 @@ def nested(app: Flask, *guards: tuple[str, Any]) -> Flask:
     return app
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("where", "guarded"),
     [("app", {"/app", "/outer", "/inner"}), ("outer", {"/outer", "/inner"}), ("inner", {"/inner"})],
 )
@@ -251,7 +251,7 @@ def with_files(jam: Jam, tmp_path: Path) -> Flask:
     return app
 
 
-@pytest.mark.parametrize("path", ["/files/style.css", "/b/more/style.css"])
+@each_case("path", ["/files/style.css", "/b/more/style.css"])
 def test_P05_static_files_are_open(with_files: Flask, path: str) -> None:
     answer = with_files.test_client().get(path)
     assert (answer.status_code, answer.text) == (200, "css")

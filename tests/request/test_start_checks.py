@@ -56,7 +56,7 @@ def first_error(app: Flask, path: str = "/") -> str:
 # --- schemes, and contradictions ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("extension", [SessionExtension, JamExtension])
+@each_case("extension", [SessionExtension, JamExtension])
 def test_a_guard_without_its_extension_is_found_at_the_first_request(
     jam: Jam, extension: Any
 ) -> None:
@@ -93,7 +93,7 @@ def test_P09_public_and_guarded_in_one_class_is_an_error(app: Flask) -> None:
     assert "POST" in said
 
 
-@pytest.mark.parametrize(("marked", "fine"), [(False, False), (True, True)])
+@each_case(("marked", "fine"), [(False, False), (True, True)])
 def test_a_login_view_behind_a_protection_must_be_public(
     make_jam: MakeJam, marked: bool, fine: bool
 ) -> None:

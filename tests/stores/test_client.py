@@ -81,7 +81,7 @@ def until_it_answers(store: RedisStore, within: float = 15.0, place: str = "aa")
             return
 
 
-@pytest.mark.parametrize("url", ["redis://:p?secret@host/0", "redis://user:12#rest@host"])
+@each_case("url", ["redis://:p?secret@host/0", "redis://user:12#rest@host"])
 def test_a_password_that_is_not_quoted_is_told_how_to_be(url: str) -> None:
     with pytest.raises(ConfigError, match="urllib.parse.quote"):
         client_factory(url, LIMIT)
@@ -294,7 +294,7 @@ def tls_port(certificates: Certificates) -> Iterator[int]:
         yield port
 
 
-@pytest.mark.parametrize("host", [HOST, "localhost"])
+@each_case("host", [HOST, "localhost"])
 def test_tls_is_spoken_with_a_server_whose_certificate_is_in_order(
     tls_port: int, certificates: Certificates, store_of: Open, host: str
 ) -> None:
@@ -501,7 +501,7 @@ def place_on(node: int) -> str:
     return next(place for place in places if key_slot(place.encode()) * 3 // 16_384 == node)
 
 
-@pytest.mark.parametrize("node", [0, 1, 2])
+@each_case("node", [0, 1, 2])
 def test_any_node_of_a_cluster_leads_to_all_of_it(
     cluster: RedisCluster, store_of: Open, node: int
 ) -> None:
@@ -760,7 +760,7 @@ def _answers_from_memory(jam: Jam, server: RedisServer) -> None:
     servers._until(no_question, "the near cache answers")
 
 
-@pytest.mark.parametrize("options", [{}, {"decode_responses": True}])
+@each_case("options", [{}, {"decode_responses": True}])
 def test_a_client_of_a_cluster_of_ones_own_works(
     cluster: RedisCluster, options: dict[str, Any]
 ) -> None:

@@ -8,9 +8,10 @@ from flask_jam.stores.interface import Kind, Marks
 from flask_jam.stores.memory import MemoryStore
 from flask_jam.testing.stores import StoreConformance, a_family, a_session
 
-from ..cases import each_case
+from ..cases import each_case, loop_inherited_cases
 
 
+@loop_inherited_cases
 class TestMemoryStore(StoreConformance):
     @pytest.fixture
     def store(self) -> MemoryStore:
@@ -69,7 +70,7 @@ def test_a_cut_off_that_lies_ahead_sweeps_nothing_that_is_alive() -> None:
     assert all(marks.revoked for marks in found)
 
 
-@pytest.mark.parametrize("kind", Kind)
+@each_case("kind", Kind)
 def test_a_mark_of_the_epoch_itself_is_a_mark(kind: Kind) -> None:
     # Where a test's clock starts at zero.
     store = MemoryStore()

@@ -31,7 +31,7 @@ from flask_jam.stores.interface import Kind, Marks, Store
 from flask_jam.stores.redis import RedisStore
 from flask_jam.testing.stores import SLOT, StoreConformance, a_family, a_session, at
 
-from ..cases import each_case
+from ..cases import each_case, loop_inherited_cases
 from ..servers import HOST, SLOTS, Proxy, RedisCluster, RedisServer, binaries
 
 
@@ -39,6 +39,7 @@ def near_store(url: str, timeout: float = 5.0, silence: float = 1.0) -> NearStor
     return NearStore(client_factory(url, timeout), timeout=timeout, silence=silence)
 
 
+@loop_inherited_cases
 class TestNearStore(StoreConformance):
     @pytest.fixture
     def store(self, each_server: RedisServer) -> Iterator[NearStore]:
@@ -48,6 +49,7 @@ class TestNearStore(StoreConformance):
         store.close()
 
 
+@loop_inherited_cases
 class TestNearStoreOnACluster(StoreConformance):
     @pytest.fixture
     def store(self, three_nodes: RedisCluster) -> Iterator[NearStore]:

@@ -23,7 +23,6 @@ from flask_jam import Jam, JWTExtension, SessionExtension, jwt_required, session
 
 from ..benchmarks import propagation as harness
 from ..benchmarks.propagation import CUTS, NotAllowedError, Orders, Where, now
-from ..cases import each_case
 from ..servers import HOST, RedisServer, binaries
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +51,7 @@ def watchers() -> Iterator[list[Orders]]:
         yield started
 
 
-@each_case("cut", CUTS)
+@pytest.mark.parametrize("cut", CUTS)
 def test_whoever_is_cut_off_lets_nobody_in_for_longer_than_the_bound(
     watchers: list[Orders], cut: str
 ) -> None:
@@ -317,7 +316,7 @@ FLEETS: dict[str, tuple[str, int, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
-@each_case("kind", FLEETS)
+@pytest.mark.parametrize("kind", FLEETS)
 def test_a_logout_on_one_worker_is_refused_by_all_within_the_bound(
     server: RedisServer, tmp_path: Path, kind: str
 ) -> None:

@@ -40,7 +40,7 @@ from flask_jam.testing.stores import (
     at_once,
 )
 
-from ..cases import each_case
+from ..cases import each_case, loop_inherited_cases
 from ..conftest import SECRET, Clock, build_app
 from ..servers import HOST, Proxy, RedisCluster, RedisServer
 
@@ -52,6 +52,7 @@ def store_of(url: str, timeout: float = 5.0) -> RedisStore:
     return RedisStore(client_factory(url, timeout), timeout=timeout)
 
 
+@loop_inherited_cases
 class TestRedisStore(StoreConformance):
     @pytest.fixture
     def store(self, each_server: RedisServer) -> Iterator[RedisStore]:
@@ -61,6 +62,7 @@ class TestRedisStore(StoreConformance):
         store.close()
 
 
+@loop_inherited_cases
 class TestRedisStoreOnACluster(StoreConformance):
     @pytest.fixture
     def store(self, three_nodes: RedisCluster) -> Iterator[RedisStore]:
@@ -680,7 +682,7 @@ def test_what_does_not_belong_in_an_index_is_left_alone_and_dropped(
     assert either.marks(SLOT, "t", None, None, NOW + 1).revoked
 
 
-@pytest.mark.parametrize("verb", ["list", "clear"])
+@each_case("verb", ["list", "clear"])
 def test_on_a_cluster_an_index_with_keys_of_elsewhere_still_works(
     three_nodes: RedisCluster, verb: str
 ) -> None:
@@ -854,7 +856,7 @@ def test_a_client_that_retries_by_itself_runs_a_step_twice_and_it_counts_once(
     assert state_of(raw) == expected
 
 
-@pytest.mark.parametrize("lost", [1, 2, 3])
+@each_case("lost", [1, 2, 3])
 def test_a_turn_whose_reply_was_lost_is_no_reuse_also_without_a_grace(
     raw: redis.Redis, store: RedisStore, stubborn: RedisStore, proxy: Proxy, lost: int
 ) -> None:
@@ -1124,7 +1126,7 @@ def test_a_session_that_is_gone_is_not_written_by_being_read(
 # --- logins in flight ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("end", ["clear_sessions", "revoke_subject"])
+@each_case("end", ["clear_sessions", "revoke_subject"])
 def test_an_end_against_logins_in_flight_takes_all_from_before_and_none_from_after(
     server: RedisServer, connect: Callable[..., RedisStore], end: str
 ) -> None:
@@ -1152,7 +1154,7 @@ def test_an_end_against_logins_in_flight_takes_all_from_before_and_none_from_aft
         assert jams[3].clear_sessions(owner) == len(alive) + 4
 
 
-@pytest.mark.parametrize("end", ["clear_sessions", "revoke_subject"])
+@each_case("end", ["clear_sessions", "revoke_subject"])
 def test_a_login_that_was_stamped_before_the_end_of_all_is_refused(
     connect: Callable[..., RedisStore], make_jam: MakeJam, clock: Clock, end: str
 ) -> None:
@@ -1262,7 +1264,7 @@ def whole_life(jam: Jam, clock: Clock) -> dict[str, list[str]]:
     return made
 
 
-@pytest.mark.parametrize("prefix", ["jam", "an app"])
+@each_case("prefix", ["jam", "an app"])
 def test_keys_types_and_expiries_are_as_the_table_says(
     raw: redis.Redis, server: RedisServer, clock: Clock, make_jam: MakeJam, prefix: str
 ) -> None:
