@@ -18,6 +18,7 @@ FOLDERS = {
 }
 #: A test that takes one of these talks to a redis-server.
 ON_REDIS = {"redis_server", "redis_jam", "each_server", "three_nodes"}
+ON_BACKEND = {"redis", "near"}
 
 _left_out = pytest.StashKey["Counter[str]"]()
 
@@ -35,7 +36,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_itemcollected(item: pytest.Item) -> None:
     folder = item.path.relative_to(ROOT).as_posix()
     names = {name for start, marks in FOLDERS.items() if folder.startswith(start) for name in marks}
-    if ON_REDIS & set(getattr(item, "fixturenames", ())):
+    values = getattr(getattr(item, "callspec", None), "params", {})
+    if ON_REDIS & set(getattr(item, "fixturenames", ())) or values.get("backend") in ON_BACKEND:
         names.add("redis")
     for name in names:
         item.add_marker(name)

@@ -20,6 +20,8 @@ from tests.servers import Proxy, RedisCluster, RedisServer, gone
 
 from .cases import each_case
 
+pytestmark = pytest.mark.redis
+
 PASSWORD = "p:w/ @%"  # each of these has a meaning in a URL
 
 

@@ -60,6 +60,8 @@ from .test_refresh_revocation import (  # noqa: F401 - they are the tests of thi
     turned,
 )
 
+pytestmark = [pytest.mark.redis, pytest.mark.slow]
+
 MakeJam = Callable[..., Jam]
 Pair = dict[str, Any]
 #: So long may the near cache of :func:`far` believe what nobody confirms.

@@ -17,6 +17,8 @@ from . import fleet as benchmark
 from .fleet import Batch, Fleet, Helpers, Ready, Revoked, Seen, Step, Throughput
 from .fleet_app import BARE, CASES, CONTROL, FJE, TOKEN, WHO
 
+pytestmark = pytest.mark.redis
+
 WORKERS = 2
 
 

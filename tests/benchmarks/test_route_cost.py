@@ -21,6 +21,8 @@ from .route_cost import (
     installed,
 )
 
+pytestmark = pytest.mark.redis
+
 
 @each_case("name", CASES)
 def test_every_case_gets_its_answer_and_lets_no_stranger_in(name: str) -> None:

@@ -233,6 +233,7 @@ def verifies(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Jam:
     return jam
 
 
+@pytest.mark.slow
 @each_case("read", [by_shell, by_dotenv])
 @each_case("alg", ALGORITHMS)
 def test_a_new_key_signs_and_verifies_when_its_lines_are_read(
@@ -890,6 +891,7 @@ def create_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
     del sys.modules["shop"]
 
 
+@pytest.mark.redis
 @each_case("page", ["auditing.rst", "cli.rst"])
 def test_the_pages_show_what_is_printed(
     page: str, create_app: Callable[[], Flask], monkeypatch: pytest.MonkeyPatch,

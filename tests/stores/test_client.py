@@ -106,6 +106,7 @@ def locked() -> Iterator[RedisServer]:
         yield server
 
 
+@pytest.mark.redis
 @each_case("login", ["", "alice", "default"])
 @each_case("database", ["", "/", "/0", "/3"])
 def test_a_url_says_who_asks_and_which_database(
@@ -117,6 +118,7 @@ def test_a_url_says_who_asks_and_which_database(
     assert held == ({0: 0, 3: 1} if database == "/3" else {0: 1, 3: 0})
 
 
+@pytest.mark.redis
 @each_case("login", ["", ":wrong@", f"nobody:{QUOTED}@", f"{QUOTED}@"])
 def test_a_wrong_login_is_a_store_that_does_not_answer(
     locked: RedisServer, store_of: Open, login: str
@@ -124,6 +126,7 @@ def test_a_wrong_login_is_a_store_that_does_not_answer(
     refused_after(store_of(f"redis://{login}{HOST}:{locked.port}"))
 
 
+@pytest.mark.redis
 def test_every_server_there_is_takes_a_url_without_a_login(
     each_server: RedisServer, store_of: Open
 ) -> None:
@@ -131,6 +134,7 @@ def test_every_server_there_is_takes_a_url_without_a_login(
     assert ask(store_of(f"REDIS://localhost:{each_server.port}"))
 
 
+@pytest.mark.redis
 def test_a_socket_of_this_machine_takes_a_password_and_a_database(store_of: Open) -> None:
     with RedisServer(password=PASSWORD, unix=True) as server:
         assert ask(store_of(server.url))
@@ -139,6 +143,7 @@ def test_a_socket_of_this_machine_takes_a_password_and_a_database(store_of: Open
         refused_after(store_of(f"unix://:wrong@{server.socket_path}"))
 
 
+@pytest.mark.redis
 def test_a_closed_store_holds_no_connection_and_can_be_used_again(
     each_server: RedisServer, store_of: Open
 ) -> None:
@@ -158,6 +163,7 @@ def connections(looking: Any) -> set[str]:
     return {each["id"] for each in looking.client_list()}
 
 
+@pytest.mark.redis
 def test_a_name_that_leads_to_another_primary_now_is_followed(store_of: Open) -> None:
     with RedisServer() as old, RedisServer() as new, Proxy(old.port) as proxy:
         store = store_of(f"redis://{HOST}:{proxy.port}", LIMIT)
@@ -294,6 +300,7 @@ def tls_port(certificates: Certificates) -> Iterator[int]:
         yield port
 
 
+@pytest.mark.redis
 @each_case("host", [HOST, "localhost"])
 def test_tls_is_spoken_with_a_server_whose_certificate_is_in_order(
     tls_port: int, certificates: Certificates, store_of: Open, host: str
@@ -301,6 +308,7 @@ def test_tls_is_spoken_with_a_server_whose_certificate_is_in_order(
     assert ask(store_of(f"rediss://{host}:{tls_port}/1?ssl_ca_certs={certificates.ca.pem}"))
 
 
+@pytest.mark.redis
 def test_a_certificate_of_an_unknown_authority_is_refused(
     tls_port: int, certificates: Certificates, store_of: Open
 ) -> None:
@@ -308,6 +316,7 @@ def test_a_certificate_of_an_unknown_authority_is_refused(
     refused_after(store_of(f"rediss://{HOST}:{tls_port}?ssl_ca_certs={certificates.stranger.pem}"))
 
 
+@pytest.mark.redis
 def test_a_certificate_of_another_host_is_refused(
     certificates: Certificates, store_of: Open
 ) -> None:
@@ -316,10 +325,12 @@ def test_a_certificate_of_another_host_is_refused(
             refused_after(store_of(f"rediss://{host}:{port}?ssl_ca_certs={certificates.ca.pem}"))
 
 
+@pytest.mark.redis
 def test_who_speaks_no_tls_to_a_tls_server_gets_no_answer(tls_port: int, store_of: Open) -> None:
     refused_after(store_of(f"redis://{HOST}:{tls_port}", LIMIT))
 
 
+@pytest.mark.redis
 def test_a_server_may_ask_for_a_certificate_of_the_client(
     certificates: Certificates, store_of: Open
 ) -> None:
@@ -330,6 +341,7 @@ def test_a_server_may_ask_for_a_certificate_of_the_client(
         assert ask(store_of(f"{url}&ssl_certfile={own.pem}&ssl_keyfile={own.key_pem}"))
 
 
+@pytest.mark.redis
 def test_the_near_cache_listens_over_tls(tls_port: int, certificates: Certificates) -> None:
     url = f"rediss://{HOST}:{tls_port}?ssl_ca_certs={certificates.ca.pem}"
     store = NearStore(client_factory(url, 5.0), timeout=5.0)
@@ -340,6 +352,8 @@ def test_the_near_cache_listens_over_tls(tls_port: int, certificates: Certificat
         store.close()
 
 
+@pytest.mark.slow
+@pytest.mark.redis
 def test_the_handshake_counts_too(certificates: Certificates, store_of: Open) -> None:
     with over_tls(certificates) as (server, port):
         store = store_of(f"rediss://{HOST}:{port}?ssl_ca_certs={certificates.ca.pem}", LIMIT)
@@ -409,6 +423,8 @@ def _failed_over(sentinel: RedisServer) -> bool:
         return False  # it resets its clients when it learns of a new primary
 
 
+@pytest.mark.slow
+@pytest.mark.redis
 def test_a_store_follows_the_sentinel_to_the_new_primary(store_of: Open) -> None:
     nobody = servers._free_port()
     with watched() as (primary, replica, sentinel):
@@ -423,6 +439,8 @@ def test_a_store_follows_the_sentinel_to_the_new_primary(store_of: Open) -> None
         assert replica.client(db=2).dbsize() == 1
 
 
+@pytest.mark.slow
+@pytest.mark.redis
 def test_a_primary_that_became_a_replica_is_asked_no_more(store_of: Open) -> None:
     with watched() as (primary, replica, sentinel):
         store = store_of(f"redis+sentinel://{HOST}:{sentinel.port}/shop", LIMIT)
@@ -436,6 +454,7 @@ def test_a_primary_that_became_a_replica_is_asked_no_more(store_of: Open) -> Non
         assert replica.client().exists("jam:a:{aa}:a-token")
 
 
+@pytest.mark.slow
 def test_sentinels_that_hang_have_one_deadline_together(store_of: Open) -> None:
     with contextlib.ExitStack() as stack:
         # The kernel takes connections for them; nobody ever answers.
@@ -444,12 +463,14 @@ def test_sentinels_that_hang_have_one_deadline_together(store_of: Open) -> None:
         assert refused_after(store_of(f"redis+sentinel://{hosts}/shop", LIMIT)) < LIMIT + NOISE
 
 
+@pytest.mark.redis
 def test_an_unknown_service_is_a_store_that_does_not_answer(store_of: Open) -> None:
     with RedisServer() as server, Sentinel(options=watching(server.port)) as sentinel:
         assert ask(store_of(f"redis+sentinel://{HOST}:{sentinel.port}/shop"))
         refused_after(store_of(f"redis+sentinel://{HOST}:{sentinel.port}/other", LIMIT))
 
 
+@pytest.mark.redis
 def test_sentinels_have_a_password_of_their_own(store_of: Open) -> None:
     with RedisServer(password=PASSWORD) as server:
         own = [*watching(server.port), "--requirepass", "of-sentinel",
@@ -461,6 +482,7 @@ def test_sentinels_have_a_password_of_their_own(store_of: Open) -> None:
             refused_after(store_of(f"{url}?sentinel_password=wrong", LIMIT))
 
 
+@pytest.mark.redis
 def test_sentinels_and_their_servers_are_verified_over_tls(
     certificates: Certificates, store_of: Open
 ) -> None:
@@ -473,6 +495,7 @@ def test_sentinels_and_their_servers_are_verified_over_tls(
             refused_after(store_of(f"{url}?ssl_ca_certs={certificates.stranger.pem}", LIMIT))
 
 
+@pytest.mark.redis
 def test_the_server_that_a_verified_sentinel_names_is_verified_too(
     certificates: Certificates, store_of: Open
 ) -> None:
@@ -501,6 +524,7 @@ def place_on(node: int) -> str:
     return next(place for place in places if key_slot(place.encode()) * 3 // 16_384 == node)
 
 
+@pytest.mark.redis
 @each_case("node", [0, 1, 2])
 def test_any_node_of_a_cluster_leads_to_all_of_it(
     cluster: RedisCluster, store_of: Open, node: int
@@ -509,6 +533,8 @@ def test_any_node_of_a_cluster_leads_to_all_of_it(
     until_whole(store)
 
 
+@pytest.mark.slow
+@pytest.mark.redis
 def test_a_cluster_that_is_down_at_start_is_no_error_at_start(
     cluster: RedisCluster, store_of: Open
 ) -> None:
@@ -523,6 +549,8 @@ def test_a_cluster_that_is_down_at_start_is_no_error_at_start(
         until_whole(store)
 
 
+@pytest.mark.slow
+@pytest.mark.redis
 def test_a_node_that_hangs_is_unavailable_in_time_and_the_others_answer(
     cluster: RedisCluster, store_of: Open
 ) -> None:
@@ -538,6 +566,8 @@ def test_a_node_that_hangs_is_unavailable_in_time_and_the_others_answer(
     until_it_answers(store)
 
 
+@pytest.mark.slow
+@pytest.mark.redis
 def test_a_cluster_that_was_away_as_a_whole_is_found_again(
     cluster: RedisCluster, store_of: Open
 ) -> None:
@@ -553,6 +583,8 @@ def test_a_cluster_that_was_away_as_a_whole_is_found_again(
     until_whole(store)
 
 
+@pytest.mark.slow
+@pytest.mark.redis
 def test_a_node_that_hangs_is_one_line_however_often_the_others_answer(
     cluster: RedisCluster, store_of: Open, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -568,6 +600,8 @@ def test_a_node_that_hangs_is_one_line_however_often_the_others_answer(
     assert len(said) == 1
 
 
+@pytest.mark.slow
+@pytest.mark.redis
 def test_a_node_that_died_is_unavailable_in_time_and_is_found_again(
     cluster: RedisCluster, store_of: Open
 ) -> None:
@@ -586,6 +620,7 @@ def test_a_node_that_died_is_unavailable_in_time_and_is_found_again(
     pytest.fail("the node that is back is not asked")
 
 
+@pytest.mark.redis
 def test_threads_that_make_the_client_of_a_cluster_at_once_leave_no_connection(
     cluster: RedisCluster, store_of: Open
 ) -> None:
@@ -606,6 +641,7 @@ def test_threads_that_make_the_client_of_a_cluster_at_once_leave_no_connection(
     servers._until(lambda: connections() <= before, "every connection is closed", 2)
 
 
+@pytest.mark.redis
 def test_a_cluster_over_tls_is_verified(certificates: Certificates) -> None:
     options = ["--cluster-enabled", "yes", "--tls-cluster", "yes", "--cluster-announce-ip", HOST]
     with over_tls(certificates, *options) as (server, port):
@@ -714,6 +750,7 @@ def test_a_url_is_in_no_repr() -> None:
 # --- a client of one's own -----------------------------------------------------------------
 
 
+@pytest.mark.redis
 @each_case("options", [{}, {"decode_responses": True}, {"protocol": 3},
                                      {"protocol": 3, "decode_responses": True}])  # fmt: skip
 @each_case("near", [True, False])
@@ -760,6 +797,7 @@ def _answers_from_memory(jam: Jam, server: RedisServer) -> None:
     servers._until(no_question, "the near cache answers")
 
 
+@pytest.mark.redis
 @each_case("options", [{}, {"decode_responses": True}])
 def test_a_client_of_a_cluster_of_ones_own_works(
     cluster: RedisCluster, options: dict[str, Any]
@@ -805,6 +843,8 @@ def test_a_name_that_does_not_resolve_is_no_error_at_start() -> None:
 # --- the deadline --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
+@pytest.mark.redis
 def test_a_slow_handshake_and_the_question_have_one_deadline_together(
     locked: RedisServer, store_of: Open
 ) -> None:
@@ -818,6 +858,8 @@ def test_a_slow_handshake_and_the_question_have_one_deadline_together(
         assert ask(store)
 
 
+@pytest.mark.slow
+@pytest.mark.redis
 def test_a_server_that_drips_its_answer_has_the_same_deadline(
     locked: RedisServer, store_of: Open
 ) -> None:
@@ -850,6 +892,7 @@ def _dripping(seconds: float = 1.0) -> Iterator[int]:
             thread.join()
 
 
+@pytest.mark.slow
 def test_a_name_with_several_addresses_has_one_deadline(
     monkeypatch: pytest.MonkeyPatch, store_of: Open
 ) -> None:
@@ -876,6 +919,8 @@ def _full() -> Iterator[int]:
         yield listening.getsockname()[1]
 
 
+@pytest.mark.slow
+@pytest.mark.redis
 def test_a_cluster_that_takes_longer_than_one_question_may_is_known_to_a_later_one(
     cluster: RedisCluster, store_of: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,6 +34,8 @@ from flask_jam.testing.stores import SLOT, StoreConformance, a_family, a_session
 from ..cases import each_case, loop_inherited_cases
 from ..servers import HOST, SLOTS, Proxy, RedisCluster, RedisServer, binaries
 
+pytestmark = [pytest.mark.redis, pytest.mark.slow]
+
 
 def near_store(url: str, timeout: float = 5.0, silence: float = 1.0) -> NearStore:
     return NearStore(client_factory(url, timeout), timeout=timeout, silence=silence)

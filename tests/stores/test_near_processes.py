@@ -25,6 +25,8 @@ from ..benchmarks import propagation as harness
 from ..benchmarks.propagation import CUTS, NotAllowedError, Orders, Where, now
 from ..servers import HOST, RedisServer, binaries
 
+pytestmark = [pytest.mark.redis, pytest.mark.slow]
+
 ROOT = Path(__file__).parents[2]
 URL = "NEAR_TEST_REDIS_URL"
 SILENCE = 0.4

@@ -26,6 +26,8 @@ from ..cases import each_case
 from ..conftest import SECRET, build_app
 from ..servers import HOST, Proxy, RedisServer
 
+pytestmark = [pytest.mark.redis, pytest.mark.slow]
+
 T = TypeVar("T")
 
 LIMIT = 0.25

@@ -44,6 +44,8 @@ from ..cases import each_case, loop_inherited_cases
 from ..conftest import SECRET, Clock, build_app
 from ..servers import HOST, Proxy, RedisCluster, RedisServer
 
+pytestmark = pytest.mark.redis
+
 NOW = 4_000_000_000.0
 MakeJam = Callable[..., Jam]
 

@@ -80,6 +80,7 @@ def test_it_is_installed_with_the_package() -> None:
     assert found.value == "flask_jam.testing.plugin"
 
 
+@pytest.mark.slow
 def test_a_project_uses_it_without_a_line_of_setup(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile("""
@@ -101,6 +102,7 @@ def test_a_project_uses_it_without_a_line_of_setup(pytester: pytest.Pytester) ->
     result.stdout.fnmatch_lines(["test_a_project_*.py:10: AssertionError"])
 
 
+@pytest.mark.slow
 def test_loading_it_imports_no_extra_and_no_suite(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("""
         import sys

@@ -112,6 +112,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 def test_a_store_that_breaks_a_promise_is_red(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
