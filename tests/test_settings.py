@@ -177,7 +177,7 @@ def by_json(tmp: Path, _: pytest.MonkeyPatch, path: str) -> Settings:
 
 
 def by_yaml(tmp: Path, _: pytest.MonkeyPatch, path: str, suffix: str = ".yaml") -> Settings:
-    yaml = pytest.importorskip("yaml")
+    yaml = pytest.importorskip("yaml", reason="needs PyYAML")
     document = {"jam": tree_of(path, GOOD[path][0])}
     (tmp / f"own{suffix}").write_text(yaml.safe_dump(document, allow_unicode=True), "utf-8")
     return load(tmp / f"own{suffix}")
@@ -259,7 +259,7 @@ def test_a_secret_may_be_bytes() -> None:
 
 def test_yamls_off_without_quotes_is_the_word_off(tmp_path: Path) -> None:
     # YAML 1.1 reads it as false.
-    pytest.importorskip("yaml")
+    pytest.importorskip("yaml", reason="needs PyYAML")
     (tmp_path / "own.yaml").write_text("jam:\n  jwt:\n    list: off\n  cookie_secure: off\n")
     loaded = load(tmp_path / "own.yaml")
     assert loaded.jwt.list == "off"

