@@ -1481,7 +1481,7 @@ def test_where_no_thread_can_be_started_reads_ask_redis(
 #: A store may be collected anywhere, also where its own lock is held.
 COLLECTED_IN_THE_LINK = """
 import gc, weakref
-from flask_jam.stores.near import NearStore
+from flask_jam.stores._redis.near_cache import NearStore
 store = NearStore(lambda: None)
 store.itself = store
 link, left = store.link, weakref.ref(store)
