@@ -60,7 +60,7 @@ from .test_refresh_revocation import (  # noqa: F401 - they are the tests of thi
     turned,
 )
 
-pytestmark = [pytest.mark.redis, pytest.mark.slow]
+pytestmark = pytest.mark.redis
 
 MakeJam = Callable[..., Jam]
 Pair = dict[str, Any]
@@ -262,6 +262,7 @@ def test_R19_a_login_whose_answer_was_lost_is_no_login_and_ends_by_itself(
 # --- a store that does not answer ---------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("far", [0.15], indirect=True)
 @each_case("how", ["refuse", "freeze"])
 def test_R19_and_R20_without_redis_every_verb_is_503_and_nothing_is_told(
@@ -336,6 +337,7 @@ def opens(app: Flask, how: str, pair: Pair, session_id: str) -> bool:
     return found == OK
 
 
+@pytest.mark.slow
 @each_case("how", REVOKE)
 def test_V17_a_revocation_on_one_machine_counts_on_the_others(
     make_jam: MakeJam, backend: Backend, how: str
@@ -362,6 +364,7 @@ def test_V17_a_revocation_on_one_machine_counts_on_the_others(
         assert not any(opens(app, how, pair, session_id) for _ in range(3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("far", [0.15], indirect=True)
 @each_case("how", ["token", "subject", "session"])
 @each_case("cut", ["freeze", "refuse", "cut"])
@@ -390,6 +393,7 @@ def test_V17_with_the_link_cut_nobody_is_believed_longer_than_the_bound(
     assert not opens(app, how, pair, session_id)
 
 
+@pytest.mark.slow
 def test_V16_threads_that_race_a_revocation_from_elsewhere_never_win_after_it(
     make_jam: MakeJam, backend: Backend
 ) -> None:

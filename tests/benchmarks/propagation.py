@@ -68,8 +68,8 @@ class Where(NamedTuple):
 
 def make_jam(where: Where) -> Jam:
     """All processes have one key and one Redis."""
-    return Jam({"jwt": {"secret_key": SECRET}, "redis_url": where.url, "redis_timeout": where.timeout,
-                "near_cache_silence": where.silence})  # fmt: skip
+    return Jam({"jwt": {"secret_key": SECRET}, "redis_url": where.url,
+                "redis_timeout": where.timeout, "near_cache_silence": where.silence})  # fmt: skip
 
 
 #: The one that a process keeps for all its orders.

@@ -277,7 +277,6 @@ class Fleet:
             assert now() < end, f"of {self.workers} workers only {known} use their near cache"
         return set.union(*known.values())
 
-
     def ask_until_all_refuse(
         self, answers: dict[str, list[Answer]], known: set[str], logins: Logins
     ) -> None:
