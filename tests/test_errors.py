@@ -6,8 +6,6 @@ import copy
 import json
 import pickle
 
-import pytest
-
 import flask_jam
 from flask_jam import (
     ConfigError,
@@ -19,6 +17,8 @@ from flask_jam import (
     errors,
 )
 from flask_jam._credentials.refresh_rotation import ReuseError
+
+from .cases import each_case
 
 PUBLIC = (ConfigError, TokenError, SessionError, StoreUnavailable)
 
@@ -58,7 +58,7 @@ def test_the_reasons_are_these_and_no_others() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("reason", Reason)
+@each_case("reason", Reason)
 def test_a_reason_is_its_own_text(reason: Reason) -> None:
     assert reason == reason.value
     assert f"{reason}" == str(reason) == reason.value
@@ -84,7 +84,7 @@ def test_a_store_that_is_down_is_never_a_verdict() -> None:
     assert not issubclass(StoreUnavailable, (TokenError, SessionError))
 
 
-@pytest.mark.parametrize("error", EXAMPLES, ids=repr)
+@each_case("error", EXAMPLES, ids=repr)
 def test_an_exception_survives_the_way_between_two_processes(error: JamError) -> None:
     for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
         assert type(twin) is type(error)

@@ -15,6 +15,7 @@ from flask import Flask, g
 
 from flask_jam import ConfigError, Jam, JamExtension, JWTExtension, SessionExtension, jwt_required
 
+from .cases import each_case
 from .conftest import SECRET, bearer, build_app
 
 
@@ -25,7 +26,7 @@ def test_the_jam_is_reachable(jam: Jam) -> None:
     assert app.test_client().get("/").status_code == 404
 
 
-@pytest.mark.parametrize("extension", [JamExtension, JWTExtension, SessionExtension])
+@each_case("extension", [JamExtension, JWTExtension, SessionExtension])
 def test_the_app_is_the_second_argument(jam: Jam, extension: Any) -> None:
     app = Flask("second")
     extension(jam, app)
@@ -33,7 +34,7 @@ def test_the_app_is_the_second_argument(jam: Jam, extension: Any) -> None:
     assert app.extensions["flask_jam"].jam is jam
 
 
-@pytest.mark.parametrize("extension", [JamExtension, JWTExtension, SessionExtension])
+@each_case("extension", [JamExtension, JWTExtension, SessionExtension])
 def test_the_app_in_the_first_place_says_so(extension: Any) -> None:
     with pytest.raises(ConfigError, match="the app is the second"):
         extension(Flask("first"))
@@ -66,8 +67,8 @@ def test_a_second_extension_of_a_kind_is_an_error(jam: Jam) -> None:
         JWTExtension(jam, app, header_name="X-Other")
 
 
-@pytest.mark.parametrize("extension", [JWTExtension, SessionExtension])
-@pytest.mark.parametrize(
+@each_case("extension", [JWTExtension, SessionExtension])
+@each_case(
     ("names", "sentence"),
     [
         ({"header_name": None, "cookie_name": None}, "set header_name or cookie_name"),
@@ -225,7 +226,7 @@ def test_flasks_own_cookie_is_not_for_sale(jam: Jam) -> None:
         SessionExtension(jam, Flask("collision"), cookie_name="session")
 
 
-@pytest.mark.parametrize("verb", ["login", "refresh", "logout"])
+@each_case("verb", ["login", "refresh", "logout"])
 def test_a_verb_outside_of_a_request_says_what_to_call(jam: Jam, verb: str) -> None:
     app = Flask("outside")
     for extension in (JWTExtension(jam, app), SessionExtension(jam, app)):
@@ -235,7 +236,7 @@ def test_a_verb_outside_of_a_request_says_what_to_call(jam: Jam, verb: str) -> N
     assert jam.list_sessions("alice") == []
 
 
-@pytest.mark.parametrize("several", [True, False])
+@each_case("several", [True, False])
 def test_several_processes_on_the_memory_store_are_warned_of_once(
     jam: Jam, several: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -246,7 +247,7 @@ def test_several_processes_on_the_memory_store_are_warned_of_once(
     assert len(warned) == int(several)
 
 
-@pytest.mark.parametrize("secure", [True, False])
+@each_case("secure", [True, False])
 def test_a_secure_cookie_over_http_is_warned_of(
     jam: Jam, secure: bool, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -26,6 +26,7 @@ from flask_jam import (
     session_required,
 )
 
+from .cases import each_case
 from .conftest import Clock, bearer
 
 
@@ -71,7 +72,7 @@ def test_both_guards_are_instances_of_one_class() -> None:
     assert type(jwt_required) is type(session_required) is Guard
 
 
-@pytest.mark.parametrize("guard", [jwt_required, session_required])
+@each_case("guard", [jwt_required, session_required])
 def test_nobody_is_refused(send: Send, guard: Guard) -> None:
     assert send(guard) == (401, "")
 
@@ -89,7 +90,7 @@ def test_a_token_is_no_session_and_a_session_no_token(send: Send, jam: Jam, app:
 EITHER = jwt_required(roles={"admin"}) | session_required(roles={"admin", "editor"})
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("token_role", "session_role", "expected"),
     [
         ("admin", None, (200, "jwt:alice")),
@@ -136,7 +137,7 @@ def test_an_inner_optional_guard_leaves_whom_the_outer_one_let_in(app: Flask, ja
 # --- conditions ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("scope", "status"),
     [
         ("read write", 200), ("write read", 200), ("read write more", 200),
@@ -150,7 +151,7 @@ def test_scopes_are_all_needed(send: Send, jam: Jam, scope: Any, status: int) ->
     assert send(jwt_required(scopes={"read", "write"}), token)[0] == status
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("roles", "status"),
     [
         (["admin"], 200), (["x", "editor"], 200), (["superadmin"], 403), (["Admin"], 403),
@@ -167,7 +168,7 @@ def test_roles_absent_is_403_and_never_a_500(send: Send, jam: Jam) -> None:
     assert send(jwt_required(roles={"admin"}), jam.gen_jwt_token({"sub": "a"}))[0] == 403
 
 
-@pytest.mark.parametrize(("age", "status"), [(0, 200), (300, 200), (300.5, 401), (10**6, 401)])
+@each_case(("age", "status"), [(0, 200), (300, 200), (300.5, 401), (10**6, 401)])
 def test_max_age_counts_from_the_login_and_not_the_refresh(
     app: Flask, jam: Jam, clock: Clock, age: float, status: int
 ) -> None:
@@ -194,15 +195,13 @@ def test_max_age_of_a_session_survives_rework(app: Flask, jam: Jam, clock: Clock
     assert client.get("/").status_code == 401
 
 
-@pytest.mark.parametrize(
-    "auth_time", [None, "1800000000", True, [], 1_800_000_500, -1, {}, 10**400]
-)
+@each_case("auth_time", [None, "1800000000", True, [], 1_800_000_500, -1, {}, 10**400])
 def test_an_auth_time_that_is_no_past_time_is_stale(send: Send, jam: Jam, auth_time: Any) -> None:
     token = jam.gen_jwt_token({"sub": "alice", "auth_time": auth_time})
     assert send(jwt_required(max_age=300), token)[0] == 401
 
 
-@pytest.mark.parametrize("verdict", [1, "yes", None, False, [1], object()])
+@each_case("verdict", [1, "yes", None, False, [1], object()])
 def test_only_true_itself_passes_a_check(send: Send, jam: Jam, verdict: Any) -> None:
     assert send(jwt_required(check=lambda _payload: verdict), token_of(jam))[0] == 403
 
@@ -243,7 +242,7 @@ def test_optional_lets_in_who_presents_nothing(send: Send) -> None:
     assert send(jwt_required(optional=True)) == (200, "nobody")
 
 
-@pytest.mark.parametrize("token", ["a.b.c", "x", "x="])
+@each_case("token", ["a.b.c", "x", "x="])
 def test_optional_never_lets_a_bad_credential_pass(send: Send, token: str) -> None:
     assert send(jwt_required(optional=True), token)[0] == 401
 
@@ -332,7 +331,7 @@ def class_views() -> dict[str, type[View]]:
     return {c.__name__: c for c in (Decorated, Inherits, Listed, Stacked, OneMethod)}
 
 
-@pytest.mark.parametrize("name", list(class_views()))
+@each_case("name", list(class_views()))
 def test_view_classes_are_guarded(app: Flask, jam: Jam, name: str) -> None:
     cls = class_views()[name]
     app.add_url_rule("/", view_func=cls.as_view("view"))
@@ -369,7 +368,7 @@ def test_a_views_own_options_is_guarded_and_flasks_is_not(app: Flask) -> None:
     assert client.options("/flasks").status_code == 200
 
 
-@pytest.mark.parametrize("method", ["HEAD", "POST", "PURGE", "TRACE"])
+@each_case("method", ["HEAD", "POST", "PURGE", "TRACE"])
 def test_every_method_of_a_view_is_guarded(app: Flask, method: str) -> None:
     app.add_url_rule("/", "view", jwt_required(who), methods=["GET", "POST", "PURGE", "TRACE"])
     assert app.test_client().open("/", method=method).status_code == 401
@@ -393,7 +392,7 @@ class Desk:
         return who()
 
 
-@pytest.mark.parametrize("view", [Desk().look, Desk(), functools.partial(who)])
+@each_case("view", [Desk().look, Desk(), functools.partial(who)])
 def test_methods_and_other_callables_are_guarded(app: Flask, jam: Jam, view: Any) -> None:
     app.add_url_rule("/", "view", jwt_required(view))
     client = app.test_client()
@@ -401,7 +400,7 @@ def test_methods_and_other_callables_are_guarded(app: Flask, jam: Jam, view: Any
     assert client.get("/", headers=bearer(token_of(jam))).text == "jwt:alice"
 
 
-@pytest.mark.parametrize("read_early", [True, False])
+@each_case("read_early", [True, False])
 def test_an_optional_guard_in_a_view_lets_in_nobody_it_did_not_ask_for(
     app: Flask, jam: Jam, read_early: bool
 ) -> None:
@@ -434,7 +433,7 @@ def test_one_guard_serves_many_views_and_apps(jam: Jam) -> None:
 # --- wrong use says so --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("wrong", "sentence"),
     [
         ({"roles": "admin"}, r'roles: write a set of names, such as roles=\{"admin"\}'),
@@ -471,7 +470,7 @@ def test_an_unknown_condition_is_an_error_that_names_the_right_one() -> None:
         jwt_required(role={"admin"})  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("what", ["admin", 5, {"admin"}])
+@each_case("what", ["admin", 5, {"admin"}])
 def test_a_guard_of_no_view_is_an_error(what: Any) -> None:
     with pytest.raises(ConfigError, match="a guard takes a view"):
         jwt_required(what)
@@ -492,8 +491,8 @@ def test_configuring_a_configured_guard_keeps_what_it_does_not_replace(
     assert send(admin(max_age=300), token_of(jam))[0] == 403
 
 
-@pytest.mark.parametrize("empty", [set(), [], frozenset(), {}])
-@pytest.mark.parametrize("what", ["roles", "scopes"])
+@each_case("empty", [set(), [], frozenset(), {}])
+@each_case("what", ["roles", "scopes"])
 def test_an_empty_set_that_would_open_the_view_is_an_error(what: str, empty: Any) -> None:
     with pytest.raises(ConfigError, match="the set is empty"):
         jwt_required(**{what: empty})
@@ -514,7 +513,7 @@ def test_only_guards_can_be_joined() -> None:
         jwt_required | 5  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("order", [(public, jwt_required), (jwt_required, public)])
+@each_case("order", [(public, jwt_required), (jwt_required, public)])
 def test_public_and_guarded_is_an_error(order: Any) -> None:
     def view() -> str:
         return "in"

@@ -26,6 +26,7 @@ from flask_jam.settings import JWTSettings, Settings
 from flask_jam.stores.interface import Kind, slot_of
 from flask_jam.stores.memory import MemoryStore
 
+from .cases import each_case
 from .conftest import SECRET, Clock
 from .test_keys import pem_for
 
@@ -90,7 +91,7 @@ def test_a_configuration_may_be_a_path_or_the_name_of_a_file(tmp_path: Path) -> 
         assert Jam(config).settings.jwt.expire == 60
 
 
-@pytest.mark.parametrize("config", [5, b"x.toml", ["x"], True, 1.5], ids=repr)
+@each_case("config", [5, b"x.toml", ["x"], True, 1.5], ids=repr)
 def test_a_configuration_of_another_kind_is_an_error_with_a_sentence(config: Any) -> None:
     with pytest.raises(ConfigError, match="mapping|path"):
         Jam(config)
@@ -150,7 +151,7 @@ def test_nothing_is_told_of_what_did_not_happen(
     assert events == []
 
 
-@pytest.mark.parametrize("subject", ["x" * 1025, "a\nb", "\ud800", "x" * 257])
+@each_case("subject", ["x" * 1025, "a\nb", "\ud800", "x" * 257])
 def test_a_subject_that_no_token_and_no_session_can_have_is_refused_before_anything_happens(
     jam: Jam, events: Events, subject: str
 ) -> None:
@@ -230,7 +231,7 @@ def test_the_search_finds_what_is_there() -> None:
     assert [holds(store, f"needle-{n}") for n in range(5)] == [False, True, True, True, False]
 
 
-@pytest.mark.parametrize("mode", ["deny", "allow"])
+@each_case("mode", ["deny", "allow"])
 def test_no_usable_credential_is_at_rest(make_jam: MakeJam, mode: str) -> None:
     jam = make_jam(jwt={"list": mode})
     first = jam.issue_tokens("ann", scopes={"read"}, tenant="t1")

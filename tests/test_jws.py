@@ -19,6 +19,7 @@ from flask_jam.jws import MAX_HEADER_BYTES, sign_jws, verify_jws
 from flask_jam.keys import KeyRing
 from flask_jam.settings import ALGORITHMS
 
+from .cases import each_case
 from .conftest import SECRET
 from .test_keys import SYMMETRIC, oct_of, pem_for, ring
 
@@ -88,7 +89,7 @@ def test_the_ed25519_example_of_rfc_8037() -> None:
     assert payload == b"Example of Ed25519 signing"
 
 
-@pytest.mark.parametrize("alg", ALGORITHMS)
+@each_case("alg", ALGORITHMS)
 def test_what_is_signed_is_verified_with_its_own_key_only(alg: str) -> None:
     def made(number: int) -> KeyRing:
         if alg in SYMMETRIC:
@@ -131,12 +132,12 @@ SHAPES = {
 }
 
 
-@pytest.mark.parametrize("what", SHAPES)
+@each_case("what", SHAPES)
 def test_what_has_not_the_shape_of_a_token_is_refused(what: str, keys: KeyRing) -> None:
     assert refused(SHAPES[what], keys) is Reason.INVALID
 
 
-@pytest.mark.parametrize("value", [None, 0, b"a.b.c", ["a.b.c"], {}, True], ids=repr)
+@each_case("value", [None, 0, b"a.b.c", ["a.b.c"], {}, True], ids=repr)
 def test_what_is_no_text_is_refused(value: Any, keys: KeyRing) -> None:
     assert refused(value, keys) is Reason.INVALID
 
@@ -164,7 +165,7 @@ def last_changed(token: str, position: int) -> str:
     return ".".join(parts)
 
 
-@pytest.mark.parametrize("position", [0, 1, 2])
+@each_case("position", [0, 1, 2])
 def test_one_value_has_one_spelling(position: int, keys: KeyRing) -> None:
     # Lengths that leave unused bits at the end of each segment.
     header, payload = b'{"alg":"HS256","typ":"JWT" }', b'{"sub":"ann"}'
@@ -179,7 +180,7 @@ def test_one_value_has_one_spelling(position: int, keys: KeyRing) -> None:
     assert refused(other, keys) is Reason.INVALID
 
 
-@pytest.mark.parametrize("position", [0, 1, 2])
+@each_case("position", [0, 1, 2])
 def test_a_segment_of_an_impossible_length_is_refused(position: int, keys: KeyRing) -> None:
     parts = craft().split(".")
     parts[position] = parts[position][: len(parts[position]) // 4 * 4] + "A"
@@ -248,13 +249,13 @@ BAD_HEADERS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("what", BAD_HEADERS)
+@each_case("what", BAD_HEADERS)
 def test_a_header_that_is_not_just_right_is_refused(what: str, keys: KeyRing) -> None:
     # Its signature is right: nothing but the header can be the cause.
     assert refused(craft(BAD_HEADERS[what]), keys) is Reason.INVALID
 
 
-@pytest.mark.parametrize("name", ["jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256"])
+@each_case("name", ["jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256"])
 def test_a_key_that_came_in_the_token_is_not_used(name: str, keys: KeyRing) -> None:
     own = oct_of(b"e" * 64, alg="HS256")
     header = {**HEADER, name: own if name == "jwk" else "https://example.org/jwks.json"}
@@ -300,8 +301,8 @@ def test_any_signed_bytes_as_a_header_are_refused_or_right(raw: bytes) -> None:
 # --- JSON -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("depth", [1, 2, MAX_DEPTH])
-@pytest.mark.parametrize("brackets", [(b"[", b"]"), (b'{"x":', b"}")])
+@each_case("depth", [1, 2, MAX_DEPTH])
+@each_case("brackets", [(b"[", b"]"), (b'{"x":', b"}")])
 def test_nesting_up_to_the_bound_is_read(depth: int, brackets: tuple[bytes, bytes]) -> None:
     inner = brackets[0] * (depth - 1) + b"1" + brackets[1] * (depth - 1)
     # Once on its own, and once beside so many others that depth is looked at.
@@ -309,8 +310,8 @@ def test_nesting_up_to_the_bound_is_read(depth: int, brackets: tuple[bytes, byte
     assert strict_object(b'{"y":[' + b"[]," * 20 + b'0],"x":' + inner + b"}")["x"]
 
 
-@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 50, 100_000])
-@pytest.mark.parametrize("brackets", [(b"[", b"]"), (b'{"x":', b"}")])
+@each_case("depth", [MAX_DEPTH + 1, 50, 100_000])
+@each_case("brackets", [(b"[", b"]"), (b'{"x":', b"}")])
 def test_deeper_nesting_is_refused(depth: int, brackets: tuple[bytes, bytes]) -> None:
     inner = brackets[0] * (depth - 1) + b"1" + brackets[1] * (depth - 1)
     with pytest.raises(TokenError):
@@ -325,7 +326,7 @@ def test_brackets_in_a_text_are_not_deep() -> None:
     assert strict_object(b'{"x":"' + b"[" * 500 + b'"}') == {"x": "[" * 500}
 
 
-@pytest.mark.parametrize(
+@each_case(
     "raw",
     [
         b'{"a":{"b":1,"b":1}}', b'{"a":[{"b":1,"\\u0062":2}]}', b'{"a":NaN}', b'{"a":[Infinity]}',
@@ -371,23 +372,19 @@ def test_what_is_written_is_read_back_as_it_was(value: dict[str, Any]) -> None:
     assert strict_object(strict_dumps(value)) == value
 
 
-@pytest.mark.parametrize(
-    "value", [math.nan, math.inf, -math.inf, "\ud800", {"\udfff": 1}, [math.nan]], ids=repr
-)
+@each_case("value", [math.nan, math.inf, -math.inf, "\ud800", {"\udfff": 1}, [math.nan]], ids=repr)
 def test_what_json_cannot_say_is_a_value_error(value: Any) -> None:
     with pytest.raises(ValueError):
         strict_dumps({"x": value})
 
 
-@pytest.mark.parametrize("value", [b"x", {1, 2}, object(), 1j], ids=lambda v: type(v).__name__)
+@each_case("value", [b"x", {1, 2}, object(), 1j], ids=lambda v: type(v).__name__)
 def test_what_json_has_no_form_for_is_a_type_error(value: Any) -> None:
     with pytest.raises(TypeError):
         strict_dumps({"x": value})
 
 
-@pytest.mark.parametrize(
-    "value", [{1: "a"}, {None: 1}, {True: 1}, [{1.5: 2}], {1: 1, "1": 2}], ids=repr
-)
+@each_case("value", [{1: "a"}, {None: 1}, {True: 1}, [{1.5: 2}], {1: 1, "1": 2}], ids=repr)
 def test_a_name_that_is_no_text_would_be_read_back_as_another_and_is_refused(value: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         strict_dumps({"x": value})

@@ -18,6 +18,7 @@ from flask_jam import ConfigError, Jam
 from flask_jam.keys import Key, KeyRing
 from flask_jam.settings import ALGORITHMS, JWTSettings
 
+from .cases import each_case
 from .conftest import SECRET
 
 SYMMETRIC = [alg for alg in ALGORITHMS if alg.startswith("HS")]
@@ -105,7 +106,7 @@ def test_a_secret_signs_and_verifies_with_one_algorithm(alg: str) -> None:
     assert (keys.signer.alg, keys.find({"kid": keys.signer.kid})) == (alg, keys.signer)
 
 
-@pytest.mark.parametrize("alg", ASYMMETRIC)
+@each_case("alg", ASYMMETRIC)
 def test_a_private_key_signs_and_its_public_half_is_the_same_key(alg: str) -> None:
     pem = pem_for(alg)
     both = ring(alg=alg, private_key=pem.private)
@@ -163,7 +164,7 @@ def test_a_random_secret_is_taken_whatever_it_starts_with() -> None:
     assert [start for start in starts if not is_taken(start + rest)] == []
 
 
-@pytest.mark.parametrize("first", [b"{", b"[", b"\x30", b"\0", b"\xff\xfe{"])
+@each_case("first", [b"{", b"[", b"\x30", b"\0", b"\xff\xfe{"])
 def test_the_random_key_of_a_process_is_always_taken(
     first: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,7 +176,7 @@ def test_the_random_key_of_a_process_is_always_taken(
         assert Jam().gen_jwt_token({"sub": "ann"})
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("alg", "variable", "command"),
     [
         ("HS256", "JAM_JWT_SECRET_KEY", "secrets.token_urlsafe"),
@@ -260,7 +261,7 @@ def public_ed_pem(raw: bytes) -> str:
     return pem.decode()
 
 
-@pytest.mark.parametrize("point", SMALL_ORDER)
+@each_case("point", SMALL_ORDER)
 def test_a_key_that_anybody_can_sign_for_is_refused(point: str) -> None:
     raw = bytes.fromhex(point)
     with pytest.raises(ConfigError, match="anybody can sign for it: make a new one"):
@@ -270,7 +271,7 @@ def test_a_key_that_anybody_can_sign_for_is_refused(point: str) -> None:
         KeyRing.from_jwks({"keys": [jwk]})
 
 
-@pytest.mark.parametrize("y", [0, 1, 2**448 - 2**224 - 2])
+@each_case("y", [0, 1, 2**448 - 2**224 - 2])
 def test_a_key_of_ed448_that_anybody_can_sign_for_is_refused(y: int) -> None:
     with pytest.raises(ConfigError, match="anybody can sign"):
         ring(alg="EdDSA", public_key=public_ed_pem(y.to_bytes(57, "little")))
@@ -292,10 +293,8 @@ def test_without_a_kid_none_of_several_keys_is_tried() -> None:
     assert two_keys().find({}) is None
 
 
-@pytest.mark.parametrize(
-    "kid", ["", "other", "../../dev/null", None, 0, True, [], {}, ["a"], {"a": 1}], ids=repr
-)
-@pytest.mark.parametrize("several", [False, True])
+@each_case("kid", ["", "other", "../../dev/null", None, 0, True, [], {}, ["a"], {"a": 1}], ids=repr)
+@each_case("several", [False, True])
 def test_a_kid_that_is_none_of_ours_finds_nothing(kid: Any, several: bool) -> None:
     keys = two_keys() if several else ring(secret_key=SECRET)
     assert keys.find({"kid": kid}) is None
@@ -350,7 +349,7 @@ PUBLIC_KINDS = [("RSA2048", "RS256"), ("RSA2048", "PS384"), ("P-256", "ES256"), 
                 ("P-521", "ES512"), ("Ed25519", "EdDSA")]  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "alg"), PUBLIC_KINDS)
+@each_case(("kind", "alg"), PUBLIC_KINDS)
 def test_a_public_key_of_a_set_verifies(kind: str, alg: str) -> None:
     keys = KeyRing.from_jwks({"keys": [jwk_of(kind, kid="k1", alg=alg, use="sig")]})
     key = keys.find({"kid": "k1"})
@@ -370,9 +369,7 @@ def test_a_secret_of_a_set_verifies(alg: str) -> None:
     assert keys.signer is None
 
 
-@pytest.mark.parametrize(
-    ("kind", "alg"), [("RSA2048", "RS256"), ("P-384", "ES384"), ("Ed25519", "EdDSA")]
-)
+@each_case(("kind", "alg"), [("RSA2048", "RS256"), ("P-384", "ES384"), ("Ed25519", "EdDSA")])
 def test_a_key_that_names_no_algorithm_has_the_one_of_its_family(kind: str, alg: str) -> None:
     jwk = jwk_of(kind)
     jwk.pop("alg", None)
@@ -415,7 +412,7 @@ LEFT_OUT = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", LEFT_OUT)
+@each_case("what", LEFT_OUT)
 def test_a_key_that_cannot_verify_is_left_out(what: str) -> None:
     bad = LEFT_OUT[what]()
     keys = KeyRing.from_jwks({"keys": [bad, jwk_of("P-256", kid="good")]})
@@ -424,7 +421,7 @@ def test_a_key_that_cannot_verify_is_left_out(what: str) -> None:
     assert keys.find({}) is keys.find({"kid": "good"})
 
 
-@pytest.mark.parametrize("what", LEFT_OUT)
+@each_case("what", LEFT_OUT)
 def test_a_set_without_a_usable_key_is_an_error_that_quotes_nothing(what: str) -> None:
     bad = LEFT_OUT[what]()
     with pytest.raises(ConfigError, match="no usable key") as caught:
@@ -434,13 +431,13 @@ def test_a_set_without_a_usable_key_is_an_error_that_quotes_nothing(what: str) -
     assert not [member for member in long if member in str(caught.value)]
 
 
-@pytest.mark.parametrize("secret", [b"", b"short", b"x" * 31])
+@each_case("secret", [b"", b"short", b"x" * 31])
 def test_a_secret_of_a_set_that_is_too_short_is_left_out(secret: bytes) -> None:
     with pytest.raises(ConfigError, match="no usable key"):
         KeyRing.from_jwks({"keys": [oct_of(secret, alg="HS256")]})
 
 
-@pytest.mark.parametrize(
+@each_case(
     "jwks",
     [{}, {"keys": None}, {"keys": {}}, {"keys": "x"}, [], None, "{}", {"keys": []}],
     ids=repr,
@@ -483,8 +480,8 @@ def test_the_callers_set_is_not_changed() -> None:
 # --- verifying, and saying nothing ----------------------------------------------------
 
 
-@pytest.mark.parametrize("alg", ALGORITHMS)
-@pytest.mark.parametrize("signature", [b"", b"\0", b"x" * 64, b"x" * 5000], ids=len)
+@each_case("alg", ALGORITHMS)
+@each_case("signature", [b"", b"\0", b"x" * 64, b"x" * 5000], ids=len)
 def test_any_wrong_signature_is_a_no_and_never_an_exception(alg: str, signature: bytes) -> None:
     if alg in SYMMETRIC:
         keys = ring(alg=alg, secret_key=SECRET)
@@ -495,7 +492,7 @@ def test_any_wrong_signature_is_a_no_and_never_an_exception(alg: str, signature:
     assert key.verify(b"message", signature) is False
 
 
-@pytest.mark.parametrize("alg", ["HS256", "RS256", "PS256", "ES256", "EdDSA", "nonsense"])
+@each_case("alg", ["HS256", "RS256", "PS256", "ES256", "EdDSA", "nonsense"])
 def test_whatever_the_library_raises_is_a_no(alg: str) -> None:
     # ASVS 16.5.4: an error that nobody thought of must not let anybody in.
     assert Key("k", alg, object(), None).verify(b"message", b"signature") is False

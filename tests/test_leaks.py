@@ -23,6 +23,7 @@ from flask_jam import (
     signals,
 )
 
+from .cases import each_case
 from .conftest import Clock, bearer
 
 MARKER = "xQ7marker7Qx"
@@ -135,7 +136,7 @@ def test_no_exception_holds_the_marker(jam: Jam, clock: Clock) -> None:
             assert token not in shown
 
 
-@pytest.mark.parametrize(
+@each_case(
     "payload",
     [
         {"sub": f"{MARKER}\n"}, {"sub": MARKER * 50}, {"n": {MARKER}}, {"exp": MARKER},
@@ -149,14 +150,14 @@ def test_what_cannot_be_minted_is_not_quoted(jam: Jam, payload: Any) -> None:
     assert MARKER not in "".join(traceback.format_exception(caught.value))
 
 
-@pytest.mark.parametrize("data", [{"n": {MARKER}}, {"n": MARKER * 9999}, {"n": f"{MARKER}\ud800"}])
+@each_case("data", [{"n": {MARKER}}, {"n": MARKER * 9999}, {"n": f"{MARKER}\ud800"}])
 def test_what_cannot_be_kept_is_not_quoted(jam: Jam, data: Any) -> None:
     with pytest.raises(JamError) as caught:
         jam.create_session("alice", data)
     assert MARKER not in "".join(traceback.format_exception(caught.value))
 
 
-@pytest.mark.parametrize(
+@each_case(
     "jwt",
     [
         {"secret_key": MARKER},

@@ -7,13 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from apispec import APISpec, BasePlugin
 from flask import Blueprint, Flask
 from flask.views import MethodView, View
-from flask_smorest import Api
-from flask_smorest import Blueprint as DocumentedBlueprint
-from openapi_spec_validator import OpenAPIV31SpecValidator
-from openapi_spec_validator.validation.exceptions import OpenAPIValidationError
 
 from flask_jam import (
     ConfigError,
@@ -28,6 +23,7 @@ from flask_jam import (
 )
 from flask_jam.openapi import security_for, security_schemes
 
+from .cases import each_case
 from .conftest import bearer
 
 
@@ -61,7 +57,7 @@ TOKEN, SESSION = {"jwt_header": []}, {"session_cookie": []}
 # --- where the app looks -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("jwt", "session", "expected"),
     [
         (
@@ -123,7 +119,7 @@ def test_of_a_jam_the_current_app_tells_how_it_is_used(
 # --- what a guard asks for ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("guard", "expected"),
     [
         (jwt_required, [TOKEN]),
@@ -140,7 +136,7 @@ def test_a_guard_says_in_which_ways_it_is_content(app: Flask, guard: Guard, expe
     assert said_of(app, guard(view)) == expected
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("guards", "expected"),
     [
         ((jwt_required, session_required), [{"jwt_header": [], "session_cookie": []}]),
@@ -183,9 +179,9 @@ def test_each_place_is_an_alternative_and_a_credential_comes_in_one(jam: Jam) ->
     ]
 
 
-@pytest.mark.parametrize("outer", [None, jwt_required, jwt_required(optional=True),
+@each_case("outer", [None, jwt_required, jwt_required(optional=True),
                                    jwt_required | session_required])  # fmt: skip
-@pytest.mark.parametrize("inner", [jwt_required, session_required(optional=True), session_required,
+@each_case("inner", [jwt_required, session_required(optional=True), session_required,
                                    jwt_required | session_required(optional=True)])  # fmt: skip
 def test_what_is_said_is_what_is_done(app: Flask, jam: Jam, outer: Any, inner: Guard) -> None:
     guarded = inner(view) if outer is None else outer(inner(view))
@@ -302,86 +298,3 @@ def test_what_has_no_route_is_a_mistake(app: Flask) -> None:
                 security_for(unknown)
     with pytest.raises(ConfigError, match="no current app"):
         security_for(view)
-
-
-# --- with the tools that write descriptions ----------------------------------------------
-
-
-class FromGuards(BasePlugin):
-    """Puts what the guards say into every operation of a route."""
-
-    def operation_helper(
-        self, path: Any = None, operations: Any = None, **kwargs: Any
-    ) -> None:  # fmt: skip
-        for method, operation in (operations or {}).items():
-            security = security_for(kwargs["rule"].endpoint, method)
-            if security is not None:
-                operation["security"] = security
-
-
-def problems(description: Any) -> list[str]:
-    found: Any = OpenAPIV31SpecValidator(description).iter_errors()
-    return [str(error) for error in found if isinstance(error, OpenAPIValidationError)]
-
-
-ANSWERS = {"responses": {"200": {"description": "in"}}}
-
-
-def test_apispec_takes_them(app: Flask) -> None:
-    guarded = (jwt_required(scopes={"a"}, optional=True) | session_required)(view)
-    app.add_url_rule("/guarded", "guarded", guarded)
-    app.add_url_rule("/public", "public", public(lambda: "in"))
-    spec = APISpec("Shop", "1", "3.1.0")
-    for name, scheme in security_schemes(app).items():
-        spec.components.security_scheme(name, scheme)
-    for path in ("guarded", "public"):
-        operation = {**ANSWERS, "security": security_for(path, app=app)}
-        spec.path(f"/{path}", operations={"get": operation})
-    description = spec.to_dict()
-    assert problems(description) == []
-    assert description["components"]["securitySchemes"] == security_schemes(app)
-    assert description["paths"]["/guarded"]["get"]["security"] == [
-        {"jwt_header": ["a"]}, SESSION, {},
-    ]  # fmt: skip
-    assert description["paths"]["/public"]["get"]["security"] == []
-
-
-def test_flask_smorest_takes_them(app: Flask) -> None:
-    app.config.update(API_TITLE="Shop", API_VERSION="1", OPENAPI_VERSION="3.1.0")
-    pets = DocumentedBlueprint("pets", "pets", url_prefix="/pets")
-
-    @pets.route("/")
-    class Pets(MethodView):
-        @pets.response(200)
-        def get(self) -> None:
-            """All pets."""
-
-        @jwt_required(scopes={"pets:write"})
-        @pets.response(201)
-        def post(self) -> None:
-            """One more."""
-
-    @pets.route("/count")
-    @session_required
-    @pets.response(200)
-    def count() -> None:
-        """How many."""
-
-    api = Api(app, spec_kwargs={"extra_plugins": [FromGuards()]})
-    for name, scheme in security_schemes(app).items():
-        api.spec.components.security_scheme(name, scheme)
-    with app.app_context():
-        api.register_blueprint(pets)
-        description = api.spec.to_dict()
-    assert problems(description) == []
-    assert "security" not in description["paths"]["/pets/"]["get"]
-    assert description["paths"]["/pets/"]["post"]["security"] == [{"jwt_header": ["pets:write"]}]
-    assert description["paths"]["/pets/count"]["get"]["security"] == [SESSION]
-
-
-def test_the_validator_would_find_a_mistake() -> None:
-    description = {
-        "openapi": "3.1.0", "info": {"title": "Shop", "version": "1"}, "paths": {},
-        "components": {"securitySchemes": {"jwt": {"type": "http"}}},
-    }  # fmt: skip
-    assert problems(description)

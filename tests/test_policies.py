@@ -30,6 +30,7 @@ from flask_jam import (
 )
 from flask_jam.policies import Policy, authorize, authorized, claim, policy, role, scope
 
+from .cases import each_case
 from .conftest import SECRET, Clock, bearer
 
 WRITE, READ = scope("articles:write"), scope("articles:read")
@@ -72,7 +73,7 @@ def saying(value: Any) -> Policy:
 # --- what lets in ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [1, 1.0, "yes", [True], object(), None, 0, "", []], ids=repr)
+@each_case("value", [1, 1.0, "yes", [True], object(), None, 0, "", []], ids=repr)
 def test_what_is_neither_true_nor_false_denies_also_when_turned_round(
     value: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -106,7 +107,7 @@ def table(one: str, other: str) -> tuple[str, str]:
     return tuple("?" if len(found) == 2 else "ft"[found.pop()] for found in (both, either))  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize(("one", "other"), list(itertools.product("tf?", repeat=2)))
+@each_case(("one", "other"), list(itertools.product("tf?", repeat=2)))
 def test_and_or_not_say_yes_only_where_no_doubt_could_change_it(one: str, other: str) -> None:
     made = {"t": yes, "f": no, "?": broken}
     a, b = made[one], made[other]
@@ -148,7 +149,7 @@ FACTS = [
 ]
 
 
-@pytest.mark.parametrize(("fact", "payload", "holds"), FACTS)
+@each_case(("fact", "payload", "holds"), FACTS)
 def test_a_claim_of_another_form_denies_also_when_turned_round(
     fact: Policy, payload: dict[str, Any], holds: bool | None
 ) -> None:
@@ -156,7 +157,7 @@ def test_a_claim_of_another_form_denies_also_when_turned_round(
     assert (~fact).allows(payload) is (holds is False)
 
 
-@pytest.mark.parametrize("each", [yes, ~no, WRITE, ~WRITE, ~ADMIN, ~claim("a", "b"), yes | WRITE])
+@each_case("each", [yes, ~no, WRITE, ~WRITE, ~ADMIN, ~claim("a", "b"), yes | WRITE])
 def test_nobody_is_never_let_in(each: Policy) -> None:
     assert not each.allows(None)
     assert each.unmet(None)
@@ -188,7 +189,7 @@ def test_an_abort_inside_a_predicate_is_an_error_and_denies() -> None:
 # --- a value -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("made", "shown"),
     [
         (WRITE, "scope('articles:write')"),
@@ -246,7 +247,7 @@ def test_there_is_no_policy_of_nothing() -> None:
 # --- wrong uses --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     "make",
     [
         lambda: scope("a b"), lambda: scope(""), lambda: scope({"a"}),  # type: ignore[arg-type]
@@ -285,7 +286,7 @@ def with_none() -> bool:
     return True
 
 
-@pytest.mark.parametrize(
+@each_case(
     "wrong",
     [later, three, with_default, with_keyword, with_any, with_none, lambda payload: True,
      functools.partial(three, 1), "admin", None, yes],
@@ -305,7 +306,7 @@ def test_a_policy_of_a_thing_decides_on_that_thing() -> None:
     assert [a for a in articles if (~owner).allows(alice, a)] == articles[1:2]
 
 
-@pytest.mark.parametrize("each", [owner, ~owner, WRITE & owner, yes | owner])
+@each_case("each", [owner, ~owner, WRITE & owner, yes | owner])
 def test_without_the_thing_it_is_a_mistake_of_the_developer(each: Policy) -> None:
     for ask in (each.allows, each.unmet, each):
         with pytest.raises(ConfigError, match=r"authorize\(policy, resource\)"):
@@ -319,7 +320,7 @@ def test_a_thing_that_is_not_there_is_denied() -> None:
 # --- why ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("made", "unmet"),
     [
         (yes, ()),
@@ -336,7 +337,7 @@ def test_unmet_names_what_stood_in_the_way(made: Policy, unmet: tuple[str, ...])
     assert made.unmet({"roles": ["admin"]}) == unmet
 
 
-@pytest.mark.parametrize("turned", [False, True])
+@each_case("turned", [False, True])
 def test_no_code_runs_where_the_payload_has_decided(turned: bool) -> None:
     asked = []
 
@@ -396,7 +397,7 @@ def test_authorize_lets_go_on(ask: Ask) -> None:
 BOTH_SCOPES = "articles:read articles:write"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("each", "reason", "scopes"),
     [
         (WRITE, Reason.INSUFFICIENT_SCOPE, "articles:write"),
@@ -436,7 +437,7 @@ def test_authorize_refuses_as_a_guard_does(
     assert len(what["fingerprint"]) == 8
 
 
-@pytest.mark.parametrize(("each", "guard"), [
+@each_case(("each", "guard"), [
     (WRITE, jwt_required(scopes={"articles:write"})),
     (ADMIN, jwt_required(roles={"admin"})),
     (no, jwt_required(check=lambda payload: False)),
@@ -613,7 +614,7 @@ def test_it_works_in_an_async_view(app: Flask, jam: Jam) -> None:
     assert client.get("/", headers=bearer(token_of(jam, roles={"admin"}))).text == "in"
 
 
-@pytest.mark.parametrize("signed_in", [True, False])
+@each_case("signed_in", [True, False])
 def test_a_wrong_call_is_found_whoever_calls(app: Flask, jam: Jam, signed_in: bool) -> None:
     headers = bearer(token_of(jam)) if signed_in else {}
     app.add_url_rule("/", "view", str)
@@ -630,7 +631,7 @@ def test_outside_of_a_request_authorize_says_what_to_ask_instead() -> None:
         authorize(yes)
 
 
-@pytest.mark.parametrize("extension", [JamExtension, None])
+@each_case("extension", [JamExtension, None])
 def test_an_app_that_authenticates_nobody_says_so(jam: Jam, extension: Any) -> None:
     bare = Flask("bare")
     if extension is not None:

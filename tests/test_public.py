@@ -9,12 +9,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pytest
-
 import flask_jam
 from flask_jam import Jam, JamExtension, JWTExtension, SessionExtension
 from flask_jam.jws import verify_jws
 from flask_jam.keys import KeyRing
+
+from .cases import each_case
 
 NAMES = {
     "Jam", "JamExtension", "JWTExtension", "SessionExtension", "SchemeExtension",
@@ -87,7 +87,7 @@ def test_the_signals_are_these_and_no_others() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", METHODS)
+@each_case("name", METHODS)
 def test_a_method_of_jam_is_called_as_it_always_was(name: str) -> None:
     assert bare(getattr(Jam, name)) == METHODS[name]
 
@@ -99,17 +99,17 @@ def test_jam_is_made_as_it_always_was() -> None:
     assert parameters["store"].kind is parameters["clock"].kind is inspect.Parameter.KEYWORD_ONLY
 
 
-@pytest.mark.parametrize(("what", "signature"), OTHERS, ids=lambda value: str(value)[:40])
+@each_case(("what", "signature"), OTHERS, ids=lambda value: str(value)[:40])
 def test_the_other_entrances_are_called_as_they_always_were(what: Any, signature: str) -> None:
     assert bare(what) == signature
 
 
-@pytest.mark.parametrize("name", sorted(NAMES - {"signals"}))
+@each_case("name", sorted(NAMES - {"signals"}))
 def test_every_public_name_is_documented(name: str) -> None:
     assert inspect.getdoc(getattr(flask_jam, name))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@each_case("name", METHODS)
 def test_every_public_method_is_documented_and_typed(name: str) -> None:
     method = getattr(Jam, name)
     assert inspect.getdoc(method)

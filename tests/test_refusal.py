@@ -21,6 +21,7 @@ from flask_jam import (
 from flask_jam.refusal import PROBLEM, Refusal, refusal
 from flask_jam.stores.memory import MemoryStore
 
+from .cases import each_case
 from .conftest import Clock, bearer, build_app
 
 BODY = (
@@ -116,7 +117,7 @@ def test_a_missing_role_has_no_challenge(client: FlaskClient, jam: Jam) -> None:
     assert seen(client, "/admin", Authorization=f"Bearer {token}") == (403, None, ACCESS_DENIED)
 
 
-@pytest.mark.parametrize("sent", [None, "A" * 45, "nonsense"])
+@each_case("sent", [None, "A" * 45, "nonsense"])
 def test_a_guard_of_session_cookies_challenges_for_a_cookie(
     client: FlaskClient, sent: str | None
 ) -> None:
@@ -165,7 +166,7 @@ def test_the_realm_is_a_setting(make_jam: Callable[..., Jam]) -> None:
     assert seen(client, "/jwt")[1] == 'Bearer realm="the shop"'
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("accept", "html"),
     [
         ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", True),
@@ -192,7 +193,7 @@ def test_head_has_the_headers_and_no_body(client: FlaskClient) -> None:
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="api"'
 
 
-@pytest.mark.parametrize("registered", [401, Refusal])
+@each_case("registered", [401, Refusal])
 def test_the_apps_own_errorhandler_wins(app: Flask, registered: Any) -> None:
     @app.errorhandler(registered)
     def own(error: Refusal) -> tuple[dict[str, Any], int]:
@@ -215,7 +216,7 @@ def test_every_reason_has_an_answer() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("reason", "headers"),
     [
         ("missing", {"WWW-Authenticate": 'Bearer realm="api"'}),

@@ -18,6 +18,10 @@ import redis
 from tests import servers
 from tests.servers import Proxy, RedisCluster, RedisServer, gone
 
+from .cases import each_case
+
+pytestmark = pytest.mark.redis
+
 PASSWORD = "p:w/ @%"  # each of these has a meaning in a URL
 
 
@@ -90,7 +94,7 @@ def test_a_server_of_a_virtualenv_is_not_the_systems(
     assert list(servers._on_path()) == []
 
 
-@pytest.mark.parametrize("unix", [False, True])
+@each_case("unix", [False, True])
 def test_the_url_lets_in_and_without_its_password_nobody_gets_in(unix: bool) -> None:
     with RedisServer(password=PASSWORD, unix=unix) as server:
         assert server.url.startswith("unix://" if unix else "redis://")
@@ -122,7 +126,7 @@ def test_a_restarted_server_has_its_port_and_nothing_else(server: RedisServer) -
     assert client.get("key") is None
 
 
-@pytest.mark.parametrize("how", ["kill", "stop"])
+@each_case("how", ["kill", "stop"])
 def test_a_server_that_was_ended_refuses_until_it_is_started_again(
     server: RedisServer, how: str
 ) -> None:

@@ -22,6 +22,7 @@ from cryptography.x509.oid import NameOID
 from flask_jam import ConfigError, Jam
 from flask_jam.settings import JWTSettings, SessionSettings, Settings, entries, load
 
+from .cases import each_case
 from .conftest import SECRET
 from .test_keys import jwk_of, key_of, oct_of, pem_for, pem_of
 
@@ -91,7 +92,7 @@ def test_no_two_settings_have_one_name_in_the_environment() -> None:
     assert len(set(ENV_OF.values())) == len(PATHS)
 
 
-@pytest.mark.parametrize("thing", [Settings(), JWTSettings(), SessionSettings()])
+@each_case("thing", [Settings(), JWTSettings(), SessionSettings()])
 def test_settings_are_frozen(thing: Any) -> None:
     for field in dataclasses.fields(thing):
         with pytest.raises(dataclasses.FrozenInstanceError):
@@ -176,7 +177,7 @@ def by_json(tmp: Path, _: pytest.MonkeyPatch, path: str) -> Settings:
 
 
 def by_yaml(tmp: Path, _: pytest.MonkeyPatch, path: str, suffix: str = ".yaml") -> Settings:
-    yaml = pytest.importorskip("yaml")
+    yaml = pytest.importorskip("yaml", reason="needs PyYAML")
     document = {"jam": tree_of(path, GOOD[path][0])}
     (tmp / f"own{suffix}").write_text(yaml.safe_dump(document, allow_unicode=True), "utf-8")
     return load(tmp / f"own{suffix}")
@@ -216,7 +217,7 @@ def test_the_table_of_this_test_is_complete() -> None:
     assert all(value_of(Settings(), path) != good for path, (_, _, good) in GOOD.items())
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source.__name__)
+@each_case("source", SOURCES, ids=lambda source: source.__name__)
 def test_every_setting_is_reachable_by_every_source(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,7 +235,7 @@ def test_none_is_nothing_said() -> None:
         assert load(tree_of(path, None)) == load(None, {ENV_OF[path]: None}) == Settings()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "flag"),
     [("1", True), ("true", True), ("Yes", True), ("ON", True),
      ("0", False), ("false", False), ("No", False), ("OFF", False)],
@@ -258,7 +259,7 @@ def test_a_secret_may_be_bytes() -> None:
 
 def test_yamls_off_without_quotes_is_the_word_off(tmp_path: Path) -> None:
     # YAML 1.1 reads it as false.
-    pytest.importorskip("yaml")
+    pytest.importorskip("yaml", reason="needs PyYAML")
     (tmp_path / "own.yaml").write_text("jam:\n  jwt:\n    list: off\n  cookie_secure: off\n")
     loaded = load(tmp_path / "own.yaml")
     assert loaded.jwt.list == "off"
@@ -271,9 +272,7 @@ def test_samesite_none_goes_with_secure_only() -> None:
     assert "cookie_secure" in said
 
 
-@pytest.mark.parametrize(
-    "other", [{"cookie_secure": False}, {"cookie_samesite": "Strict"}], ids=str
-)
+@each_case("other", [{"cookie_secure": False}, {"cookie_samesite": "Strict"}], ids=str)
 def test_partitioned_goes_with_what_it_needs_only(other: dict[str, Any]) -> None:
     said = sentence(lambda: load({"cookie_partitioned": True, **other}))
     assert "cookie_partitioned" in said
@@ -303,7 +302,7 @@ def test_what_app_config_leaves_open_comes_from_the_environment(
     assert load(None, {"JAM_JWT_EXPIRE": None}).jwt.expire == 2
 
 
-@pytest.mark.parametrize("kind", ["mapping", "file"])
+@each_case("kind", ["mapping", "file"])
 def test_who_gives_a_configuration_gets_that_and_nothing_else(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -358,7 +357,7 @@ def test_the_callers_mapping_is_never_changed() -> None:
 # --- ${VAR} ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", [".toml", ".json", ".yaml"])
+@each_case("suffix", [".toml", ".json", ".yaml"])
 def test_a_variable_in_a_text_of_a_file_is_replaced(
     suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -390,7 +389,7 @@ def test_a_variable_may_be_a_number_or_a_flag(
     assert (loaded.jwt.expire, loaded.cookie_secure) == (60, False)
 
 
-@pytest.mark.parametrize("text", ["$HOME", "$", "{HOST}", "$(HOST)", "a$$b"])
+@each_case("text", ["$HOME", "$", "{HOST}", "$(HOST)", "a$$b"])
 def test_nothing_else_is_replaced(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -404,7 +403,7 @@ def test_a_mapping_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load({"jwt": {"audience": "${HOST}"}}).jwt.audience == "${HOST}"
 
 
-@pytest.mark.parametrize("file", ["own.toml", "own.json", "own.yaml", "pyproject.toml"])
+@each_case("file", ["own.toml", "own.json", "own.yaml", "pyproject.toml"])
 def test_a_variable_that_is_missing_is_named(file: str, tmp_path: Path) -> None:
     text = '{"jam": {"jwt": {"secret_key": "${NO_SUCH_VARIABLE}"}}}'
     if file.endswith(".toml"):
@@ -433,14 +432,14 @@ MISSPELT = {
 }
 
 
-@pytest.mark.parametrize("wrong", MISSPELT)
+@each_case("wrong", MISSPELT)
 def test_a_misspelt_key_of_a_mapping_gets_the_nearest_right_one(wrong: str) -> None:
     said = sentence(lambda: load(tree_of(wrong, MARKER)))
     assert wrong in said
     assert f"did you mean {MISSPELT[wrong]}?" in said
 
 
-@pytest.mark.parametrize("file", ["own.toml", "own.json", "own.yaml", "pyproject.toml"])
+@each_case("file", ["own.toml", "own.json", "own.yaml", "pyproject.toml"])
 def test_a_misspelt_key_of_a_file_gets_the_nearest_right_one(file: str, tmp_path: Path) -> None:
     for wrong, right in MISSPELT.items():
         section, _, name = wrong.rpartition(".")
@@ -452,7 +451,7 @@ def test_a_misspelt_key_of_a_file_gets_the_nearest_right_one(file: str, tmp_path
         assert f"did you mean {right}?" in sentence(partial(load, given)), wrong
 
 
-@pytest.mark.parametrize("source", ["environment", "app.config"])
+@each_case("source", ["environment", "app.config"])
 def test_a_misspelt_variable_gets_the_nearest_right_one(
     source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -468,7 +467,7 @@ def test_a_misspelt_variable_gets_the_nearest_right_one(
         assert f"did you mean {ENV_OF[right]}?" in said, wrong
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("wrong", "right"),
     [("secret_key", "jwt.secret_key"), ("idle", "session.idle"), ("expire", "jwt.expire"),
      ("max_bytes", "session.max_bytes"), ("jwt.realm", "realm")],
@@ -477,7 +476,7 @@ def test_a_key_in_the_wrong_section_gets_the_right_one(wrong: str, right: str) -
     assert f"did you mean {right}?" in sentence(lambda: load(tree_of(wrong, MARKER)))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("wrong", "right"),
     [("jtw", "jwt"), ("JWT", "jwt"), ("sessions", "session"), ("sesion", "session"),
      ("Session", "session")],
@@ -487,14 +486,14 @@ def test_a_misspelt_section_gets_the_right_one(wrong: str, right: str) -> None:
     assert f"did you mean {right}?" in said
 
 
-@pytest.mark.parametrize("unlike", ["zzz", "jwt.zzz", "password_hash_rounds"])
+@each_case("unlike", ["zzz", "jwt.zzz", "password_hash_rounds"])
 def test_a_key_like_none_gets_the_way_to_the_list(unlike: str) -> None:
     said = sentence(lambda: load(tree_of(unlike, MARKER)))
     assert f"{unlike} is not a setting" in said
     assert "documentation" in said
 
 
-@pytest.mark.parametrize("key", [5, None, True, ("jwt", "alg")], ids=repr)
+@each_case("key", [5, None, True, ("jwt", "alg")], ids=repr)
 def test_a_key_that_is_no_text_is_unknown(key: Any) -> None:
     assert "is not a setting" in sentence(lambda: load({key: 1}))
     assert "is not a setting" in sentence(lambda: load({"jwt": {key: 1}}))
@@ -505,8 +504,8 @@ def test_one_setting_has_one_spelling() -> None:
     assert "jwt" in sentence(lambda: load({"jwt.alg": "HS512", "jwt": {"alg": "HS256"}}))
 
 
-@pytest.mark.parametrize("section", ["jwt", "session"])
-@pytest.mark.parametrize("value", [None, 5, "x", [], True], ids=repr)
+@each_case("section", ["jwt", "session"])
+@each_case("value", [None, 5, "x", [], True], ids=repr)
 def test_a_section_is_a_mapping(section: str, value: Any) -> None:
     said = sentence(lambda: load({section: value}))
     assert f"{section} is a section" in said
@@ -581,8 +580,8 @@ def flaw_in(said: str, path: str) -> str | None:
     return next((phrase for phrase in wanted if phrase not in said), None)
 
 
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("source", ["mapping", "app.config"])
+@each_case("path", PATHS)
+@each_case("source", ["mapping", "app.config"])
 def test_a_bad_value_is_an_error_that_names_the_setting_and_says_what_to_write(
     path: str, source: str
 ) -> None:
@@ -600,7 +599,7 @@ def test_a_bad_value_is_an_error_that_names_the_setting_and_says_what_to_write(
     assert {value: flaw for value, flaw in wrong.items() if flaw} == {}
 
 
-@pytest.mark.parametrize("path", PATHS)
+@each_case("path", PATHS)
 def test_a_bad_text_in_the_environment_is_the_same_error(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -620,7 +619,7 @@ def test_a_secret_in_the_environment_that_is_no_text_is_an_error_that_says_what_
     assert "codec" not in said
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("path", "value", "right"),
     [("jwt.alg", "HS265", "HS256"), ("jwt.alg", "hs256", "HS256"), ("jwt.alg", "ES265", "ES256"),
      ("jwt.list", "denny", "deny"), ("jwt.list", "Allow", "allow"),
@@ -680,7 +679,7 @@ BAD_FILES: dict[str, tuple[str, str | bytes | None, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("what", BAD_FILES)
+@each_case("what", BAD_FILES)
 def test_a_file_that_is_not_right_is_an_error_that_says_what_to_write(
     what: str, tmp_path: Path
 ) -> None:
@@ -693,7 +692,7 @@ def test_a_file_that_is_not_right_is_an_error_that_says_what_to_write(
         assert [phrase for phrase in phrases if phrase not in said] == []
 
 
-@pytest.mark.parametrize("what", [w for w, row in BAD_FILES.items() if row[0].endswith("own.toml")])
+@each_case("what", [w for w, row in BAD_FILES.items() if row[0].endswith("own.toml")])
 def test_a_pyproject_that_is_not_right_is_the_same_error(what: str, tmp_path: Path) -> None:
     _, content, phrases = BAD_FILES[what]
     assert content is not None
@@ -796,8 +795,8 @@ ASYMMETRIC_SECRETS: dict[str, Callable[[], str | bytes]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("setting", ["secret_key", "secret_key_fallbacks"])
-@pytest.mark.parametrize("what", ASYMMETRIC_SECRETS)
+@each_case("setting", ["secret_key", "secret_key_fallbacks"])
+@each_case("what", ASYMMETRIC_SECRETS)
 def test_a_secret_that_is_a_public_or_private_key_is_refused(what: str, setting: str) -> None:
     key = ASYMMETRIC_SECRETS[what]()
     jwt: dict[str, Any] = {"secret_key": key}
@@ -1004,7 +1003,7 @@ BAD_KEYS: dict[str, tuple[Callable[[], Mapping[str, Any]], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("what", BAD_KEYS)
+@each_case("what", BAD_KEYS)
 def test_a_key_that_does_not_fit_is_an_error_that_says_what_to_write(what: str) -> None:
     make, phrases = BAD_KEYS[what]
     jwt = make()
@@ -1015,7 +1014,7 @@ def test_a_key_that_does_not_fit_is_an_error_that_says_what_to_write(what: str) 
         assert not [line for line in lines if line in said]
 
 
-@pytest.mark.parametrize("kind", ["private", "public"])
+@each_case("kind", ["private", "public"])
 def test_a_key_file_that_is_no_text_is_an_error_that_says_so(kind: str, tmp_path: Path) -> None:
     (tmp_path / "key.der").write_bytes(private_der("RSA2048"))
     jwt = {"alg": "RS256", f"{kind}_key_file": str(tmp_path / "key.der")}

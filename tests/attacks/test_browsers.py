@@ -41,6 +41,7 @@ from flask_jam import (
 from flask_jam.refusal import Refusal
 from flask_jam.testing.stores import at_once
 
+from ..cases import each_case
 from ..conftest import SECRET, Clock, bearer
 from .craft import COOKIE, OK, FlakyStore, N, R, RawResponse, S, T, Verdict, served, verdict
 
@@ -153,8 +154,8 @@ def is_alive(jam: Jam) -> bool:
 VERBS = ("/refresh", "/session/renew")
 
 
-@pytest.mark.parametrize("order", [1, -1], ids=["X01-good-first", "X01-good-last"])
-@pytest.mark.parametrize("tossed", ["alive", "dead", "", "same"])
+@each_case("order", [1, -1], ids=["X01-good-first", "X01-good-last"])
+@each_case("tossed", ["alive", "dead", "", "same"])
 def test_a_cookie_that_a_sibling_tossed_in_makes_the_request_malformed(
     app: Flask, jam: Jam, order: int, tossed: str
 ) -> None:
@@ -235,7 +236,7 @@ NEARLY = [
 ]
 
 
-@pytest.mark.parametrize("nearly", NEARLY)
+@each_case("nearly", NEARLY)
 def test_a_name_that_a_lenient_parser_takes_for_ours_is_malformed(
     host_cookies: tuple[Jam, Ask], nearly: str
 ) -> None:
@@ -245,7 +246,7 @@ def test_a_name_that_a_lenient_parser_takes_for_ours_is_malformed(
         assert answers == [(R, R), (R, R)], line
 
 
-@pytest.mark.parametrize(
+@each_case(
     "lines",
     [
         pytest.param(("Cookie: {n}={g}", "Cookie: {n}={e}"), id="X02-two-lines"),
@@ -265,7 +266,7 @@ def test_X02_a_line_before_ours_hides_it_and_lets_nobody_in(host_cookies: tuple[
     assert found == [(COOKIE, OK), (N, OK)]
 
 
-@pytest.mark.parametrize(
+@each_case(
     "value",
     [
         pytest.param('"{g}"', id="X03-quoted"),
@@ -290,7 +291,7 @@ def test_a_value_that_a_lenient_parser_would_mend_is_nobodys(
 # --- X04, X05 what is emitted -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     "more",
     [
         pytest.param({}, id="X04-plain"),
@@ -356,7 +357,7 @@ def test_X05_secure_can_be_turned_off_by_a_setting_of_its_own_and_by_nothing_els
         assert [morsel["secure"] for morsel in set_by(answer).values()] == [True]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("settings", "options"),
     [
         pytest.param({"cookie_secure": False}, {"cookie_name": "__Host-t"}, id="X05-host"),
@@ -388,8 +389,8 @@ TARGETS = ("/session", "/jwt", "/either", "/optional", "/optional-jwt", "/login"
 FORM = "application/x-www-form-urlencoded"
 
 
-@pytest.mark.parametrize("path", [pytest.param(path, id=f"X06-{path}") for path in TARGETS])
-@pytest.mark.parametrize("method", ALL[1:])
+@each_case("path", [pytest.param(path, id=f"X06-{path}") for path in TARGETS])
+@each_case("method", ALL[1:])
 def test_what_changes_something_is_refused_to_another_site(
     signed_in: FlaskClient, jam: Jam, path: str, method: str
 ) -> None:
@@ -400,8 +401,8 @@ def test_what_changes_something_is_refused_to_another_site(
     assert signed_in.get("/session").json["subject"] == "ann"
 
 
-@pytest.mark.parametrize("path", [pytest.param(path, id=f"X06-own-{path}") for path in TARGETS])
-@pytest.mark.parametrize(
+@each_case("path", [pytest.param(path, id=f"X06-own-{path}") for path in TARGETS])
+@each_case(
     "headers",
     [{"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}, {"Origin": "http://localhost"}],
     ids=str,
@@ -425,8 +426,8 @@ TOKENS = [
 ]
 
 
-@pytest.mark.parametrize("token", TOKENS)
-@pytest.mark.parametrize(
+@each_case("token", TOKENS)
+@each_case(
     "tossed", [pytest.param(False, id="X07-header"), pytest.param(True, id="X08-double-submit")]
 )
 def test_a_token_against_forgery_buys_nothing(
@@ -449,8 +450,8 @@ def test_a_token_against_forgery_buys_nothing(
     assert is_alive(jam)
 
 
-@pytest.mark.parametrize("name", ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"])
-@pytest.mark.parametrize("as_if", ["GET", "HEAD", "OPTIONS"])
+@each_case("name", ["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"])
+@each_case("as_if", ["GET", "HEAD", "OPTIONS"])
 def test_X10_a_method_that_is_only_claimed_counts_for_nothing(
     signed_in: FlaskClient, name: str, as_if: str
 ) -> None:
@@ -461,8 +462,8 @@ def test_X10_a_method_that_is_only_claimed_counts_for_nothing(
         assert is_csrf(answer)
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize("path", ["/logout", "/session/end", "/sessions/end-others",
+@each_case("method", ["GET", "HEAD"])
+@each_case("path", ["/logout", "/session/end", "/sessions/end-others",
                                   "/sessions/end/{handle}"])  # fmt: skip
 def test_X10_what_ends_a_login_asks_also_where_a_view_takes_it_by_get(
     signed_in: FlaskClient, jam: Jam, path: str, method: str
@@ -507,7 +508,7 @@ FROM = [
 ]
 
 
-@pytest.mark.parametrize("headers", FROM)
+@each_case("headers", FROM)
 def test_whoever_comes_from_elsewhere_is_refused(
     app: Flask, jam: Jam, headers: dict[str, str]
 ) -> None:
@@ -537,7 +538,7 @@ def test_X11_a_socket_of_another_site_is_not_opened_with_our_cookie(app: Flask, 
         assert is_csrf(raw(app, "/socket", cookie, base_url=HTTPS, headers=crossed))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("kind", "body"),
     [
         pytest.param("text/plain", b'{"refresh_token": "%s"}', id="X12-json-as-text"),
@@ -562,8 +563,8 @@ def test_no_kind_of_body_gets_around_the_check(
     assert jam.refresh_tokens(own.decode())["access_token"], "it was not used up"
 
 
-@pytest.mark.parametrize("path", ["/login", "/session/login", "/refresh"])
-@pytest.mark.parametrize("with_cookie", [True, False])
+@each_case("path", ["/login", "/session/login", "/refresh"])
+@each_case("with_cookie", [True, False])
 def test_X13_another_site_logs_nobody_in(
     app: Flask, jam: Jam, event_log: list[Any], path: str, with_cookie: bool
 ) -> None:
@@ -578,7 +579,7 @@ def test_X13_another_site_logs_nobody_in(
     assert jam.list_sessions("mallory") == []
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("junk", "expected"),
     [
         pytest.param("Basic YTpi", S, id="X14-basic"),
@@ -610,7 +611,7 @@ def test_a_junk_header_never_has_the_check_passed_over(
 # --- X15 to X17 logging out; where cookies go --------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "paths"),
     [
         pytest.param("examples.site", ("/logout",), id="X15-site"),
@@ -637,8 +638,8 @@ def test_the_examples_take_a_logout_by_post_only(
             assert sorted(routes.allowed_methods(path)) == ["OPTIONS", "POST"]
 
 
-@pytest.mark.parametrize("path", ["/logout", "/session/end"])
-@pytest.mark.parametrize("site_", ["cross-site", "same-site"])
+@each_case("path", ["/logout", "/session/end"])
+@each_case("site_", ["cross-site", "same-site"])
 def test_X15_a_picture_on_another_site_logs_nobody_out(
     signed_in: FlaskClient, jam: Jam, path: str, site_: str
 ) -> None:
@@ -654,7 +655,7 @@ def test_X15_a_picture_on_another_site_logs_nobody_out(
 ATTRIBUTES = ("domain", "path", "secure", "httponly", "samesite")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("more", "options"),
     [
         pytest.param({}, {}, id="X16-plain"),
@@ -667,7 +668,7 @@ ATTRIBUTES = ("domain", "path", "secure", "httponly", "samesite")
         pytest.param({}, {"at": "/a b/\u00fc"}, id="X16-odd-path"),
     ],
 )
-@pytest.mark.parametrize("root", ["", "/mount"])
+@each_case("root", ["", "/mount"])
 def test_a_cookie_is_cleared_with_the_attributes_it_was_set_with(
     make_jam: MakeJam, more: dict[str, Any], options: dict[str, Any], root: str
 ) -> None:
@@ -716,7 +717,7 @@ def kept(answer: TestResponse) -> tuple[str | None, set[str]]:
     return answer.headers.get("Cache-Control"), {name.lower() for name in answer.vary}
 
 
-@pytest.mark.parametrize("path", [pytest.param(path, id=f"X18-{path}") for path in TARGETS[5:11]])
+@each_case("path", [pytest.param(path, id=f"X18-{path}") for path in TARGETS[5:11]])
 def test_no_cache_keeps_an_answer_that_sets_or_clears_a_cookie(
     signed_in: FlaskClient, path: str
 ) -> None:
@@ -726,7 +727,7 @@ def test_no_cache_keeps_an_answer_that_sets_or_clears_a_cookie(
     assert "no-store" in str(answer.headers["Cache-Control"])
 
 
-@pytest.mark.parametrize("view", ["public, max-age=60", "s-maxage=600", "immutable, max-age=1"])
+@each_case("view", ["public, max-age=60", "s-maxage=600", "immutable, max-age=1"])
 def test_X18_not_even_where_the_view_calls_it_public(app: Flask, jam: Jam, view: str) -> None:
     session = app.extensions["flask_jam"].owners["session"]
 
@@ -744,8 +745,8 @@ DECEPTIVE = ("/me/x.css", "/me/a/b.js", "/me/%2e%2e/x.png", "/me/x%3f.ico", "/me
              "/me/x%00.css", "/me/%0a.css", "/me/x.css?v=1")  # fmt: skip
 
 
-@pytest.mark.parametrize("path", [pytest.param(path, id=f"X20-{path}") for path in DECEPTIVE])
-@pytest.mark.parametrize(
+@each_case("path", [pytest.param(path, id=f"X20-{path}") for path in DECEPTIVE])
+@each_case(
     "guard",
     [session_required, session_required(optional=True), jwt_required | session_required, None],
     ids=["guarded", "optional", "either", "open"],
@@ -768,7 +769,7 @@ def test_an_authenticated_answer_is_kept_by_no_cache_whatever_its_url_looks_like
         assert kept(nobody) == (None, BOTH)
 
 
-@pytest.mark.parametrize("code", [301, 302, 404, 410, 500, 304])
+@each_case("code", [301, 302, 404, 410, 500, 304])
 def test_X18_an_error_or_a_redirect_of_the_view_is_private_too(
     signed_in: FlaskClient, app: Flask, code: int
 ) -> None:
@@ -829,7 +830,7 @@ def stays(location: str) -> bool:
     return location.startswith("/") and location[1:2] not in ("/", "\\")
 
 
-@pytest.mark.parametrize(
+@each_case(
     "headers",
     [
         pytest.param({"Host": "evil.example"}, id="T08-login-host"),
@@ -856,7 +857,7 @@ def test_nobody_but_the_app_chooses_where_people_log_in(
     assert "evil" not in answer.text + told.text + str(answer.headers) + str(told.headers)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "root",
     [
         pytest.param("//evil.example", id="T08-root-two-slashes"),
@@ -939,7 +940,7 @@ TARGETS_ELSEWHERE = [
 ]
 
 
-@pytest.mark.parametrize("target", TARGETS_ELSEWHERE)
+@each_case("target", TARGETS_ELSEWHERE)
 def test_after_a_login_nobody_is_sent_to_another_host(visited: Flask, target: str) -> None:
     client = visited.test_client()
     for answer in (
@@ -952,7 +953,7 @@ def test_after_a_login_nobody_is_sent_to_another_host(visited: Flask, target: st
         assert (answer.status_code, answer.headers["Location"]) == (303, "/home")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("query", "location"),
     [
         pytest.param("next=/%250d%250aSet-Cookie:a=b", "/%0d%0aSet-Cookie:a=b", id="T09-crlf-kept"),
@@ -974,7 +975,7 @@ def test_what_is_a_path_of_this_host_stays_one(visited: Flask, query: str, locat
     assert set_by(answer).keys() == {("sessionId", "/")}
 
 
-@pytest.mark.parametrize("query", ["next=\xff", "\xa0", "next=/a&x=\xd2\x80\xff", "\xc3"])
+@each_case("query", ["next=\xff", "\xa0", "next=/a&x=\xd2\x80\xff", "\xc3"])
 def test_T09_bytes_that_are_no_text_are_no_next_and_no_error(visited: Flask, query: str) -> None:
     client = visited.test_client()
     answer = client.post("/login", environ_overrides={"QUERY_STRING": query})
@@ -992,8 +993,8 @@ PATHS_IN = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("path", PATHS_IN)
-@pytest.mark.parametrize("query", ["", "a=//evil.example", "a b", "\xff", "#x", "next=/x&next=/y"])
+@each_case("path", PATHS_IN)
+@each_case("query", ["", "a=//evil.example", "a b", "\xff", "#x", "next=/x&next=/y"])
 def test_T09_whatever_was_asked_for_the_way_back_is_a_path(
     make_jam: MakeJam, path: str, query: str
 ) -> None:
@@ -1022,8 +1023,8 @@ def refreshing(jam: Jam) -> tuple[Flask, str]:
     return site(jam, header_name=None), str(jam.issue_tokens("ann")["refresh_token"])
 
 
-@pytest.mark.parametrize("headers", [{}, PAGE], ids=["script", "page"])
-@pytest.mark.parametrize("late", [0, 11, 3600, 30 * 86400])
+@each_case("headers", [{}, PAGE], ids=["script", "page"])
+@each_case("late", [0, 11, 3600, 30 * 86400])
 def test_R06_the_tab_that_loses_clears_no_cookie(
     jam: Jam, clock: Clock, headers: dict[str, str], late: float
 ) -> None:
@@ -1049,7 +1050,7 @@ def test_R06_tabs_that_refresh_at_once_all_end_with_the_same_token(jam: Jam) -> 
     assert following.status_code == 200
 
 
-@pytest.mark.parametrize("headers", [{}, PAGE], ids=["script", "page"])
+@each_case("headers", [{}, PAGE], ids=["script", "page"])
 def test_R06_a_bad_refresh_token_does_not_cost_a_good_access_token(
     jam: Jam, headers: dict[str, str]
 ) -> None:
@@ -1075,7 +1076,7 @@ def test_R06_a_store_that_is_down_costs_no_cookie(make_jam: MakeJam) -> None:
     assert raw(app, "/refresh", f"token_refresh={token}", "POST").status_code == 200
 
 
-@pytest.mark.parametrize(
+@each_case(
     "headers",
     [
         pytest.param(ELSEWHERE, id="R13-cross-site"),
@@ -1103,8 +1104,8 @@ def test_another_site_refreshes_nothing(jam: Jam, headers: dict[str, str]) -> No
 ODD_HOSTS = ["", "a b", "\xff", "a/b", "a@b", "x" * 3000, "a..b", ".", "-", "\u00e9.example"]
 
 
-@pytest.mark.parametrize("host", ODD_HOSTS, ids=lambda host: repr(host[:12]))
-@pytest.mark.parametrize("headers", [PAGE, {}, {"HX-Request": "true"}], ids=["page", "api", "htmx"])
+@each_case("host", ODD_HOSTS, ids=lambda host: repr(host[:12]))
+@each_case("headers", [PAGE, {}, {"HX-Request": "true"}], ids=["page", "api", "htmx"])
 def test_a_host_that_is_none_breaks_no_refusal(
     visited: Flask, host: str, headers: dict[str, str]
 ) -> None:
@@ -1117,7 +1118,7 @@ def test_a_host_that_is_none_breaks_no_refusal(
         assert stays(answer.headers.get("Location", "/"))
 
 
-@pytest.mark.parametrize("headers", [PAGE, {}, {"HX-Request": "true"}], ids=["page", "api", "htmx"])
+@each_case("headers", [PAGE, {}, {"HX-Request": "true"}], ids=["page", "api", "htmx"])
 def test_a_host_that_is_not_trusted_breaks_no_refusal(
     visited: Flask, headers: dict[str, str]
 ) -> None:
@@ -1149,7 +1150,7 @@ def test_a_login_page_may_take_its_arguments_from_the_page_before(make_jam: Make
     assert client.get("/a%2Fb%3F/page", headers=PAGE).status_code in (302, 404)
 
 
-@pytest.mark.parametrize("headers", [PAGE, {}, {"HX-Request": "true"}], ids=["page", "api", "htmx"])
+@each_case("headers", [PAGE, {}, {"HX-Request": "true"}], ids=["page", "api", "htmx"])
 def test_a_login_page_whose_url_cannot_be_built_is_a_401(
     make_jam: MakeJam, headers: dict[str, str]
 ) -> None:
@@ -1159,7 +1160,7 @@ def test_a_login_page_whose_url_cannot_be_built_is_a_401(
     assert answer.headers["WWW-Authenticate"] == 'Cookie realm="api"'
 
 
-@pytest.mark.parametrize("rules", [["/login"], []], ids=["of any method", "without a URL"])
+@each_case("rules", [["/login"], []], ids=["of any method", "without a URL"])
 def test_a_login_view_that_was_routed_by_hand(make_jam: MakeJam, rules: list[str]) -> None:
     app = Flask("by hand")
     app.testing = True
@@ -1197,7 +1198,7 @@ def on_subdomains(jam: Jam) -> Flask:
     return app
 
 
-@pytest.mark.parametrize("build", [on_hosts, on_subdomains])
+@each_case("build", [on_hosts, on_subdomains])
 def test_a_login_page_on_a_host_of_its_own_is_found_there(
     make_jam: MakeJam, build: Callable[[Jam], Flask]
 ) -> None:
@@ -1212,8 +1213,8 @@ def test_a_login_page_on_a_host_of_its_own_is_found_there(
 
 
 @pytest.mark.filterwarnings("ignore:Current server name")
-@pytest.mark.parametrize("build", [on_hosts, on_subdomains])
-@pytest.mark.parametrize("host", ["evil.example", "www.example.evil", "auth.example@evil", ""])
+@each_case("build", [on_hosts, on_subdomains])
+@each_case("host", ["evil.example", "www.example.evil", "auth.example@evil", ""])
 def test_a_host_that_the_app_does_not_have_is_never_one_to_log_in_at(
     make_jam: MakeJam, build: Callable[[Jam], Flask], host: str
 ) -> None:
@@ -1268,8 +1269,8 @@ def as_json(error: HTTPException) -> Any:
     return response
 
 
-@pytest.mark.parametrize("kind", [Exception, HTTPException, Refusal])
-@pytest.mark.parametrize("handler", [extra, as_json])
+@each_case("kind", [Exception, HTTPException, Refusal])
+@each_case("handler", [extra, as_json])
 def test_a_handler_of_the_apps_own_never_loses_the_way(
     visited: Flask, kind: Any, handler: Any
 ) -> None:
@@ -1294,7 +1295,7 @@ def test_a_handler_that_logs_somebody_in_keeps_the_new_cookie(make_jam: MakeJam)
     assert "Max-Age=0" not in lines[-1]
 
 
-@pytest.mark.parametrize("view", ["login", "/login"])
+@each_case("view", ["login", "/login"])
 def test_no_login_page_goes_round_in_circles(make_jam: MakeJam, view: str) -> None:
     app = pages(make_jam(login_view=view))
     app.before_request(session_required.enforce)
@@ -1310,7 +1311,7 @@ def test_the_way_to_a_path_with_a_slash_at_its_end_has_an_end(make_jam: MakeJam)
     assert answer.status_code == 401
 
 
-@pytest.mark.parametrize("method", ["HEAD", "OPTIONS"])
+@each_case("method", ["HEAD", "OPTIONS"])
 def test_what_only_looks_is_answered_as_a_get_or_by_flask(visited: Flask, method: str) -> None:
     answer = visited.test_client().open("/page", method=method, headers=PAGE)
     assert answer.status_code == (302 if method == "HEAD" else 200)
@@ -1332,8 +1333,8 @@ def test_a_token_that_is_for_another_app_is_not_taken_from_it(make_jam: MakeJam)
             assert (answer.status_code, cleared(answer)) == (401, set())
 
 
-@pytest.mark.parametrize("use", ["refresh", "logout"])
-@pytest.mark.parametrize("first", ["jwt", "session"])
+@each_case("use", ["refresh", "logout"])
+@each_case("first", ["jwt", "session"])
 def test_no_two_schemes_share_a_cookie(jam: Jam, first: str, use: str) -> None:
     # On the paths where both arrive every request would be malformed, for ever.
     app = Flask("names")
@@ -1345,7 +1346,7 @@ def test_no_two_schemes_share_a_cookie(jam: Jam, first: str, use: str) -> None:
         two.init_app(app)
 
 
-@pytest.mark.parametrize("use", ["refresh", "logout"])
+@each_case("use", ["refresh", "logout"])
 def test_a_refresh_token_does_not_share_the_cookie_of_flasks_session(jam: Jam, use: str) -> None:
     app = Flask("names")
     app.config["SESSION_COOKIE_NAME"] = f"token_{use}"
@@ -1398,7 +1399,7 @@ def test_nobody_sees_or_ends_a_session_of_somebody_else(app: Flask, jam: Jam) ->
     assert (handles(jam, "ann"), handles(jam, "bob")) == ([own], [of_bob])
 
 
-@pytest.mark.parametrize("handle", [None, 1, b"x", [], {}, True, object()], ids=repr)
+@each_case("handle", [None, 1, b"x", [], {}, True, object()], ids=repr)
 def test_a_handle_of_an_odd_type_is_nobodys(app: Flask, jam: Jam, handle: Any) -> None:
     session = app.extensions["flask_jam"].owners["session"]
     app.add_url_rule("/odd", "odd", lambda: jsonify(session.end(handle)))
@@ -1429,7 +1430,7 @@ def test_who_is_nobody_has_no_sessions_to_look_after(app: Flask, jam: Jam, clock
     assert len(handles(jam, "ann")) == 1
 
 
-@pytest.mark.parametrize("then", ["list", "end_others", "end", "refresh"])
+@each_case("then", ["list", "end_others", "end", "refresh"])
 def test_after_a_logout_in_the_same_request_nobody_is_there(
     app: Flask, jam: Jam, then: str
 ) -> None:

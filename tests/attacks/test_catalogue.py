@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ..cases import each_case
 from .waiting import WAITING
 
 #: The sections that this stage answers for, and the last number of each.
@@ -51,7 +52,7 @@ def tested() -> set[str]:
     return {code for file in files for code in codes_in(file.read_text(encoding="utf-8"))}
 
 
-@pytest.mark.parametrize("letter", SECTIONS)
+@each_case("letter", SECTIONS)
 def test_every_line_of_the_catalogue_is_a_test_or_waits(letter: str, tested: set[str]) -> None:
     missing = [c for c in CODES if c[0] == letter and c not in tested and c not in WAITING]
     assert missing == [], f"no test and no reason: {SECTIONS[letter][1]}"

@@ -19,6 +19,7 @@ from flask.testing import FlaskClient
 from flask_jam import ConfigError, Jam, TokenError
 from flask_jam._credentials.token_cache import MAX_AGE, FactCache
 
+from ..cases import each_case
 from ..conftest import Clock, bearer, build_app
 from .craft import (
     ABSENT,
@@ -165,12 +166,12 @@ FOREIGN_AUD = [
 ]
 
 
-@pytest.mark.parametrize("changes", [*EXP, *DATES, *NAMES, *FOREIGN_AUD])
+@each_case("changes", [*EXP, *DATES, *NAMES, *FOREIGN_AUD])
 def test_what_a_token_must_not_say(changes: dict[str, Any]) -> None:
     assert on_every_route(standing(), bearer(signed(claims(**changes)))) == {T}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("exp", "now"),
     [
         pytest.param(0, NOW, id="C06-exp-zero-is-a-time"),
@@ -208,7 +209,7 @@ def test_C08_a_fraction_is_not_cut_off(client: FlaskClient, clock: Clock) -> Non
 # --- leeway ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["exp", "nbf", "iat"])
+@each_case("name", ["exp", "nbf", "iat"])
 def test_C04_no_bool_is_a_date_even_where_it_would_be_one(
     make_jam: MakeJam, clock: Clock, name: str
 ) -> None:
@@ -222,7 +223,7 @@ def test_C04_no_bool_is_a_date_even_where_it_would_be_one(
         assert on_every_route(client, bearer(signed({**good, name: value}))) == {T}
 
 
-@pytest.mark.parametrize(
+@each_case(
     "leeway",
     [
         pytest.param(math.nan, id="C09-nan"),
@@ -267,7 +268,7 @@ def test_C10_and_C11_leeway_reaches_so_far_and_no_further(make_jam: MakeJam, clo
 # --- how long ago ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     "auth_time",
     [
         # The contract counts max_age from auth_time, the login itself, which a refresh keeps; iat
@@ -310,7 +311,7 @@ def test_C13_without_revocation_iat_may_be_missing_and_the_life_that_is_left_is_
         assert on_every_route(client, bearer(signed(claims(iat=iat)))) == {T}
 
 
-@pytest.mark.parametrize("iat", [NOW, NOW - 0.001, NOW - 80000])
+@each_case("iat", [NOW, NOW - 0.001, NOW - 80000])
 def test_C13_a_token_from_before_the_cut_off_is_revoked_to_the_very_instant(
     jam: Jam, client: FlaskClient, iat: float
 ) -> None:
@@ -328,7 +329,7 @@ AUDIENCE = "https://api.example"
 ISSUER = "https://issuer.example"
 
 
-@pytest.mark.parametrize(
+@each_case(
     "aud",
     [
         pytest.param(ABSENT, id="C14-missing"),
@@ -362,12 +363,12 @@ def test_a_token_for_somebody_else_is_refused(aud: object) -> None:
     assert on_every_route(standing(audience=AUDIENCE), bearer(signed(claims(aud=aud)))) == {T}
 
 
-@pytest.mark.parametrize("aud", [AUDIENCE, [AUDIENCE], ["https://mail.example", AUDIENCE]])
+@each_case("aud", [AUDIENCE, [AUDIENCE], ["https://mail.example", AUDIENCE]])
 def test_C18_a_token_that_names_us_is_taken(aud: object) -> None:
     assert answer(standing(audience=AUDIENCE), signed(claims(aud=aud))) == OK
 
 
-@pytest.mark.parametrize("audience", [False, 0, [], {}, ["a"], "", " "])
+@each_case("audience", [False, 0, [], {}, ["a"], "", " "])
 def test_C19_no_value_of_the_setting_turns_the_audience_off(
     make_jam: MakeJam, audience: object
 ) -> None:
@@ -375,7 +376,7 @@ def test_C19_no_value_of_the_setting_turns_the_audience_off(
         make_jam(jwt={"audience": audience})
 
 
-@pytest.mark.parametrize(
+@each_case(
     "iss",
     [
         pytest.param("issuer.example", id="C20-substring"),
@@ -438,8 +439,8 @@ def test_C22_a_token_without_sub_is_taken_and_is_nobody_in_particular(client: Fl
     assert response.json["subject"] is None
 
 
-@pytest.mark.parametrize("mode", ["deny", "allow"])
-@pytest.mark.parametrize("jti", [ABSENT, "", 7, None, True, ["j"]])
+@each_case("mode", ["deny", "allow"])
+@each_case("jti", [ABSENT, "", 7, None, True, ["j"]])
 def test_C25_what_cannot_be_revoked_is_refused(make_jam: MakeJam, mode: str, jti: object) -> None:
     client = build_app(make_jam(jwt={"list": mode})).test_client()
 
@@ -465,7 +466,7 @@ def test_C25_on_an_allow_list_only_what_was_minted_here_passes(make_jam: MakeJam
 # --- scopes and roles -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     "scope",
     [
         # The catalogue refuses the token; by the contract the guard denies, as ``scope`` is no
@@ -500,12 +501,12 @@ def test_a_scope_is_granted_by_its_whole_name_only(scope: object) -> None:
     assert answer(client, token, "/read") == UNREAD
 
 
-@pytest.mark.parametrize("scope", ["read", "write read", "read write", "a read b"])
+@each_case("scope", ["read", "write read", "read write", "a read b"])
 def test_C27_a_scope_among_others_is_granted(client: FlaskClient, scope: str) -> None:
     assert answer(client, signed(claims(scope=scope)), "/read") == OK
 
 
-@pytest.mark.parametrize(
+@each_case(
     "roles",
     [
         pytest.param("admin", id="C28-text"),
@@ -536,7 +537,7 @@ def test_C28_a_role_among_others_is_granted(client: FlaskClient) -> None:
 # --- one kind of token in place of another --------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     "header",
     [
         pytest.param({"typ": "refresh"}, id="C30-typ-of-a-refresh-token"),
@@ -598,7 +599,7 @@ CLAIMS = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, id=f"C31-header-{name}") for name in HEADERS])
+@each_case("name", [pytest.param(name, id=f"C31-header-{name}") for name in HEADERS])
 def test_anything_in_a_header_is_ignored_or_refused_and_never_fetched(name: str) -> None:
     client = standing()
     kid = kid_of(client.application.extensions["jam"])
@@ -608,7 +609,7 @@ def test_anything_in_a_header_is_ignored_or_refused_and_never_fetched(name: str)
         assert answer(client, signed(claims(), header)) == expected, value
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, id=f"C31-claim-{name}") for name in CLAIMS])
+@each_case("name", [pytest.param(name, id=f"C31-claim-{name}") for name in CLAIMS])
 def test_anything_in_a_claim_is_data_or_refused_and_never_fetched(name: str) -> None:
     client = standing()
     for value in INJECTED:

@@ -16,6 +16,7 @@ from flask_jam import Jam, JWTExtension, SessionExtension, jwt_required, protect
 from flask_jam.keys import new_key
 from flask_jam.stores.memory import MemoryStore
 
+from ..cases import each_case
 from ..cli.test_commands import Shared, run
 from .craft import b64, claims, forged, signed
 
@@ -77,7 +78,7 @@ def too_late_for_a_class(app: Flask) -> None:
     jwt_required(Idle)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "mistake",
     [
         pytest.param(above_the_route, id="P02-function"),
@@ -164,7 +165,7 @@ def full_of_secrets(make_jam: MakeJam) -> Flask:
     return app
 
 
-@pytest.mark.parametrize("asked", ASKED, ids=lambda asked: "P20-" + "-".join(asked))
+@each_case("asked", ASKED, ids=lambda asked: "P20-" + "-".join(asked))
 def test_no_setting_and_no_session_data_is_shown(
     full_of_secrets: Flask, asked: tuple[str, ...]
 ) -> None:
@@ -173,7 +174,7 @@ def test_no_setting_and_no_session_data_is_shown(
     assert MARKER not in result.output
 
 
-@pytest.mark.parametrize("form", ["text", "json"])
+@each_case("form", ["text", "json"])
 def test_P20_inspecting_masks_the_data_of_a_session(full_of_secrets: Flask, form: str) -> None:
     session_id = full_of_secrets.extensions["jam"].create_session("ann", {"card": MARKER})
     result = run(full_of_secrets, "inspect", "--format", form, "-", sent=session_id)
@@ -182,9 +183,9 @@ def test_P20_inspecting_masks_the_data_of_a_session(full_of_secrets: Flask, form
     assert MARKER not in result.output
 
 
-@pytest.mark.parametrize("form", ["text", "json"])
-@pytest.mark.parametrize("state", ["good", "ended", "forged"])
-@pytest.mark.parametrize("kind", ["access", "refresh", "session"])
+@each_case("form", ["text", "json"])
+@each_case("state", ["good", "ended", "forged"])
+@each_case("kind", ["access", "refresh", "session"])
 def test_P20_what_is_inspected_cannot_be_used_by_who_reads_the_screen(
     app: Flask, jam: Jam, kind: str, state: str, form: str
 ) -> None:
@@ -202,7 +203,7 @@ def test_P20_what_is_inspected_cannot_be_used_by_who_reads_the_screen(
     assert proof[:20] not in screen
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [f"{MARKER}-a-password", f"{MARKER}.x", f"x.{MARKER}", f"Basic {MARKER}", f"a{MARKER}=="],
 )
@@ -235,7 +236,7 @@ def test_P20_an_error_of_a_command_quotes_no_secret(make_jam: MakeJam) -> None:
         assert MARKER not in result.output
 
 
-@pytest.mark.parametrize("name", ["jku", "x5u", "jwk", "x5c", "kid"])
+@each_case("name", ["jku", "x5u", "jwk", "x5c", "kid"])
 def test_P20_inspecting_follows_no_address_in_a_token(app: Flask, name: str) -> None:
     # The fixture ``watch`` fails the test if anything is connected to, looked up or opened.
     header = {"alg": "HS256", "typ": "JWT", name: "http://169.254.169.254/keys"}
@@ -247,7 +248,7 @@ def test_P20_inspecting_follows_no_address_in_a_token(app: Flask, name: str) -> 
 # --- T15, X19: what only the doctor can see ------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("settings", "proxy", "secure", "told"),
     [
         pytest.param({}, False, ["ok"], ["warning"], id="T15-secure-cookies-and-plain-http"),
@@ -284,7 +285,7 @@ def suffix(response: Response) -> Response:
     return anybody(response) if origin.endswith(".example") else response
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("hook", "expected"),
     [
         pytest.param(anybody, ["failure"], id="X19-whoever-asks"),

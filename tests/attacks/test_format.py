@@ -19,6 +19,7 @@ from flask_jam import Reason, TokenError
 from flask_jam.jws import verify_jws
 from flask_jam.keys import Key, KeyRing
 
+from ..cases import each_case
 from .forge import Signer, b64, claims, raw_json, unb64
 from .victim import COOKIE, INVALID, MALFORMED, MISSING, Victim, check_refusal
 
@@ -81,7 +82,7 @@ def standard_alphabet_signed(own: Signer) -> str:
 # --- base64url ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     "attack",
     [
         pytest.param(padded(2, 1), id="E01-padding-behind-the-signature"),
@@ -151,7 +152,7 @@ ILLEGAL = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@each_case(
     "attack",
     [
         pytest.param(padded(0, 1), id="E02-padding-behind-the-header"),
@@ -210,7 +211,7 @@ def test_E05_a_semicolon_in_a_token_is_refused(victim: Target) -> None:
     target.malformed(inside(";")(target.signer))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("header", "cookie"),
     [
         pytest.param("Bearer ", f"{COOKIE}=", id="E06-empty"),
@@ -231,7 +232,7 @@ def test_an_empty_token_is_a_bad_header_and_no_cookie(
 # --- lone surrogates where a text can hold one ----------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         pytest.param(r"\ud800", id="E08-high-alone"),
@@ -374,7 +375,7 @@ PAYLOADS: dict[str, str | bytes] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("payload", [pytest.param(p, id=code) for code, p in PAYLOADS.items()])
+@each_case("payload", [pytest.param(p, id=code) for code, p in PAYLOADS.items()])
 def test_a_payload_that_could_be_read_in_two_ways_is_refused(
     victim: Target, payload: str | bytes
 ) -> None:
@@ -389,14 +390,14 @@ def test_a_payload_that_could_be_read_in_two_ways_is_refused(
 _NOBODY_READS = ("E10", "E12", "E14-4301", "E14-minus", "E14-exp-4301", "E16-2500")
 
 
-@pytest.mark.parametrize("code", [c for c in PAYLOADS if not c.startswith(_NOBODY_READS)])
+@each_case("code", [c for c in PAYLOADS if not c.startswith(_NOBODY_READS)])
 def test_a_lenient_parser_would_have_read_it(code: str) -> None:
     raw = PAYLOADS[code]
     text = raw if isinstance(raw, bytes) else raw.encode()
     assert {"sub", "jti", "exp"} <= set(json.loads(text))
 
 
-@pytest.mark.parametrize(
+@each_case(
     "payload",
     [
         pytest.param(nested(16), id="E16-16-deep"),
@@ -418,7 +419,7 @@ def test_a_payload_within_the_limits_is_as_it_was_sent(victim: Target, payload: 
     assert target.accepts(own.seal(own.header(), payload.encode())) == json.loads(payload)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         pytest.param('{"x":' * 100_000 + "1" + "}" * 100_000, id="E15-objects"),
@@ -427,7 +428,7 @@ def test_a_payload_within_the_limits_is_as_it_was_sent(victim: Target, payload: 
         pytest.param('{"x":[' * 50_000, id="E15-mixed-not-closed"),
     ],
 )
-@pytest.mark.parametrize("limit", [8192, 65536])
+@each_case("limit", [8192, 65536])
 def test_a_hundred_thousand_levels_are_refused_without_a_crash(
     victim: Target, text: str, limit: int
 ) -> None:
@@ -457,7 +458,7 @@ def of_size(own: Signer, size: int) -> str:
     raise AssertionError("no token has this size")
 
 
-@pytest.mark.parametrize("limit", [8192, 1024, 65536])
+@each_case("limit", [8192, 1024, 65536])
 def test_E17_a_token_beyond_the_limit_is_refused_before_it_is_decoded(
     victim: Target, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
@@ -484,7 +485,7 @@ def test_E17_the_limit_holds_wherever_a_token_is_taken(victim: Target) -> None:
         target.jam.refresh_tokens(token)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         pytest.param("." * 1_000_000, id="E21-a-million-dots"),
@@ -519,7 +520,7 @@ def test_E21_a_million_dots_are_refused_like_any_bad_token(victim: Target) -> No
 # --- names that mean something to Python or to a script -------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     "name",
     [
         pytest.param(name, id=f"E19-{name or 'empty'}")
@@ -528,7 +529,7 @@ def test_E21_a_million_dots_are_refused_like_any_bad_token(victim: Target) -> No
                      "scope.x", "$where", "", " ", "self", "exp2", "payload")
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("value", ["mallory", {"__class__": "x", "items": [1]}, None, True])
+@each_case("value", ["mallory", {"__class__": "x", "items": [1]}, None, True])
 def test_a_claim_by_any_name_is_data(victim: Target, name: str, value: Any) -> None:
     target = victim()
     said = claims(**{name: value})

@@ -22,6 +22,7 @@ from flask import Flask
 
 from flask_jam.keys import Key, KeyRing
 
+from ..cases import each_case
 from . import forge
 from .conftest import Watch
 from .forge import (
@@ -73,7 +74,7 @@ def only_reasons(caplog: pytest.LogCaptureFixture) -> bool:
     return bool(said) and all(shape.fullmatch(line) for line in said)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "attack"),
     [
         *[
@@ -109,7 +110,7 @@ def test_a_key_that_the_token_brings_is_not_read(victim: Target, name: str, atta
     target.refuses(signer(name, "attacker").seal(header, claims()))
 
 
-@pytest.mark.parametrize(
+@each_case(
     "header",
     [
         pytest.param({"jwk": {"kty": "oct", "k": "AAAA"}}, id="H01-jwk"),
@@ -177,7 +178,7 @@ KIDS: dict[str, Any] = {
 MISREAD = (b"", b"1", b"\0")
 
 
-@pytest.mark.parametrize("kid", [pytest.param(kid, id=code) for code, kid in KIDS.items()])
+@each_case("kid", [pytest.param(kid, id=code) for code, kid in KIDS.items()])
 def test_a_kid_that_names_no_key_of_ours_is_refused(
     victim: Target, watch: Watch, caplog: pytest.LogCaptureFixture, kid: Any
 ) -> None:
@@ -195,7 +196,7 @@ def test_a_kid_that_names_no_key_of_ours_is_refused(
     assert only_reasons(caplog)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "change",
     [
         pytest.param(lambda kid: kid.lower(), id="H09-kid-lower-case"),
@@ -215,7 +216,7 @@ def test_a_kid_is_compared_exactly(victim: Target, change: Callable[[str], Any])
     target.refuses(target.signer.token(kid=kid))
 
 
-@pytest.mark.parametrize("size", [2_100, 8_000, 100_000, 1_000_000])
+@each_case("size", [2_100, 8_000, 100_000, 1_000_000])
 def test_H09_a_long_kid_is_refused_before_it_is_looked_up(
     victim: Target, caplog: pytest.LogCaptureFixture, size: int
 ) -> None:
@@ -235,7 +236,7 @@ def test_H07_with_several_keys_and_no_kid_none_is_tried(victim: Target) -> None:
 
 
 # The catalogue would have this behind a setting; the contract takes it where there is one key.
-@pytest.mark.parametrize("name", ["HS256", "RS256", "ES256", "Ed25519"])
+@each_case("name", ["HS256", "RS256", "ES256", "Ed25519"])
 def test_H07_with_one_key_a_token_without_kid_is_fine(victim: Target, name: str) -> None:
     target = victim(name)
     target.accepts(target.signer.nameless.token())
@@ -256,7 +257,7 @@ def test_H10_a_flood_of_random_kids_costs_nothing_but_refusals(victim: Target) -
 # --- extensions that nobody here understands ------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     "header",
     [
         pytest.param({"crit": ["exp"], "exp": 1}, id="H11-crit-exp"),
@@ -319,7 +320,7 @@ OTHER_KINDS = ("refresh", "refresh+jwt", "rt+jwt", "logout+jwt", "dpop+jwt", "se
                "\uff2a\uff37\uff34")  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@each_case(
     "kind",
     [
         *[
@@ -353,7 +354,7 @@ def test_H16_an_id_token_says_JWT_and_is_for_somebody_else(victim: Target) -> No
         target.refuses(target.signer.token(said), reason="wrong_audience")
 
 
-@pytest.mark.parametrize(
+@each_case(
     "kind",
     [
         pytest.param(kind, id=f"H17-{kind}")
@@ -381,7 +382,7 @@ def written(text: str, encoding: str = "utf-8") -> Attack:
 PLAIN = '{"alg":"HS256","typ":"JWT","kid":"KID"}'
 
 
-@pytest.mark.parametrize(
+@each_case(
     "attack",
     [
         pytest.param(written('{"alg":"none","alg":"HS256","typ":"JWT"}'), id="H20-none-then-HS256"),
@@ -491,7 +492,7 @@ def test_H24_claims_replicated_in_the_header_count_for_nothing(victim: Target) -
 # --- keys that do not say their algorithm ---------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "others"),
     [
         pytest.param("RS256", ("RS384", "RS512", "PS256", "PS384", "PS512"), id="H25-rsa"),
@@ -522,7 +523,7 @@ def test_a_key_that_names_no_algorithm_has_one_all_the_same(
 # --- the watch that stands behind all of this -----------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     "act",
     [
         lambda: socket.create_connection(("127.0.0.1", 9), timeout=1),

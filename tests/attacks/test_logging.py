@@ -24,6 +24,7 @@ from flask_jam import Jam, Reason, TokenError, signals
 from flask_jam.errors import JamError
 from flask_jam.schemes.outcome import Accepted, Credential
 
+from ..cases import each_case
 from ..conftest import bearer, build_app
 from .craft import FlakyStore, claims, kid_of, signed
 
@@ -65,7 +66,7 @@ def own_lines(spy: Spy) -> list[str]:
 # --- L01: what is sent moves no cursor and begins no line -------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     "token",
     [
         pytest.param(lambda jam: signed(claims(sub=ODD)), id="L01-sub"),
@@ -133,7 +134,7 @@ def test_L02_a_credential_and_who_it_authenticates_hide_in_their_repr(jam: Jam) 
     assert MARKER not in f"{accepted} {[accepted]}"
 
 
-@pytest.mark.parametrize("what", ["jam", "settings", "keyring", "store"])
+@each_case("what", ["jam", "settings", "keyring", "store"])
 def test_L02_what_a_crash_reporter_shows_of_the_parts_has_no_key(
     make_jam: MakeJam, what: str
 ) -> None:
@@ -226,8 +227,8 @@ def test_L05_a_label_is_one_of_a_few_words_whatever_was_sent(app: Flask, jam: Ja
 # --- L06: no trace of the code in an answer ---------------------------------------------------
 
 
-@pytest.mark.parametrize("down", [False, True])
-@pytest.mark.parametrize("debug", [False, True])
+@each_case("down", [False, True])
+@each_case("debug", [False, True])
 def test_L06_no_answer_has_a_traceback(make_jam: MakeJam, down: bool, debug: bool) -> None:
     store = FlakyStore()
     jam = make_jam(store=store)

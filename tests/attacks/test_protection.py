@@ -37,6 +37,7 @@ from flask_jam.audit import Route, open_routes, routes
 from flask_jam.policies import authorize, claim, policy, role, scope
 from flask_jam.testing import JamClient, assert_all_protected, frozen_time
 
+from ..cases import each_case
 from ..conftest import bearer, new_app, status
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PURGE")
@@ -108,8 +109,8 @@ def test_a_view_called_static_under_the_path_of_the_folder_is_closed(jam: Jam) -
     assert status(app, "/private/report.pdf") == 401
 
 
-@pytest.mark.parametrize("url", ["/", "", "/a/b", "/static", "/s-1", "/ä"])
-@pytest.mark.parametrize("prefix", ["", "/p", "/p/"])
+@each_case("url", ["/", "", "/a/b", "/static", "/s-1", "/ä"])
+@each_case("prefix", ["", "/p", "/p/"])
 def test_the_files_of_a_blueprint_stay_open_wherever_they_are(
     jam: Jam, url: str, prefix: str
 ) -> None:
@@ -124,8 +125,8 @@ def test_the_files_of_a_blueprint_stay_open_wherever_they_are(
     assert len(routes(app)) == 2
 
 
-@pytest.mark.parametrize("path", ["/one/in/x", "/two/in/x", "/alone/x"])
-@pytest.mark.parametrize("where", ["outer", "inner"])
+@each_case("path", ["/one/in/x", "/two/in/x", "/alone/x"])
+@each_case("where", ["outer", "inner"])
 def test_nested_blueprints_under_every_name_are_closed(bare: Flask, path: str, where: str) -> None:
     outer, inner = Blueprint("outer", __name__), Blueprint("inner", __name__)
     inner.add_url_rule("/x", "x", secret)
@@ -162,7 +163,7 @@ def test_a_websocket_is_closed_before_it_opens(bare: Flask) -> None:
     assert [route.origins for route in said(bare, "ws")] == [("app",)]
 
 
-@pytest.mark.parametrize("automatic", [True, False])
+@each_case("automatic", [True, False])
 def test_the_setting_for_automatic_options_opens_no_view(bare: Flask, automatic: bool) -> None:
     is_known = "PROVIDE_AUTOMATIC_OPTIONS" in bare.config  # since Flask 3.1
     bare.config["PROVIDE_AUTOMATIC_OPTIONS"] = automatic
@@ -233,10 +234,8 @@ def test_extensions_with_dispatchers_of_their_own_are_closed(
             assert status(bare, path, method, headers=ann) == 200
 
 
-@pytest.mark.parametrize(
-    "trap", ["TRAP_HTTP_EXCEPTIONS", "TRAP_BAD_REQUEST_ERRORS", "PROPAGATE_EXCEPTIONS"]
-)
-@pytest.mark.parametrize("header", [{}, {"Authorization": "Bearer a b"}])
+@each_case("trap", ["TRAP_HTTP_EXCEPTIONS", "TRAP_BAD_REQUEST_ERRORS", "PROPAGATE_EXCEPTIONS"])
+@each_case("header", [{}, {"Authorization": "Bearer a b"}])
 def test_no_trap_of_flask_lets_anybody_in(bare: Flask, trap: str, header: dict[str, str]) -> None:
     ran: list[str] = []
 
@@ -329,10 +328,10 @@ def test_a_protection_that_comes_during_the_first_request_is_not_lost(bare: Flas
         assert status(bare, "/") in (401, 500)
 
 
-@pytest.mark.parametrize("again", [
+@each_case("again", [
     copy.copy, copy.deepcopy, lambda guard: pickle.loads(pickle.dumps(guard)),
 ])  # fmt: skip
-@pytest.mark.parametrize("guard", [
+@each_case("guard", [
     jwt_required, session_required, jwt_required(roles={"admin"}) | session_required(max_age=1),
 ])  # fmt: skip
 def test_a_copy_of_a_guard_is_as_strict(bare: Flask, again: Any, guard: Any) -> None:
@@ -450,7 +449,7 @@ def test_a_guard_on_a_method_that_nothing_calls_is_none(bare: Flask) -> None:
     assert [route.guard for route in said(bare, "it")] == [""]
 
 
-@pytest.mark.parametrize("base", [View, MethodView])
+@each_case("base", [View, MethodView])
 def test_a_guard_on_what_dispatches_is_one(bare: Flask, base: Any) -> None:
     class Guarded(base):  # type: ignore[misc]
         methods = ("GET",)
@@ -569,7 +568,7 @@ def listed(found: list[Route], rule: str, method: str) -> bool:
     return False
 
 
-@pytest.mark.parametrize("seed", range(60))
+@each_case("seed", range(60))
 def test_what_is_listed_as_open_is_what_answers_a_stranger(jam: Jam, seed: int) -> None:
     app, ran = random_app(jam, seed)
     found = routes(app)
@@ -607,7 +606,7 @@ def is_private(answer: Any) -> bool:
     return "no-store" in answer.headers.get("Cache-Control", "") and "Vary" in answer.headers
 
 
-@pytest.mark.parametrize("wrap", [lambda view: view, public])
+@each_case("wrap", [lambda view: view, public])
 def test_a_list_of_ones_sessions_stays_private(jam: Jam, wrap: Any) -> None:
     app = Flask("sessions")
     session = SessionExtension(jam, app)
@@ -640,7 +639,7 @@ def test_a_page_for_who_was_refused_is_kept_for_nobody_else(
     assert "Authorization" in stranger.headers.get("Vary", "")
 
 
-@pytest.mark.parametrize("kind", [Response, PlainResponse])
+@each_case("kind", [Response, PlainResponse])
 def test_an_answer_that_is_one_object_for_all_grows_no_headers(
     bare: Flask, ann: dict[str, str], kind: Any
 ) -> None:
@@ -682,12 +681,12 @@ def test_an_app_that_reads_no_credential_varies_with_none(jam: Jam) -> None:
     assert client.get("/vary").headers["Vary"] == "Accept"
 
 
-@pytest.mark.parametrize("view", [
+@each_case("view", [
     lambda: ("", 304), lambda: PlainResponse("x"), lambda: iter(["x"]),
     lambda: Response("x", headers={"Vary": "Accept"}),
     lambda: HTTPException(response=Response("x")),
 ], ids=["304", "werkzeug", "iterator", "vary", "exception"])  # fmt: skip
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@each_case("method", ["GET", "HEAD"])
 def test_every_kind_of_answer_stays_private(
     bare: Flask, ann: dict[str, str], view: Any, method: str
 ) -> None:
@@ -766,7 +765,7 @@ def undecided(payload: dict[str, Any]) -> bool:
 ODD_CLAIMS = [{"roles": "admin"}, {"roles": [1]}, {"scope": ["a"]}, {"scope": "a  b"}, {"t": 1}]
 
 
-@pytest.mark.parametrize("payload", ODD_CLAIMS)
+@each_case("payload", ODD_CLAIMS)
 def test_what_cannot_be_told_lets_in_neither_way(payload: dict[str, Any]) -> None:
     for each in (broken, undecided, _about(payload)):
         for one in (each, ~each, ~~each, ~(each & role("x")) & each, ~(each | each)):
@@ -778,7 +777,7 @@ def _about(payload: dict[str, Any]) -> Any:
     return {"roles": role("x"), "scope": scope("x"), "t": claim("t", True)}[next(iter(payload))]
 
 
-@pytest.mark.parametrize("seed", range(20))
+@each_case("seed", range(20))
 def test_an_expression_agrees_with_logic_of_three_values(seed: int) -> None:
     rng = random.Random(seed)
     atoms: list[tuple[Any, bool | None]] = [

@@ -21,6 +21,7 @@ from flask_jam.stores._redis import scripts as lua
 from flask_jam.stores._redis.near_cache import NearStore
 from flask_jam.testing.stores import at_once
 
+from ..cases import each_case
 from ..conftest import SECRET, Clock, bearer, build_app
 from ..servers import Proxy
 from .conftest import _active
@@ -58,6 +59,8 @@ from .test_refresh_revocation import (  # noqa: F401 - they are the tests of thi
     test_revoking_what_is_not_ours_is_no_error_and_does_nothing,
     turned,
 )
+
+pytestmark = pytest.mark.redis
 
 MakeJam = Callable[..., Jam]
 Pair = dict[str, Any]
@@ -128,7 +131,7 @@ def test_R04_fifty_refreshes_on_five_workers_get_one_successor(
     assert [key for key in backend.held() if ":f:" in key] != []
 
 
-@pytest.mark.parametrize("by", ["reuse", "logout", "subject"])
+@each_case("by", ["reuse", "logout", "subject"])
 def test_R05_refreshes_against_an_end_on_another_worker_leave_nothing_alive(
     make_jam: MakeJam, clock: Clock, by: str
 ) -> None:
@@ -214,7 +217,7 @@ def test_R02_a_refresh_whose_answer_was_lost_gets_the_same_successor_when_repeat
     assert "reuse_detected" not in heard
 
 
-@pytest.mark.parametrize("step", ["MARK", "END_FAMILY", "DELETE_SESSION"])
+@each_case("step", ["MARK", "END_FAMILY", "DELETE_SESSION"])
 def test_R19_a_logout_whose_answer_was_lost_is_a_logout_when_repeated(
     far: Jam, proxy: Proxy, step: str
 ) -> None:
@@ -259,8 +262,9 @@ def test_R19_a_login_whose_answer_was_lost_is_no_login_and_ends_by_itself(
 # --- a store that does not answer ---------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("far", [0.15], indirect=True)
-@pytest.mark.parametrize("how", ["refuse", "freeze"])
+@each_case("how", ["refuse", "freeze"])
 def test_R19_and_R20_without_redis_every_verb_is_503_and_nothing_is_told(
     far: Jam, make_jam: MakeJam, proxy: Proxy, how: str
 ) -> None:
@@ -333,7 +337,8 @@ def opens(app: Flask, how: str, pair: Pair, session_id: str) -> bool:
     return found == OK
 
 
-@pytest.mark.parametrize("how", REVOKE)
+@pytest.mark.slow
+@each_case("how", REVOKE)
 def test_V17_a_revocation_on_one_machine_counts_on_the_others(
     make_jam: MakeJam, backend: Backend, how: str
 ) -> None:
@@ -359,9 +364,10 @@ def test_V17_a_revocation_on_one_machine_counts_on_the_others(
         assert not any(opens(app, how, pair, session_id) for _ in range(3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("far", [0.15], indirect=True)
-@pytest.mark.parametrize("how", ["token", "subject", "session"])
-@pytest.mark.parametrize("cut", ["freeze", "refuse", "cut"])
+@each_case("how", ["token", "subject", "session"])
+@each_case("cut", ["freeze", "refuse", "cut"])
 def test_V17_with_the_link_cut_nobody_is_believed_longer_than_the_bound(
     make_jam: MakeJam, backend: Backend, far: Jam, proxy: Proxy, how: str, cut: str
 ) -> None:
@@ -387,6 +393,7 @@ def test_V17_with_the_link_cut_nobody_is_believed_longer_than_the_bound(
     assert not opens(app, how, pair, session_id)
 
 
+@pytest.mark.slow
 def test_V16_threads_that_race_a_revocation_from_elsewhere_never_win_after_it(
     make_jam: MakeJam, backend: Backend
 ) -> None:

@@ -17,6 +17,7 @@ from flask.testing import FlaskClient
 from flask_jam import Jam, JWTExtension, StoreUnavailable, TokenError, signals
 from flask_jam.stores.interface import Kind
 
+from ..cases import each_case
 from ..conftest import Clock, bearer, build_app
 from .craft import (
     ABSENT,
@@ -204,8 +205,8 @@ def test_R05_a_logout_that_lands_inside_of_a_refresh_wins(jam: Jam) -> None:
     assert verdict(present(client, pair["refresh_token"])) == T
 
 
-@pytest.mark.parametrize("verb", ["rotate_family", "start_family"])
-@pytest.mark.parametrize("by", ["subject", "family"])
+@each_case("verb", ["rotate_family", "start_family"])
+@each_case("by", ["subject", "family"])
 def test_R05_a_revocation_between_a_step_and_its_answer_takes_the_answer_along(
     make_jam: MakeJam, verb: str, by: str
 ) -> None:
@@ -293,7 +294,7 @@ def test_R08_a_guess_never_reaches_the_store(make_jam: MakeJam) -> None:
 # --- ends -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("end", ["logout", "subject", "refresh-token", "disabled"])
+@each_case("end", ["logout", "subject", "refresh-token", "disabled"])
 def test_R09_nobody_refreshes_after_the_end(jam: Jam, end: str) -> None:
     disabled: set[str] = set()
 
@@ -405,7 +406,7 @@ def test_R12_a_refresh_token_counts_in_the_body_only(client: FlaskClient, pair: 
 # R13 waits for the refresh cookie.
 
 
-@pytest.mark.parametrize(
+@each_case(
     "body",
     [
         pytest.param({"data": b"{"}, id="R12-body-cut-off"),
@@ -426,8 +427,8 @@ def test_a_body_in_a_wrong_form_is_a_malformed_request(
     assert verdict(client.post("/refresh", content_type="application/json", **body)) == R
 
 
-@pytest.mark.parametrize("length", [ABSENT, "", "0", "x"], ids=["absent", "empty", "zero", "bad"])
-@pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded"])
+@each_case("length", [ABSENT, "", "0", "x"], ids=["absent", "empty", "zero", "bad"])
+@each_case("kind", ["application/json", "application/x-www-form-urlencoded"])
 def test_R12_a_body_without_a_length_is_not_read_to_its_end(
     app: Flask, pair: Pair, kind: str, length: Any
 ) -> None:
@@ -493,7 +494,7 @@ def test_R14_a_family_that_ended_by_reuse_raises_one_alarm(
 # --- revocation -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     "token",
     [
         pytest.param("junk", id="R15-junk"),
@@ -542,7 +543,7 @@ def twin_of_last_bits(token: str) -> str:
     return twin
 
 
-@pytest.mark.parametrize("spell", [
+@each_case("spell", [
     pytest.param(lambda token: token + "=", id="R16-padded"),
     pytest.param(lambda token: token + "==", id="R16-padded-twice"),
     pytest.param(lambda token: token.replace(".", "=.", 1), id="R16-padded-header"),
@@ -569,7 +570,7 @@ def test_R16_the_same_claims_signed_again_are_revoked(jam: Jam, client: FlaskCli
     assert on_every_route(client, bearer(other)) == {T}
 
 
-@pytest.mark.parametrize("revoke", ["token", "family", "subject"])
+@each_case("revoke", ["token", "family", "subject"])
 def test_R17_a_mark_outlives_the_leeway(make_jam: MakeJam, clock: Clock, revoke: str) -> None:
     jam = make_jam(jwt={"leeway": 60, "refresh_absolute": 1, "refresh_idle": 1})
     client = build_app(jam).test_client()
@@ -667,7 +668,7 @@ def heard_by(app: Flask) -> list[str]:
     return heard
 
 
-@pytest.mark.parametrize("warm", [True, False])
+@each_case("warm", [True, False])
 def test_R20_a_store_that_is_down_is_503_on_guarded_routes_and_nothing_elsewhere(
     shaky: Jam, store: FlakyStore, warm: bool
 ) -> None:
@@ -716,7 +717,7 @@ def test_R20_a_page_for_a_person_is_503_as_well(shaky: Jam, store: FlakyStore) -
     assert int(response.headers["Retry-After"]) > 0
 
 
-@pytest.mark.parametrize("verbs", [(), ("mark",), ("end_family",)])
+@each_case("verbs", [(), ("mark",), ("end_family",)])
 def test_R19_a_logout_that_could_not_be_kept_is_no_logout(
     shaky: Jam, store: FlakyStore, verbs: tuple[str, ...]
 ) -> None:
@@ -735,7 +736,7 @@ def test_R19_a_logout_that_could_not_be_kept_is_no_logout(
     assert verdict(present(client, pair["refresh_token"])) == T
 
 
-@pytest.mark.parametrize("verbs", [(), ("delete_session",)])
+@each_case("verbs", [(), ("delete_session",)])
 def test_R19_a_session_logout_that_could_not_be_kept_is_no_logout(
     shaky: Jam, store: FlakyStore, verbs: tuple[str, ...]
 ) -> None:
@@ -755,7 +756,7 @@ def test_R19_a_session_logout_that_could_not_be_kept_is_no_logout(
     assert verdict(client.get("/session")) == COOKIE
 
 
-@pytest.mark.parametrize("path", ["/login/alice", "/session-login/alice"])
+@each_case("path", ["/login/alice", "/session-login/alice"])
 def test_R19_a_login_that_could_not_be_kept_is_no_login(
     shaky: Jam, store: FlakyStore, path: str
 ) -> None:
@@ -786,7 +787,7 @@ def test_R19_a_login_does_not_leave_the_planted_session_alive(
     assert client.get("/session").json["subject"] == "mallory"
 
 
-@pytest.mark.parametrize("verbs", [(), ("rotate_family",)])
+@each_case("verbs", [(), ("rotate_family",)])
 def test_R19_a_refresh_that_could_not_be_kept_leaves_the_token_good(
     shaky: Jam, store: FlakyStore, verbs: tuple[str, ...]
 ) -> None:
@@ -910,7 +911,7 @@ def test_R21_logout_with_an_expired_token_lets_nobody_in_for_the_rest_of_the_req
     assert response.json == {"before": None, "after": None}
 
 
-@pytest.mark.parametrize("end", ["logout", "reuse", "refresh-token"])
+@each_case("end", ["logout", "reuse", "refresh-token"])
 def test_R22_every_access_token_of_a_family_dies_with_it(
     jam: Jam, client: FlaskClient, clock: Clock, pair: Pair, end: str
 ) -> None:
@@ -936,7 +937,7 @@ def test_R22_every_access_token_of_a_family_dies_with_it(
 # R23 waits for the back-channel endpoint.
 
 
-@pytest.mark.parametrize("typ", ["logout+jwt", "application/logout+jwt", "LOGOUT+JWT"])
+@each_case("typ", ["logout+jwt", "application/logout+jwt", "LOGOUT+JWT"])
 def test_R24_a_logout_token_is_no_access_token(client: FlaskClient, typ: str) -> None:
     events = {"http://schemas.openid.net/event/backchannel-logout": {}}
     token = signed(claims(events=events, sid="s"), {"alg": "HS256", "typ": typ})

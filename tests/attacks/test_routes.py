@@ -30,6 +30,7 @@ from flask_jam import (
 from flask_jam.policies import authorize, authorized, policy
 from flask_jam.testing import JamClient, capture, frozen_time
 
+from ..cases import each_case
 from ..conftest import Clock, bearer, build_app
 from .craft import (
     COOKIE,
@@ -73,7 +74,7 @@ class Bare(MethodView):
         return "in"
 
 
-@pytest.mark.parametrize("path", ["/", "/nested", "/class"])
+@each_case("path", ["/", "/nested", "/class"])
 def test_P01_what_nobody_decorated_is_closed_where_everything_is_protected(
     bare: Flask, path: str
 ) -> None:
@@ -89,7 +90,7 @@ def test_P01_what_nobody_decorated_is_closed_where_everything_is_protected(
     assert answer(client, path, GOOD) == OK
 
 
-@pytest.mark.parametrize("order", ["function", "class"])
+@each_case("order", ["function", "class"])
 def test_P02_a_guard_above_the_route_is_found_out_before_anybody_is_served(
     bare: Flask, order: str
 ) -> None:
@@ -118,7 +119,7 @@ def test_P02_a_guard_above_the_route_is_found_out_before_anybody_is_served(
             client.get(path)
 
 
-@pytest.mark.parametrize("found", ["nothing", "a mistake"])
+@each_case("found", ["nothing", "a mistake"])
 def test_P02_those_who_come_first_together_wait_for_one_check(app: Flask, found: str) -> None:
     # Reading the sources of all views in every thread at once takes seconds, and Python 3.11 is
     # not able to parse in two threads at a time.
@@ -237,7 +238,7 @@ def test_P04_an_options_view_of_ones_own_is_guarded(bare: Flask) -> None:
 # P05 is in test_commands.py: the list of routes names static files.
 
 
-@pytest.mark.parametrize("token", [None, BAD, GOOD, "a b"])
+@each_case("token", [None, BAD, GOOD, "a b"])
 def test_P06_what_is_no_view_stays_what_it_is_for_anybody(
     client: FlaskClient, token: str | None
 ) -> None:
@@ -256,7 +257,7 @@ PATHS = ["/admin/", "//admin", "/./admin", "/admin/.", "/x/../admin", "/ADMIN", 
          "/admin.json", "/\u0430dmin", "admin", "", "*", "http://x/admin"]  # fmt: skip
 
 
-@pytest.mark.parametrize("path", [pytest.param(p, id=f"P07-{p.encode().hex()}") for p in PATHS])
+@each_case("path", [pytest.param(p, id=f"P07-{p.encode().hex()}") for p in PATHS])
 def test_no_spelling_of_a_path_goes_round_a_guard(client: FlaskClient, path: str) -> None:
     ran: list[str] = []
     app = client.application
@@ -308,7 +309,7 @@ def test_P08_every_hook_knows_who_it_is_on_an_undecorated_route(jam: Jam) -> Non
     assert seen == ["alice", None, None] + [None] * 9
 
 
-@pytest.mark.parametrize(
+@each_case(
     "make",
     [
         pytest.param(lambda view: public(jwt_required(view)), id="P09-public-over-guard"),
@@ -329,7 +330,7 @@ def raises(payload: dict[str, Any]) -> bool:
     raise RuntimeError(f"what it knows is {payload}")
 
 
-@pytest.mark.parametrize(
+@each_case(
     "check",
     [
         pytest.param(raises, id="P10-raises"),
@@ -365,7 +366,7 @@ def test_P10_a_check_that_says_true_lets_in(bare: Flask) -> None:
     assert answer(bare.test_client(), "/", GOOD) == OK
 
 
-@pytest.mark.parametrize("status", [SystemExit(3), KeyboardInterrupt()])
+@each_case("status", [SystemExit(3), KeyboardInterrupt()])
 def test_P10_a_check_that_ends_the_process_lets_nobody_in(
     bare: Flask, status: BaseException
 ) -> None:
@@ -413,7 +414,7 @@ def test_P11_any_of_is_as_strict_as_its_laxest_and_never_laxer(bare: Flask, jam:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("header", "expected"),
     [
         pytest.param(f"Bearer {BAD}", T, id="P12-forged"),
@@ -486,7 +487,7 @@ def test_P13_who_is_let_in_by_an_outer_guard_is_gone_when_the_inner_one_refuses(
     assert seen == [(None, None)]
 
 
-@pytest.mark.parametrize("kind", ["sync", "async"])
+@each_case("kind", ["sync", "async"])
 def test_P13_threads_see_each_their_own(bare: Flask, kind: str) -> None:
     barrier = threading.Barrier(8, timeout=10)
 
@@ -561,7 +562,7 @@ def test_P14_an_async_view_is_decided_before_it_starts(bare: Flask) -> None:
     assert answer(client, "/async", signed(claims(roles=["admin"]))) == OK
 
 
-@pytest.mark.parametrize("token", [None, BAD, GOOD])
+@each_case("token", [None, BAD, GOOD])
 def test_P15_an_error_page_finds_nobody_rather_than_nothing(bare: Flask, token: str | None) -> None:
     def page(error: Any) -> Response:
         response: Response = error.get_response()
@@ -628,7 +629,7 @@ def test_no_route_of_the_test_app_is_open_by_mistake(client: FlaskClient) -> Non
 # --- P16, P17: helpers for tests, decisions about a thing ---------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     "cheat",
     [
         pytest.param(lambda app, jam: JamClient(app).login("alice"), id="P16-login"),

@@ -27,6 +27,7 @@ from flask_jam import (
 from flask_jam.stores.interface import Session, slot_of
 from flask_jam.testing.stores import at_once
 
+from ..cases import each_case
 from ..conftest import SECRET, Clock, bearer, build_app
 from ..servers import HOST, Proxy, RedisServer
 from .conftest import _active
@@ -141,7 +142,7 @@ def test_S01_an_id_from_before_the_login_is_dead_after_it(
     assert jam.list_sessions("mallory") == []
 
 
-@pytest.mark.parametrize("source", ["header", "second cookie", "both"])
+@each_case("source", ["header", "second cookie", "both"])
 def test_S01_wherever_the_planted_id_came_from(
     make_jam: MakeJam, backend: Backend, source: str
 ) -> None:
@@ -324,8 +325,8 @@ SAVES: dict[str, Callable[[Jam, str], Any]] = {
 }
 
 
-@pytest.mark.parametrize("save", SAVES)
-@pytest.mark.parametrize("end", ENDS)
+@each_case("save", SAVES)
+@each_case("end", ENDS)
 def test_S09_a_slow_request_revives_nothing(
     workers: Callable[..., Jam], backend: Backend, end: str, save: str
 ) -> None:
@@ -440,7 +441,7 @@ def test_S14_a_new_password_ends_all_but_the_session_that_set_it(
         assert backend.sees(lambda site=site: {i: who(site, i) for i in expected} == expected)  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("end", ["revoke_subject", "clear_sessions"])
+@each_case("end", ["revoke_subject", "clear_sessions"])
 def test_S15_a_login_in_flight_does_not_outlive_an_end_of_all(
     workers: Callable[..., Jam], clock: Clock, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
@@ -499,7 +500,7 @@ def test_S17_a_disabled_account_is_out_with_its_next_request(app: Flask, jam: Ja
     assert [who(app, session_id) for session_id in ids] == [None] * 3
 
 
-@pytest.mark.parametrize("order", ["later first", "earlier first"])
+@each_case("order", ["later first", "earlier first"])
 def test_S18_of_several_cut_offs_the_latest_counts(
     backend: Backend, clock: Clock, make_jam: MakeJam, order: str
 ) -> None:
@@ -524,7 +525,7 @@ def test_S18_of_several_cut_offs_the_latest_counts(
     assert jam.verify_jwt_token(jam.issue_tokens("alice")["access_token"])
 
 
-@pytest.mark.parametrize("fraction", [0.0, 0.5, 0.999999])
+@each_case("fraction", [0.0, 0.5, 0.999999])
 def test_S19_before_and_after_a_cut_off_within_one_second_are_told_apart(
     jam: Jam, clock: Clock, fraction: float
 ) -> None:
@@ -564,7 +565,7 @@ class Bomb:
         return Bomb.blown.append, (1,)
 
 
-@pytest.mark.parametrize("protocol", [0, 2, 5])
+@each_case("protocol", [0, 2, 5])
 def test_S21_a_pickle_is_never_read(app: Flask, jam: Jam, backend: Backend, protocol: int) -> None:
     text = pickle.dumps(Bomb(), protocol)
     with pytest.raises(SessionError) as caught:
@@ -638,7 +639,7 @@ on_redis = pytest.mark.parametrize("backend", ["redis", "near"], indirect=True)
 
 
 @on_redis
-@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl", "volatile-random"])
+@each_case("policy", ["allkeys-lru", "volatile-ttl", "volatile-random"])
 def test_S24_a_server_that_may_evict_is_warned_of(
     backend: Backend, watch: RedisWatch, caplog: pytest.LogCaptureFixture, policy: str
 ) -> None:

@@ -30,6 +30,7 @@ from flask_jam import ConfigError, Jam, JWTExtension, Reason, TokenError, jwt_re
 from flask_jam.jws import verify_jws
 from flask_jam.keys import KeyRing
 
+from ..cases import each_case
 from ..conftest import SECRET, Clock
 from . import forge
 from .forge import (
@@ -104,7 +105,7 @@ SWAPS = [
 ]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "attack"),
     [
         *[pytest.param(n, unsecured("none"), id=f"A01-alg-none-{n}") for n in FAMILIES],
@@ -184,7 +185,7 @@ def test_the_algorithm_is_the_keys_and_never_the_headers(
         target.refuses(attack(own))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each_case("name", NAMES)
 def test_the_forge_makes_tokens_that_every_algorithm_accepts(victim: Target, name: str) -> None:
     target = victim(name)
     assert target.accepts(target.signer.nameless.token()) == claims()
@@ -215,7 +216,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "damage"),
     [
         pytest.param(name, change, id=f"A06-{label}-{name}")
@@ -248,7 +249,7 @@ def _with_part(token: str, part: int, raw: bytes) -> str:
     return ".".join(segments)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "attack"),
     [
         pytest.param(n, attack, id=f"A06-tampered-{label}-{n}")
@@ -264,7 +265,7 @@ def test_a_signature_does_not_hold_for_anything_else(
     target.refuses(attack(target.signer))
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, id=f"A06-four-letters-short-{n}") for n in NAMES])
+@each_case("name", [pytest.param(n, id=f"A06-four-letters-short-{n}") for n in NAMES])
 def test_a_signature_that_lost_its_last_letters_is_refused(victim: Target, name: str) -> None:
     target = victim(name)
     token = target.signer.token()
@@ -275,7 +276,7 @@ def test_a_signature_that_lost_its_last_letters_is_refused(victim: Target, name:
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "part"),
     [
         # Those whose last letter has bits to spare: 32, 64 and 256 bytes are no multiple of 3.
@@ -312,7 +313,7 @@ def test_a_segment_has_one_spelling(victim: Target, name: str, part: int) -> Non
 # --- empty, public and published secrets ----------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "secret"),
     [
         *[pytest.param(n, b"", id=f"A08-signed-with-nothing-{n}") for n in FAMILIES],
@@ -374,7 +375,7 @@ def _texts(value: Any) -> Iterable[str]:
         yield from (line for line in value.splitlines() if len(line) > 15 and "---" not in line)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("jwt", "sentence"),
     [
         pytest.param({"secret_key": ""}, "empty", id="A08-empty-secret"),
@@ -469,7 +470,7 @@ def test_A08_an_empty_secret_in_the_environment_is_no_reason_to_make_one(
         Jam()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "shape"),
     [
         pytest.param(name, shape, id=f"A10-{shape}-as-secret-{name}")
@@ -502,7 +503,7 @@ def test_A30_a_secret_as_long_as_the_hash_is_enough(alg: str) -> None:
     assert jam.verify_jwt_token(jam.gen_jwt_token({"sub": "alice"}))["sub"] == "alice"
 
 
-@pytest.mark.parametrize(
+@each_case(
     "secret",
     [
         pytest.param("a" * 32, id="A32-one-letter"),
@@ -620,7 +621,7 @@ def beyond_the_order(signature: bytes) -> bytes:
     return ec_signature("ES512", r + ec_order("ES512"), s + ec_order("ES512"))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "change"),
     [
         *[pytest.param(n, as_der(n), id=f"A20-der-{n}") for n in EC_NAMES],
@@ -652,8 +653,8 @@ def test_an_ecdsa_signature_has_one_form(
     target.refuses(resigned(target.signer, change))
 
 
-@pytest.mark.parametrize("name", EC_NAMES)
-@pytest.mark.parametrize("revoked_first", [True, False])
+@each_case("name", EC_NAMES)
+@each_case("revoked_first", [True, False])
 def test_A23_the_twin_of_an_ecdsa_signature_shares_its_revocation(
     victim: Target, name: str, revoked_first: bool
 ) -> None:
@@ -883,7 +884,7 @@ PSS: dict[str, Attack] = {
 }
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "attack"),
     [
         *[
@@ -987,7 +988,7 @@ ED: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "change"), ED)
+@each_case(("name", "change"), ED)
 def test_an_eddsa_signature_has_one_form(
     victim: Target, name: str, change: Callable[[bytes], bytes]
 ) -> None:
@@ -996,7 +997,7 @@ def test_an_eddsa_signature_has_one_form(
     target.refuses(resigned(target.signer, change))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "point"),
     [
         pytest.param(n, p, id=f"A26-key-of-small-order-{i}-{n}")
@@ -1055,7 +1056,7 @@ def left_out(jwk: dict[str, Any], *tokens: str) -> None:
         target.refuses(token)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "exponent",
     [
         pytest.param(1, id="A27-exponent-1"),
@@ -1075,7 +1076,7 @@ def test_an_rsa_key_with_an_unsafe_exponent_is_refused(exponent: int) -> None:
     settings_refused({"alg": "RS256", "public_key": forge.rsa_pem(n, exponent)}, "jwt.")
 
 
-@pytest.mark.parametrize("bits", [1024, 2040])
+@each_case("bits", [1024, 2040])
 def test_A28_a_short_rsa_key_is_refused(bits: int) -> None:
     key = rsa_key(bits)
     jwk = {**public_jwk(key.public_key()), "kid": "weak"}
@@ -1110,7 +1111,7 @@ def test_A29_a_key_of_the_faulty_generator_is_refused() -> None:
     Jam({"jwt": {"alg": "RS256", "public_key": forge.rsa_pem(sound, 65537)}})
 
 
-@pytest.mark.parametrize(
+@each_case(
     "member",
     [
         pytest.param({"kty": "oct", "k": b64(SECRET.encode()[:31])}, id="A30-jwk-31-bytes"),
@@ -1198,7 +1199,7 @@ def _mismatched() -> dict[str, dict[str, Any]]:
 MISMATCHED = sorted(_mismatched())
 
 
-@pytest.mark.parametrize("label", [pytest.param(m, id=f"A34-jwk-{m}") for m in MISMATCHED])
+@each_case("label", [pytest.param(m, id=f"A34-jwk-{m}") for m in MISMATCHED])
 def test_a_key_that_does_not_fit_its_algorithm_is_left_out(label: str) -> None:
     jwk = _mismatched()[label]
     tokens = [
@@ -1208,7 +1209,7 @@ def test_a_key_that_does_not_fit_its_algorithm_is_left_out(label: str) -> None:
     left_out({"kid": "weak", **jwk}, *tokens)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("alg", "name"),
     [
         pytest.param(alg, name, id=f"A34-{name}-key-for-{alg}")
@@ -1223,7 +1224,7 @@ def test_a_pem_that_does_not_fit_its_algorithm_does_not_start(alg: str, name: st
         settings_refused({"alg": alg, **jwt}, f"does not fit jwt.alg {alg}")
 
 
-@pytest.mark.parametrize(
+@each_case(
     "curve",
     [
         pytest.param(ec.SECP256K1(), id="A34-pem-secp256k1"),
@@ -1236,12 +1237,12 @@ def test_another_curve_of_the_right_size_does_not_start(curve: ec.EllipticCurve)
     settings_refused({"alg": "ES256", "private_key": private_pem(key)}, "does not fit")
 
 
-@pytest.mark.parametrize("kind", [x25519.X25519PrivateKey, x448.X448PrivateKey])
+@each_case("kind", [x25519.X25519PrivateKey, x448.X448PrivateKey])
 def test_A34_a_key_for_key_agreement_signs_nothing(kind: Any) -> None:
     settings_refused({"alg": "EdDSA", "private_key": private_pem(kind.generate())}, "does not fit")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("dx", "dy"),
     [
         pytest.param(0, 1, id="A35-y-off-by-one"),
@@ -1262,7 +1263,7 @@ def test_a_point_off_the_curve_is_refused(dx: int | None, dy: int | None) -> Non
     )
 
 
-@pytest.mark.parametrize(
+@each_case(
     "name",
     [pytest.param(n, id=f"A36-halves-of-two-{n}-keys") for n in ("RS256", "ES256", "Ed25519")],
 )
@@ -1298,7 +1299,7 @@ def test_A36_the_warning_of_a_private_key_in_a_set_quotes_nothing(
 # that the one issuer is compared exactly, and that a key of a set serves no other one's name.
 
 
-@pytest.mark.parametrize(("named", "used"), [("RS256", "ES256"), ("ES256", "RS256")])
+@each_case(("named", "used"), [("RS256", "ES256"), ("ES256", "RS256")])
 def test_A37_a_trusted_key_does_not_sign_in_anothers_name(
     victim: Target, named: str, used: str
 ) -> None:
@@ -1370,7 +1371,7 @@ def unprotected(own: Signer, header: dict[str, Any], protected: dict[str, Any]) 
                       | {"header": header})  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "attack"),
     [
         pytest.param("RS256", lambda own: jwe(own, own.token()), id="A38-jwe-of-a-good-token"),
@@ -1430,7 +1431,7 @@ def test_only_the_compact_signed_form_is_taken(victim: Target, name: str, attack
 
 
 # The catalogue says 401; the contract answers 400 where the header is no token68 (RFC 9110 11.2).
-@pytest.mark.parametrize(
+@each_case(
     "attack",
     [
         pytest.param(lambda own: json.dumps(flattened(own)), id="A39-flattened-json"),

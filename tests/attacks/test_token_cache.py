@@ -34,6 +34,7 @@ from flask_jam.keys import KeyRing
 from flask_jam.settings import JWTSettings
 from flask_jam.stores.memory import MemoryStore
 
+from ..cases import each_case
 from ..conftest import SECRET, Clock, bearer, build_app
 from .craft import (
     ABSENT,
@@ -122,7 +123,7 @@ def test_V02_nobody_can_bring_a_way_to_name_entries() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@each_case(
     "change",
     [
         pytest.param(str.lower, id="V02-letter-case"),
@@ -354,7 +355,7 @@ def test_V14_a_receiver_that_changes_the_payload_changes_no_token(
 # --- revocation and rotation ----------------------------------------------------------
 
 
-@pytest.mark.parametrize("revoke", ["token", "claims", "subject", "logout", "family"])
+@each_case("revoke", ["token", "claims", "subject", "logout", "family"])
 def test_V15_a_warm_token_is_refused_by_the_next_request_after_its_revocation(
     jam: Jam, client: FlaskClient, revoke: str
 ) -> None:
@@ -868,7 +869,7 @@ def test_V25_who_is_disabled_by_hand_is_out_with_the_next_request(
     assert client.get("/session").status_code == 401
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("said", "path"),
     [
         pytest.param({}, "/jwt", id="V26-accepted"),
@@ -899,7 +900,7 @@ def test_V26_what_is_looked_up_is_a_digest(jam: Jam, client: FlaskClient) -> Non
     assert name not in token.encode()
 
 
-@pytest.mark.parametrize(
+@each_case(
     "other",
     [
         pytest.param(lambda token: token.encode(), id="V27-bytes"),

@@ -26,6 +26,7 @@ from flask_jam import (
     session_required,
 )
 
+from ..cases import each_case
 from ..conftest import SECRET, Clock, bearer, build_app
 from .craft import (
     COOKIE,
@@ -97,8 +98,8 @@ TWO = [
 ]
 
 
-@pytest.mark.parametrize("glue", [",", ", "], ids=["comma", "comma-space"])
-@pytest.mark.parametrize(("first", "second"), TWO)
+@each_case("glue", [",", ", "], ids=["comma", "comma-space"])
+@each_case(("first", "second"), TWO)
 def test_two_authorization_headers_are_a_malformed_request(
     client: FlaskClient, first: str, second: str, glue: str
 ) -> None:
@@ -107,7 +108,7 @@ def test_two_authorization_headers_are_a_malformed_request(
     assert on_every_route(client, sent) == {R}
 
 
-@pytest.mark.parametrize(("first", "second"), TWO)
+@each_case(("first", "second"), TWO)
 def test_two_authorization_lines_on_the_wire_are_a_malformed_request(
     ask: Ask, first: str, second: str
 ) -> None:
@@ -116,7 +117,7 @@ def test_two_authorization_lines_on_the_wire_are_a_malformed_request(
         assert verdict(response) == R
 
 
-@pytest.mark.parametrize(
+@each_case(
     "lines",
     [
         pytest.param(("Authorization: Bearer a", " b"), id="T01-folded-value"),
@@ -131,7 +132,7 @@ def test_a_folded_header_is_a_malformed_request(ask: Ask, lines: tuple[str, ...]
     assert ask("/optional", *lines).status_code == 400
 
 
-@pytest.mark.parametrize(("first", "second"), TWO)
+@each_case(("first", "second"), TWO)
 def test_two_headers_are_malformed_also_where_tokens_and_sessions_share_one(
     jam: Jam, first: str, second: str
 ) -> None:
@@ -169,7 +170,7 @@ def test_T02_an_explicit_header_beats_an_ambient_cookie(both: FlaskClient) -> No
     assert subject_of(both.get("/jwt", headers=bearer(A))) == "alice"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("header", "expected"),
     [
         pytest.param(f"Bearer {forged(A)}", T, id="T02-forged"),
@@ -253,7 +254,7 @@ OUTSIDE_A_LINE = [
 ]
 
 
-@pytest.mark.parametrize("header", [*MALFORMED, *OUTSIDE_A_LINE])
+@each_case("header", [*MALFORMED, *OUTSIDE_A_LINE])
 def test_what_is_no_bearer_credential_is_a_malformed_request(
     client: FlaskClient, header: str
 ) -> None:
@@ -262,7 +263,7 @@ def test_what_is_no_bearer_credential_is_a_malformed_request(
     assert answer(client, header, "/public") == OK
 
 
-@pytest.mark.parametrize("header", MALFORMED)
+@each_case("header", MALFORMED)
 def test_what_is_no_bearer_credential_on_the_wire_is_a_malformed_request(
     ask: Ask, header: str
 ) -> None:
@@ -270,7 +271,7 @@ def test_what_is_no_bearer_credential_on_the_wire_is_a_malformed_request(
     assert verdict(ask("/optional", f"Authorization: {header}")) == R
 
 
-@pytest.mark.parametrize("padding", ["=", "==", "==="])
+@each_case("padding", ["=", "==", "==="])
 def test_T03_padding_is_token68_and_no_token(client: FlaskClient, padding: str) -> None:
     assert on_every_route(client, bearer(A + padding)) == {T}
 
@@ -284,7 +285,7 @@ def test_T04_the_scheme_is_read_in_any_letter_case(
     assert answer(client, f"{scheme} {forged(A)}") == T
 
 
-@pytest.mark.parametrize(
+@each_case(
     "header",
     [
         pytest.param(BASIC, id="T05-basic"),
@@ -316,7 +317,7 @@ def test_T05_another_scheme_leaves_the_cookie_to_decide(both: FlaskClient) -> No
     assert answer(both, BASIC) == T
 
 
-@pytest.mark.parametrize("header", ["", " ", "\t"])
+@each_case("header", ["", " ", "\t"])
 def test_T05_an_empty_header_is_nobody(client: FlaskClient, header: str) -> None:
     assert answer(client, header) == N
 
@@ -326,8 +327,8 @@ def test_T05_an_empty_header_is_nobody(client: FlaskClient, header: str) -> None
 NAMES = ("access_token", "token", "jwt", "authorization", "Authorization", "bearer", "sessionId")
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(
+@each_case("name", NAMES)
+@each_case(
     "send",
     [
         pytest.param(lambda name: {"query_string": {name: A}}, id="T06-query"),
@@ -351,13 +352,13 @@ COOKIES = ("access_token", "jwt", "Authorization", "TOKEN", "Token", "__Host-tok
            "a_token", "token[]")  # fmt: skip
 
 
-@pytest.mark.parametrize("name", COOKIES)
+@each_case("name", COOKIES)
 def test_T06_a_cookie_of_another_name_is_ignored(both: FlaskClient, name: str) -> None:
     assert verdict(with_cookies(both, f"token={A}")) == OK
     assert verdict(with_cookies(both, f"{name}={A}")) == N
 
 
-@pytest.mark.parametrize(
+@each_case(
     "header",
     [
         pytest.param("Proxy-Authorization", id="T07-proxy"),
@@ -392,7 +393,7 @@ def on_every_route_is_nobody(client: FlaskClient, headers: dict[str, str]) -> bo
     return client.get("/open", headers=headers).json["payload"] is None
 
 
-@pytest.mark.parametrize(
+@each_case(
     "name",
     [
         pytest.param("REDIRECT_HTTP_AUTHORIZATION", id="T07-environ-redirect"),
@@ -422,7 +423,7 @@ def test_T07_a_header_of_our_own_is_not_reached_by_an_underscore(jam: Jam) -> No
 # --- T08, T10 what an answer is made of -----------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     "headers",
     [
         pytest.param({"Host": "evil.example"}, id="T08-host"),
@@ -444,7 +445,7 @@ def test_no_answer_repeats_where_the_client_says_we_are(
             assert "evil" not in response.text + str(response.headers)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "realm",
     [
         pytest.param('api", error="none', id="T10-quote"),
@@ -463,7 +464,7 @@ def test_a_realm_that_would_break_the_challenge_is_refused_at_start(
         make_jam(realm=realm)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "scope",
     [
         pytest.param('read", error="none', id="T10-scope-quote"),
@@ -483,7 +484,7 @@ def test_a_scope_that_would_break_the_challenge_is_refused_at_the_guard(scope: s
 INJECTIONS = ('"', '", error="none', "\\", "%0d%0aSet-Cookie:%20a=b", "\u00e9", "\x00", "\x1b[31m")
 
 
-@pytest.mark.parametrize("injected", INJECTIONS, ids=lambda text: f"T10-{text.encode().hex()}")
+@each_case("injected", INJECTIONS, ids=lambda text: f"T10-{text.encode().hex()}")
 def test_nothing_that_a_client_sends_gets_into_a_challenge(
     client: FlaskClient, injected: str
 ) -> None:
@@ -511,7 +512,7 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", 
            "JEFF", "GETS"]  # fmt: skip
 
 
-@pytest.mark.parametrize("method", [pytest.param(m, id=f"T11-{m}") for m in METHODS])
+@each_case("method", [pytest.param(m, id=f"T11-{m}") for m in METHODS])
 def test_every_method_of_a_guarded_view_is_guarded(jam: Jam, method: str) -> None:
     ran: list[str] = []
     app = Flask("methods")
@@ -528,7 +529,7 @@ def test_every_method_of_a_guarded_view_is_guarded(jam: Jam, method: str) -> Non
     assert ran == [method]
 
 
-@pytest.mark.parametrize("override", ["X-HTTP-Method-Override", "X-Method-Override", "_method"])
+@each_case("override", ["X-HTTP-Method-Override", "X-Method-Override", "_method"])
 def test_T11_a_method_in_a_header_or_field_changes_nothing(
     client: FlaskClient, override: str
 ) -> None:
@@ -537,12 +538,12 @@ def test_T11_a_method_in_a_header_or_field_changes_nothing(
         assert verdict(client.post("/jwt", **sent)) == N
 
 
-@pytest.mark.parametrize("method", ["TRACE", "JEFF", "PUT", "GETS"])
+@each_case("method", ["TRACE", "JEFF", "PUT", "GETS"])
 def test_T11_a_method_that_no_view_takes_reaches_no_view(ask: Ask, method: str) -> None:
     assert ask("/jwt", f"Authorization: Bearer {A}", method=method).status_code == 405
 
 
-@pytest.mark.parametrize("method", ["get", "Get", "post", "head"])
+@each_case("method", ["get", "Get", "post", "head"])
 def test_T11_a_method_in_another_letter_case_is_guarded(ask: Ask, method: str) -> None:
     assert verdict(ask("/jwt", method=method)) == N
     assert verdict(ask("/jwt", f"Authorization: Bearer {forged(A)}", method=method)) == T
@@ -601,7 +602,7 @@ def test_T13_a_stream_can_ask_again_and_hears_of_a_revocation(jam: Jam, app: Fla
     assert refused.value.reason is Reason.REVOKED
 
 
-@pytest.mark.parametrize(
+@each_case(
     "value",
     [
         pytest.param("a" * 200_000, id="T14-letters"),

@@ -59,16 +59,17 @@ now = time.monotonic
 
 
 class Where(NamedTuple):
-    """A way to Redis, and how long it may be silent."""
+    """A way to Redis, how long it may be silent, and how long a question may take."""
 
     url: str
     silence: float = SILENCE
+    timeout: float = TIMEOUT
 
 
 def make_jam(where: Where) -> Jam:
     """All processes have one key and one Redis."""
-    return Jam({"jwt": {"secret_key": SECRET}, "redis_url": where.url, "redis_timeout": TIMEOUT,
-                "near_cache_silence": where.silence})  # fmt: skip
+    return Jam({"jwt": {"secret_key": SECRET}, "redis_url": where.url,
+                "redis_timeout": where.timeout, "near_cache_silence": where.silence})  # fmt: skip
 
 
 #: The one that a process keeps for all its orders.

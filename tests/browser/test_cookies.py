@@ -11,6 +11,7 @@ from flask import Flask, Response, g, request
 
 from flask_jam import Jam, JWTExtension, SessionExtension, jwt_required, session_required
 
+from ..cases import each_case
 from ..conftest import SECRET
 from .drive import Browser, Site, Tab
 
@@ -113,7 +114,7 @@ def test_a_refresh_replaces_all_cookies_and_a_logout_clears_them(
     assert tab.fetch("/token")["status"] == 401
 
 
-@pytest.mark.parametrize("name", ["__Host-site", "__Secure-site", "sessionId"])
+@each_case("name", ["__Host-site", "__Secure-site", "sessionId"])
 def test_a_session_cookie_is_kept_sent_and_cleared(
     browser: Browser, start: Callable[..., tuple[Tab, Site]], name: str
 ) -> None:
@@ -165,7 +166,7 @@ def session_of_mallory(site: Site) -> str:
     return str(site.app.extensions["jam"].create_session("mallory", {"user": "mallory"}))
 
 
-@pytest.mark.parametrize("path", ["/", "/session"])
+@each_case("path", ["/", "/session"])
 def test_two_session_cookies_let_nobody_in(
     start: Callable[..., tuple[Tab, Site]], path: str
 ) -> None:
@@ -190,7 +191,7 @@ def test_a_session_that_was_tossed_in_first_is_dead_after_the_login(
     assert site.app.extensions["jam"].get_session(planted) is None
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "path", "method"),
     [("access_token", "/token", "GET"), ("access_token_refresh", "/auth/refresh", "POST")],
 )
@@ -207,7 +208,7 @@ def test_two_token_cookies_let_nobody_in(
     assert answer["status"] == 400
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "alone", "beside_ours"),
     [
         ('"sessionId"', 400, 400), ("'sessionId'", 400, 400),  # some parsers take off the quotes

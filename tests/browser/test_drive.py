@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from flask import Flask, Response, request
 
+from ..cases import each_case
 from . import drive
 from .drive import Browser, Site
 
@@ -89,7 +90,7 @@ def test_the_names_are_two_sites_and_a_sibling(browser: Browser, serve: Serve, a
     assert arrived == {"site.test": ["wide"], "app.site.test": ["wide"], "evil.test": []}
 
 
-@pytest.mark.parametrize("https", [False, True])
+@each_case("https", [False, True])
 def test_fetch_metadata_comes_over_https_only_and_origin_always(
     browser: Browser, serve: Serve, app: Flask, https: bool
 ) -> None:
@@ -152,11 +153,11 @@ def size(png: Path) -> tuple[int, int]:
     return int.from_bytes(header[:4], "big"), int.from_bytes(header[4:], "big")
 
 
-@pytest.mark.parametrize("lacking", ["chromium", "chromedriver"])
+@each_case("lacking", ["chromium", "chromedriver"])
 def test_what_is_missing_is_said(lacking: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def which(name: str) -> str | None:
         return None if lacking in name or name == "google-chrome" else f"/bin/{name}"
 
     monkeypatch.setattr(drive.shutil, "which", which)
-    pytest.importorskip("selenium")
+    pytest.importorskip("selenium", reason="needs selenium")
     assert lacking in (drive.missing() or "").lower()

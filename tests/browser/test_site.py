@@ -17,6 +17,7 @@ from werkzeug.security import generate_password_hash
 
 from flask_jam import Jam
 
+from ..cases import each_case
 from ..conftest import SECRET
 from .drive import Browser, Site, Tab, until
 
@@ -288,8 +289,8 @@ def evil(serve: Serve, request: pytest.FixtureRequest) -> Callable[[Site], Site]
     return start
 
 
-@pytest.mark.parametrize("host", ["evil.test", "app.site.test"])
-@pytest.mark.parametrize("path", ["/logout", "/sessions/end-others", "/account/delete"])
+@each_case("host", ["evil.test", "app.site.test"])
+@each_case("path", ["/logout", "/sessions/end-others", "/account/delete"])
 def test_a_form_on_another_site_does_nothing(
     browser: Browser, site: Site, evil: Callable[[Site], Site], host: str, path: str
 ) -> None:

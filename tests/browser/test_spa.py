@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from ..cases import each_case
 from ..conftest import SECRET
 from .drive import NAMES, Browser, Seen, Site, Tab, until
 
@@ -358,7 +359,7 @@ def statuses(requests: list[Seen], below: str) -> set[int]:
     return {each.status for each in requests if each.path.startswith(below)}
 
 
-@pytest.mark.parametrize("host", OTHERS)
+@each_case("host", OTHERS)
 def test_another_origin_can_have_nothing_done(
     browser: Browser, site: Site, elsewhere: Callable[[Site], Site], host: str
 ) -> None:
@@ -402,7 +403,7 @@ def test_nobody_is_logged_in_from_elsewhere(
     assert browser.cookies() == {}
 
 
-@pytest.mark.parametrize("path", ["/api/notes", "/auth/logout"])
+@each_case("path", ["/api/notes", "/auth/logout"])
 def test_cookies_that_every_site_can_have_sent_are_guarded_by_the_check_alone(
     browser: Browser,
     serve: Serve,

@@ -41,6 +41,7 @@ from flask_jam.stores.interface import Store
 from flask_jam.stores.memory import MemoryStore
 
 from ..attacks.craft import NOW, FlakyStore, b64, claims, forged, signed
+from ..cases import each_case
 from ..conftest import SECRET, Clock
 from ..servers import HOST, RedisServer
 
@@ -127,7 +128,7 @@ def test_the_group_lists_every_command_with_a_whole_sentence(app: Flask) -> None
     assert tuple(sorted(group.commands)) == COMMANDS
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@each_case("name", COMMANDS)
 def test_each_command_says_what_it_does_and_what_each_option_is_for(app: Flask, name: str) -> None:
     said = told(app, name, "--help", terminal_width=160)
     assert said.startswith(f"Usage: flask jam {name} ")
@@ -136,7 +137,7 @@ def test_each_command_says_what_it_does_and_what_each_option_is_for(app: Flask, 
         assert words[-1].strip().endswith((".", "]")), f"an option without a sentence: {line}"
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "keygen"])
+@each_case("name", [name for name in COMMANDS if name != "keygen"])
 def test_a_command_of_an_app_without_a_jam_says_what_to_write(name: str) -> None:
     bare = Flask("bare", static_folder=None)
     bare.cli.add_command(group)
@@ -156,7 +157,7 @@ def test_it_is_there_with_any_extension_and_once(jam: Jam) -> None:
     assert app.cli.commands["jam"] is group
 
 
-@pytest.mark.parametrize("command", ["doctor", "routes", "keygen"])
+@each_case("command", ["doctor", "routes", "keygen"])
 def test_an_app_that_cannot_be_built_is_a_sentence(command: str) -> None:
     def create_app() -> Flask:
         app = Flask("short")
@@ -174,7 +175,7 @@ def test_an_app_that_cannot_be_built_is_a_sentence(command: str) -> None:
         assert result.stderr.startswith("Error: jwt.secret_key has 5 bytes and HS256 needs 32")
 
 
-@pytest.mark.parametrize(
+@each_case(
     "arguments",
     [
         ("nothing",), ("keygen", "--alg", "none"), ("keygen", "--alg", "hs256"), ("keygen", "x"),
@@ -218,7 +219,7 @@ def by_shell(text: str, tmp_path: Path) -> dict[str, str]:
 
 def by_dotenv(text: str, _tmp_path: Path) -> dict[str, str]:
     """What Flask reads, where python-dotenv is installed."""
-    dotenv = pytest.importorskip("dotenv")
+    dotenv = pytest.importorskip("dotenv", reason="needs python-dotenv")
     return {name: value or "" for name, value in
             dotenv.dotenv_values(stream=io.StringIO(text)).items()}  # fmt: skip
 
@@ -232,8 +233,9 @@ def verifies(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Jam:
     return jam
 
 
-@pytest.mark.parametrize("read", [by_shell, by_dotenv])
-@pytest.mark.parametrize("alg", ALGORITHMS)
+@pytest.mark.slow
+@each_case("read", [by_shell, by_dotenv])
+@each_case("alg", ALGORITHMS)
 def test_a_new_key_signs_and_verifies_when_its_lines_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alg: str,
     read: Callable[[str, Path], dict[str, str]],
@@ -348,7 +350,7 @@ def test_routes_as_markdown_is_a_table_that_keeps_what_is_in_brackets(app: Flask
     assert {len(unescaped.findall(line)) for line in lines} == {7}
 
 
-@pytest.mark.parametrize("form", ["table", "json", "markdown"])
+@each_case("form", ["table", "json", "markdown"])
 def test_the_order_is_the_same_whatever_came_first(make_jam: MakeJam, form: str) -> None:
     printed = []
     for order in (1, -1):
@@ -359,7 +361,7 @@ def test_the_order_is_the_same_whatever_came_first(make_jam: MakeJam, form: str)
     assert printed[0] == printed[1]
 
 
-@pytest.mark.parametrize("form", ["table", "json", "markdown"])
+@each_case("form", ["table", "json", "markdown"])
 def test_an_app_without_routes_is_no_error(app: Flask, form: str) -> None:
     said = told(app, "routes", "--check", "--format", form)
     assert said == "[]\n" if form == "json" else "methods" in said
@@ -379,7 +381,7 @@ def test_check_passes_where_all_is_guarded_or_open_on_purpose(app: Flask) -> Non
     assert "/a" in told(app, "routes", "--check")
 
 
-@pytest.mark.parametrize("form", ["table", "json", "markdown"])
+@each_case("form", ["table", "json", "markdown"])
 def test_check_lists_what_is_open_beside_the_list(app: Flask, form: str) -> None:
     listed(app).add_url_rule("/login", "login", lambda: "", methods=["POST"])
     told(app, "routes")
@@ -421,7 +423,7 @@ def test_a_token_works_and_says_what_was_asked_for(app: Flask) -> None:
     assert (said["sub"], said["scope"], said["roles"]) == ("ann", "a b", ["admin", "x"])
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "name", "value"),
     [
         ("level=3", "level", 3), ("on=true", "on", True), ("none=null", "none", None),
@@ -437,7 +439,7 @@ def test_a_claim_is_json_where_it_can_be(app: Flask, text: str, name: str, value
     assert type(said[name]) is type(value)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "sentence"),
     [
         (("",), "1 to 256 characters"), (("a\nb",), "control characters"), (("x" * 300,), "256"),
@@ -460,7 +462,7 @@ def test_what_can_be_no_token_is_a_sentence(
     assert said.rstrip("\n").isprintable()
 
 
-@pytest.mark.parametrize("mode", ["neither", "debug", "testing"])
+@each_case("mode", ["neither", "debug", "testing"])
 def test_a_token_is_for_where_one_develops(
     jam: Jam, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
@@ -519,7 +521,7 @@ def test_inspect_as_json_is_what_the_function_says(app: Flask, jam: Jam) -> None
         assert json.loads(said.stdout) == inspect(jam, credential)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "sent", ["{}", "{}\n", "  {}  \r\n", "\n{}\n\n"], ids=["plain", "line", "spaces", "lines"]
 )
 def test_a_dash_reads_it_from_the_standard_input(app: Flask, jam: Jam, sent: str) -> None:
@@ -527,7 +529,7 @@ def test_a_dash_reads_it_from_the_standard_input(app: Flask, jam: Jam, sent: str
     assert "good: true" in told(app, "inspect", "-", sent=sent.format(token))
 
 
-@pytest.mark.parametrize(
+@each_case(
     "sent", [b"", b"\xff\xfe\x00", b"\x1b[2J", b"x" * 3_000_000],
     ids=["nothing", "bytes", "ansi", "huge"],
 )  # fmt: skip
@@ -548,15 +550,15 @@ def test_no_more_is_read_than_a_credential_can_have(app: Flask) -> None:
     assert run(app, "inspect", "-", sent=Endless()).exit_code == 1
 
 
-@pytest.mark.parametrize("first", ["-A", "--", "-f", "-h"])
+@each_case("first", ["-A", "--", "-f", "-h"])
 def test_an_id_may_begin_with_a_dash(app: Flask, first: str) -> None:
     said = run(app, "inspect", first + "A" * 43)
     assert said.exit_code == 1
     assert "kind: session id\ngood: false\nreason: unknown_session" in said.stdout
 
 
-@pytest.mark.parametrize("form", ["text", "json"])
-@pytest.mark.parametrize(
+@each_case("form", ["text", "json"])
+@each_case(
     "token",
     [
         lambda jam: signed(claims(sub=NASTY, **{NASTY: NASTY})),
@@ -576,7 +578,7 @@ def test_nothing_that_is_inspected_moves_the_cursor(
     assert "\nroot:" not in said
 
 
-@pytest.mark.parametrize("claim", [1e300, -1e300, 2**52, -(2**52), True, "soon", None, [1]])
+@each_case("claim", [1e300, -1e300, 2**52, -(2**52), True, "soon", None, [1]])
 def test_an_odd_expiry_is_no_error(app: Flask, claim: Any) -> None:
     assert run(app, "inspect", signed(claims(exp=claim))).exit_code == 1
 
@@ -601,7 +603,7 @@ def test_inspecting_changes_no_refresh_token(app: Flask, jam: Jam) -> None:
 # --- sessions, revoke ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", ["sessions", "revoke"])
+@each_case("command", ["sessions", "revoke"])
 def test_what_is_in_the_servers_memory_is_said_to_be_there(app: Flask, command: str) -> None:
     said = failed(app, command, "ann")
     assert "memory of the server's process" in said
@@ -666,13 +668,13 @@ def test_revoke_does_not_promise_what_it_cannot(make_jam: MakeJam) -> None:
     assert result.stderr == "jwt.list is off: an access token lives until it expires.\n"
 
 
-@pytest.mark.parametrize("command", ["sessions", "revoke"])
-@pytest.mark.parametrize("subject", ["", "x" * 2000, "\udc80"])
+@each_case("command", ["sessions", "revoke"])
+@each_case("subject", ["", "x" * 2000, "\udc80"])
 def test_who_can_be_nobody_is_a_sentence(shared: Flask, command: str, subject: str) -> None:
     assert "session key" in failed(shared, command, subject)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "arguments", [("sessions", "ann"), ("revoke", "ann"), ("inspect", "A" * 45), ("token", "ann"),
                   ("inspect", "TOKEN")]
 )  # fmt: skip
@@ -889,7 +891,8 @@ def create_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call
     del sys.modules["shop"]
 
 
-@pytest.mark.parametrize("page", ["auditing.rst", "cli.rst"])
+@pytest.mark.redis
+@each_case("page", ["auditing.rst", "cli.rst"])
 def test_the_pages_show_what_is_printed(
     page: str, create_app: Callable[[], Flask], monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,

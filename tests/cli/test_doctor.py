@@ -25,8 +25,9 @@ from flask_jam._cli.doctor import Finding, examine
 from flask_jam.keys import new_key
 from flask_jam.stores.memory import MemoryStore
 
+from ..cases import each_case
 from ..conftest import SECRET, Clock
-from ..servers import HOST, RedisServer, binaries
+from ..servers import HOST, RedisServer
 from .test_commands import Shared, run
 
 MakeJam = Callable[..., Jam]
@@ -77,7 +78,7 @@ def test_a_public_key_alone_is_a_key() -> None:
     assert status(app, "11.6.1", "ES256") == "ok"
 
 
-@pytest.mark.parametrize("kind", [str, str.encode])
+@each_case("kind", [str, str.encode])
 def test_flasks_key_must_be_another(app: Flask, kind: Callable[[str], Any]) -> None:
     app.config["SECRET_KEY"] = kind("another-one")
     assert found(app, "13.3.1") == []
@@ -96,15 +97,13 @@ def test_an_audience_should_be_named(app: Flask, make_jam: MakeJam) -> None:
     assert found(named, "9.2.3") == [("ok", "a token must name the audience shop")]
 
 
-@pytest.mark.parametrize(
-    ("list_", "expected"), [("deny", "ok"), ("allow", "ok"), ("off", "warning")]
-)
+@each_case(("list_", "expected"), [("deny", "ok"), ("allow", "ok"), ("off", "warning")])
 def test_revocation_should_be_asked_for(make_jam: MakeJam, list_: str, expected: str) -> None:
     app = new_app(make_jam(jwt={"list": list_}))
     assert status(app, "7.4.1", "revoked") == expected
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("seconds", "expected", "said"),
     [(90, "ok", "1.5 min"), (45, "ok", "45 s"), (3600, "ok", "1 h"), (3601, "warning", "1.00028 h"),
      (86400, "warning", "1 d")],
@@ -142,7 +141,7 @@ def test_cookies_must_be_secure(app: Flask, make_jam: MakeJam) -> None:
     assert status(new_app(make_jam(cookie_secure=False)), "3.3.1") == "failure"
 
 
-@pytest.mark.parametrize("mode", ["debug", "testing"])
+@each_case("mode", ["debug", "testing"])
 def test_cookies_of_debug_and_testing_are_told_as_they_are(make_jam: MakeJam, mode: str) -> None:
     usual, always = new_app(make_jam()), new_app(make_jam(cookie_secure=True))
     for app in (usual, always):
@@ -151,7 +150,7 @@ def test_cookies_of_debug_and_testing_are_told_as_they_are(make_jam: MakeJam, mo
     assert status(always, "3.3.1") == "ok"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "expected", "better"),
     [("__Host-id", "ok", "__Host-id"), ("__host-id", "ok", "__host-id"),
      ("id", "warning", "__Host-id"), ("__Secure-id", "warning", "__Host-id")],
@@ -211,7 +210,7 @@ def cors(origin: str | None, credentials: str | None = "true") -> Callable[[Resp
     return hook
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("origin", "credentials", "expected"),
     [(None, "true", "failure"), ("*", "true", "failure"), (None, "True", "failure"),
      ("*", None, "ok"), (None, None, "ok"), (None, "false", "ok"),
@@ -246,7 +245,7 @@ def test_cors_of_static_files_is_nobodys_secret(jam: Jam) -> None:
     assert status(app, "3.4.2") == "ok"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("config", "expected"),
     [
         ({"CORS_SUPPORTS_CREDENTIALS": True}, "failure"),
@@ -311,7 +310,7 @@ class Redis:
         return self._policies
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("policies", "expected", "said"),
     [
         (("noeviction",), "ok", "is noeviction"),
@@ -331,7 +330,7 @@ def test_a_store_must_forget_nothing(
     assert "hunter2" not in says
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("url", "expected"),
     [
         ("redis://:hunter2@redis.example:6379/0", "warning"),
@@ -377,7 +376,7 @@ def test_a_real_redis_that_evicts_is_a_failure(on_redis: Flask, redis_server: Re
         client.config_set("maxmemory-policy", "noeviction")
 
 
-@pytest.mark.skipif(not binaries(), reason="no redis-server here")
+@pytest.mark.redis
 def test_a_user_of_redis_who_may_not_ask_is_only_warned(make_jam: MakeJam) -> None:
     with RedisServer() as server:
         server.client().execute_command(

@@ -14,6 +14,7 @@ from flask_jam._cli.inspection import has_key, inspect
 from flask_jam.stores.memory import MemoryStore
 
 from ..attacks.craft import ABSENT, NOW, FlakyStore, b64, claims, forged, signed
+from ..cases import each_case
 from ..conftest import SECRET, Clock, bearer
 
 MakeJam = Callable[..., Jam]
@@ -45,7 +46,7 @@ def test_a_good_token_shows_what_it_says_and_until_when(jam: Jam) -> None:
     assert "reason" not in found
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("token", "reason", "detail"),
     [
         (lambda: signed(claims(exp=NOW)), "expired", "has expired"),
@@ -88,7 +89,7 @@ def test_what_another_issuer_or_audience_says_is_told(make_jam: MakeJam) -> None
     assert inspect(jam, signed(claims(iss="https://us", aud="shop")))["good"]
 
 
-@pytest.mark.parametrize("end", ["token", "family", "subject"])
+@each_case("end", ["token", "family", "subject"])
 def test_a_revoked_token_is_told_whatever_revoked_it(jam: Jam, end: str) -> None:
     pair = jam.issue_tokens("ann")
     {
@@ -111,7 +112,7 @@ def test_an_eternal_token_that_cannot_be_revoked_is_told_where_nobody_asks(
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("exp", [True, "soon", None, [1]])
+@each_case("exp", [True, "soon", None, [1]])
 def test_what_is_no_date_is_not_shown_as_one(jam: Jam, exp: Any) -> None:
     found = inspect(jam, signed(claims(exp=exp)))
     assert "expires_at" not in found
@@ -124,7 +125,7 @@ def test_a_refused_token_shows_what_it_claims_all_the_same(jam: Jam) -> None:
     assert found["header"]["alg"] == "HS256"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("raw", "shown"),
     [
         (b'{"a":1,"a":2}', '{"a":1,"a":2}'),
@@ -169,7 +170,7 @@ def test_a_used_refresh_token_is_told_and_no_alarm_is_raised(jam: Jam, clock: Cl
     assert inspect(jam, second)["good"], "the family lives on"
 
 
-@pytest.mark.parametrize("end", ["revoked", "subject", "idle"])
+@each_case("end", ["revoked", "subject", "idle"])
 def test_a_refresh_token_whose_login_has_ended_is_told(jam: Jam, clock: Clock, end: str) -> None:
     pair = jam.issue_tokens("ann")
     if end == "idle":
@@ -215,7 +216,7 @@ def test_a_session_that_has_ended_or_never_was_is_told(jam: Jam) -> None:
 # --- neither -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text", ["", "x", "hunter2", "a.b", "a.b.c.d.e", "Bearer x", "é.é.é", "\x00", "\x1b[2J",
              "." * 9, "\udc80.\udc80.\udc80", "A" * 70_000, "." * 200_000, "=.=.="],
 )  # fmt: skip
@@ -227,7 +228,7 @@ def test_garbage_is_no_error_and_is_not_repeated(jam: Jam, text: str) -> None:
         assert text not in json.dumps(found, ensure_ascii=False)
 
 
-@pytest.mark.parametrize("kind", ["access", "refresh", "session"])
+@each_case("kind", ["access", "refresh", "session"])
 def test_no_credential_is_in_what_is_found(jam: Jam, kind: str) -> None:
     pair = jam.issue_tokens("ann")
     made = {"access": pair["access_token"], "refresh": pair["refresh_token"],
@@ -267,7 +268,7 @@ def test_a_note_says_when_another_process_may_judge_otherwise(
     assert "no key is configured" in inspect(keyless, "x")["note"]
 
 
-@pytest.mark.parametrize("name", ["secret_key", "private_key", "private_key_file", "public_key",
+@each_case("name", ["secret_key", "private_key", "private_key_file", "public_key",
                                   "public_key_file"])  # fmt: skip
 def test_any_key_counts_as_one(jam: Jam, name: str) -> None:
     from dataclasses import replace

@@ -27,6 +27,7 @@ from flask_jam.settings import ALGORITHMS
 from flask_jam.stores.interface import Marks
 from flask_jam.stores.memory import MemoryStore
 
+from ..cases import each_case
 from ..conftest import SECRET, Clock
 from ..test_jws import b64, craft
 from ..test_keys import ASYMMETRIC, SYMMETRIC, pem_for, ring
@@ -80,7 +81,7 @@ def test_ids_are_long_and_never_the_same(jam: Jam) -> None:
     assert {len(one) for one in ids} == {43}
 
 
-@pytest.mark.parametrize("life", [1, 60, 60.9, 86400])
+@each_case("life", [1, 60, 60.9, 86400])
 def test_exp_counts_seconds_from_now(jam: Jam, life: float) -> None:
     payload = jam.make_payload(exp=life)
     assert payload["exp"] == int(NOW + life)
@@ -91,7 +92,7 @@ def test_exp_may_be_given_without_its_name(jam: Jam) -> None:
     assert jam.make_payload(60)["exp"] == NOW + 60
 
 
-@pytest.mark.parametrize("life", ["60", True, math.nan, math.inf, [], {}, b"1"], ids=repr)
+@each_case("life", ["60", True, math.nan, math.inf, [], {}, b"1"], ids=repr)
 def test_exp_that_is_no_number_of_seconds_is_refused_with_a_sentence(jam: Jam, life: Any) -> None:
     with pytest.raises(TokenError, match="seconds"):
         jam.make_payload(exp=life)
@@ -104,7 +105,7 @@ def test_the_configured_life_issuer_and_audience_are_written(make_jam: MakeJam) 
     assert (payload["iss"], payload["aud"]) == ("https://a.example", "api")
 
 
-@pytest.mark.parametrize("name", ["self", "data", "jti", "iat", "iss", "aud", "sub", "cls"])
+@each_case("name", ["self", "data", "jti", "iat", "iss", "aud", "sub", "cls"])
 def test_data_may_have_any_name_and_wins(jam: Jam, name: str) -> None:
     assert jam.make_payload(**{name: "mine"})[name] == "mine"
 
@@ -133,7 +134,7 @@ def test_what_is_missing_is_filled_in_so_no_token_is_eternal(make_jam: MakeJam) 
     assert claims["iat"] == NOW
 
 
-@pytest.mark.parametrize(
+@each_case(
     "given",
     [{"jti": "mine"}, {"iat": NOW - 5.5}, {"exp": NOW + 5}, {"exp": int(NOW) + 7}],
     ids=repr,
@@ -215,7 +216,7 @@ UNMINTABLE: dict[str, tuple[dict[str, Any], Reason, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", UNMINTABLE)
+@each_case("what", UNMINTABLE)
 def test_what_verification_would_refuse_is_not_minted(jam: Jam, what: str) -> None:
     payload, reason, sentence = UNMINTABLE[what]
     error = unmintable(jam, payload)
@@ -223,7 +224,7 @@ def test_what_verification_would_refuse_is_not_minted(jam: Jam, what: str) -> No
     assert sentence in str(error)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "payload", [None, "sub=ann", 5, ["sub", "ann"], b"{}"], ids=lambda value: type(value).__name__
 )
 def test_a_payload_that_is_no_mapping_is_refused_with_a_sentence(jam: Jam, payload: Any) -> None:
@@ -231,14 +232,14 @@ def test_a_payload_that_is_no_mapping_is_refused_with_a_sentence(jam: Jam, paylo
         jam.gen_jwt_token(payload)
 
 
-@pytest.mark.parametrize("cycle", ["list", "mapping"])
+@each_case("cycle", ["list", "mapping"])
 def test_a_cycle_is_refused_with_a_sentence(jam: Jam, cycle: str) -> None:
     payload: dict[str, Any] = {"a": []}
     payload["a"].append(payload["a"] if cycle == "list" else payload)
     assert "a cannot be written as JSON" in str(unmintable(jam, payload))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("claims", "reason"),
     [
         ({"iss": "https://b.example"}, Reason.WRONG_ISSUER),
@@ -321,13 +322,13 @@ def test_every_verification_gives_a_fresh_dict(jam: Jam) -> None:
     assert jam.verifier.cache_info().hits == 2
 
 
-@pytest.mark.parametrize("typ", ["JWT", "jwt", "Jwt", "at+jwt", "AT+JWT", "application/jwt",
+@each_case("typ", ["JWT", "jwt", "Jwt", "at+jwt", "AT+JWT", "application/jwt",
                                  "application/at+jwt", "APPLICATION/AT+JWT"])  # fmt: skip
 def test_both_kinds_of_access_token_are_taken_in_any_letter_case(jam: Jam, typ: str) -> None:
     assert jam.verify_jwt_token(forged(good(), {"typ": typ}))
 
 
-@pytest.mark.parametrize(
+@each_case(
     "typ",
     ["", "dpop+jwt", "logout+jwt", "rt+jwt", "JWT ", "application/", "application/application/jwt",
      "text/jwt", "at+jwt+x", None, 1, True, ["JWT"], {}],
@@ -382,7 +383,7 @@ BAD_CLAIMS: dict[str, tuple[dict[str, Any], Reason]] = {
 }
 
 
-@pytest.mark.parametrize("what", BAD_CLAIMS)
+@each_case("what", BAD_CLAIMS)
 def test_a_claim_that_is_not_right_is_refused(jam: Jam, what: str) -> None:
     claims, reason = BAD_CLAIMS[what]
     token = forged(claims)
@@ -391,7 +392,7 @@ def test_a_claim_that_is_not_right_is_refused(jam: Jam, what: str) -> None:
     assert jam.verifier.cache_info().hits == 0
 
 
-@pytest.mark.parametrize(
+@each_case(
     "payload",
     [b"", b"null", b"[]", b'"x"', b"{", b'{"exp":1800000900,"exp":1900000000}', b"\xff",
      b'{"exp":NaN}', b'{"exp":1e999}', '{"exp":1800000900}'.encode("utf-16")],
@@ -405,7 +406,7 @@ def test_a_payload_that_is_no_strict_object_is_refused(jam: Jam, payload: bytes)
     assert refused(jam, f"{said}.{mac}") is Reason.INVALID
 
 
-@pytest.mark.parametrize("value", [None, 5, b"a.b.c", [], {}, "", "a.b.c", "\udcff"], ids=repr)
+@each_case("value", [None, 5, b"a.b.c", [], {}, "", "a.b.c", "\udcff"], ids=repr)
 def test_what_is_no_token_is_refused(jam: Jam, value: Any) -> None:
     assert refused(jam, value) is Reason.INVALID
 
@@ -476,7 +477,7 @@ def test_leeway_counts_once_at_the_end(make_jam: MakeJam, clock: Clock) -> None:
     assert refused(jam, token) is Reason.EXPIRED
 
 
-@pytest.mark.parametrize("claim", ["nbf", "iat"])
+@each_case("claim", ["nbf", "iat"])
 def test_leeway_counts_once_at_the_beginning(make_jam: MakeJam, clock: Clock, claim: str) -> None:
     jam = make_jam(jwt={"leeway": 10})
     token = forged(good(**{claim: NOW + 20}))
@@ -518,8 +519,8 @@ def test_a_secret_makes_a_round_trip(make_jam: MakeJam, alg: str) -> None:
     assert jam.verify_jwt_token(jam.gen_jwt_token({"sub": "ann"}))["sub"] == "ann"
 
 
-@pytest.mark.parametrize("source", ["text", "file"])
-@pytest.mark.parametrize("alg", ASYMMETRIC)
+@each_case("source", ["text", "file"])
+@each_case("alg", ASYMMETRIC)
 def test_a_key_pair_makes_a_round_trip_between_two_services(
     make_jam: MakeJam, alg: str, source: str, tmp_path: Path
 ) -> None:
@@ -826,8 +827,8 @@ def test_without_a_list_the_store_is_never_asked_and_nothing_can_be_revoked(
 # --- revoking a token -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seen_before", [False, True])
-@pytest.mark.parametrize("as_claims", [False, True])
+@each_case("seen_before", [False, True])
+@each_case("as_claims", [False, True])
 def test_a_revoked_token_is_refused_and_no_other(
     jam: Jam, seen_before: bool, as_claims: bool
 ) -> None:
@@ -884,7 +885,7 @@ def test_an_expired_token_can_be_revoked(jam: Jam, clock: Clock) -> None:
     assert refused(jam, token) is Reason.REVOKED
 
 
-@pytest.mark.parametrize(
+@each_case(
     "value", ["", "x", "a.b.c", craft(payload=good(), secret="x" * 64), "\udcff", "x" * 9000],
     ids=lambda value: value[:8],
 )  # fmt: skip
@@ -900,7 +901,7 @@ def test_claims_that_could_not_be_ours_are_an_error_with_a_sentence(jam: Jam) ->
         jam.revoke_token({"exp": NOW + 5})
 
 
-@pytest.mark.parametrize("value", [None, 5, b"a.b.c", ["x"]], ids=repr)
+@each_case("value", [None, 5, b"a.b.c", ["x"]], ids=repr)
 def test_revoking_what_is_neither_a_token_nor_claims_is_an_error_with_a_sentence(
     jam: Jam, value: Any
 ) -> None:
@@ -942,7 +943,7 @@ def test_in_one_instant_what_came_before_is_revoked_and_what_comes_after_is_not(
         dead.append(fresh)
 
 
-@pytest.mark.parametrize("step", [1e-7, 1e-6, 1e-4, 0.0005, 0.001, 0.5, 1.0])
+@each_case("step", [1e-7, 1e-6, 1e-4, 0.0005, 0.001, 0.5, 1.0])
 def test_the_order_holds_however_little_time_passes(jam: Jam, clock: Clock, step: float) -> None:
     for _ in range(20):
         before = jam.gen_jwt_token({"sub": "ann"})
@@ -954,7 +955,7 @@ def test_the_order_holds_however_little_time_passes(jam: Jam, clock: Clock, step
         assert jam.verify_jwt_token(after)
 
 
-@pytest.mark.parametrize("back", [1e-5, 0.01, 5, 500])
+@each_case("back", [1e-5, 0.01, 5, 500])
 def test_after_the_clock_was_set_back_what_came_before_is_revoked_all_the_same(
     jam: Jam, clock: Clock, back: float
 ) -> None:
@@ -1015,13 +1016,13 @@ def test_a_cut_off_outlives_what_it_hits_also_where_the_clock_was_set_back(
     assert refused(jam, token) is Reason.REVOKED
 
 
-@pytest.mark.parametrize("subject", ["", None, 5, b"ann", ["ann"]], ids=repr)
+@each_case("subject", ["", None, 5, b"ann", ["ann"]], ids=repr)
 def test_a_subject_that_is_no_text_cannot_be_revoked(jam: Jam, subject: Any) -> None:
     with pytest.raises((TokenError, SessionError), match="text of 1 to"):
         jam.revoke_subject(subject)
 
 
-@pytest.mark.parametrize("subject", ["a:b", "ann, bob", "{ann}", "*", "ümlaut", "x" * 256])
+@each_case("subject", ["a:b", "ann, bob", "{ann}", "*", "ümlaut", "x" * 256])
 def test_a_subject_is_any_text(jam: Jam, subject: str) -> None:
     token = jam.gen_jwt_token({"sub": subject})
     jam.revoke_subject(subject)

@@ -17,6 +17,7 @@ from flask_jam._credentials.refresh_rotation import ReuseError
 from flask_jam.stores.interface import Family, slot_of
 from flask_jam.stores.memory import MemoryStore
 
+from ..cases import each_case
 from ..conftest import SECRET, Clock
 
 MakeJam = Callable[..., Jam]
@@ -85,30 +86,26 @@ def test_issuer_and_audience_are_in_every_pair(make_jam: MakeJam) -> None:
         assert claims_of(jam, each)["iss"] == "https://a.example"
 
 
-@pytest.mark.parametrize(
-    "name", ["jti", "iat", "exp", "nbf", "iss", "aud", "sub", "fam", "auth_time", "scope"]
-)
+@each_case("name", ["jti", "iat", "exp", "nbf", "iss", "aud", "sub", "fam", "auth_time", "scope"])
 def test_what_a_pair_says_by_itself_nobody_else_says(jam: Jam, name: str) -> None:
     with pytest.raises(TokenError, match=f"the claim {name} "):
         jam.issue_tokens("ann", **{name: "x"})
 
 
-@pytest.mark.parametrize(
-    "subject", [1, None, True, "", "x" * 257, "a\nb", b"ann", ["ann"]], ids=repr
-)
+@each_case("subject", [1, None, True, "", "x" * 257, "a\nb", b"ann", ["ann"]], ids=repr)
 def test_a_subject_is_a_text(jam: Jam, subject: Any) -> None:
     with pytest.raises(TokenError, match="the subject must be a text"):
         jam.issue_tokens(subject)
 
 
-@pytest.mark.parametrize("names", ["admin", b"admin", 5, None, {1}, [""], [None]], ids=repr)
-@pytest.mark.parametrize("what", ["scopes", "roles"])
+@each_case("names", ["admin", b"admin", 5, None, {1}, [""], [None]], ids=repr)
+@each_case("what", ["scopes", "roles"])
 def test_scopes_and_roles_are_sets_of_names(jam: Jam, what: str, names: Any) -> None:
     with pytest.raises(ConfigError, match=what):
         jam.issue_tokens("ann", **{what: names})
 
 
-@pytest.mark.parametrize("scope", ["a b", 'a"b', "a\\b", "a\tb", "é", " "])
+@each_case("scope", ["a b", 'a"b', "a\\b", "a\tb", "é", " "])
 def test_a_scope_has_only_the_characters_of_rfc_6749(jam: Jam, scope: str) -> None:
     with pytest.raises(ConfigError, match="scopes"):
         jam.issue_tokens("ann", scopes={scope})
@@ -183,7 +180,7 @@ def test_an_access_token_lives_on_when_its_family_turns(jam: Jam) -> None:
     assert claims_of(jam, pair)
 
 
-@pytest.mark.parametrize("seconds", [0, 5, 10])
+@each_case("seconds", [0, 5, 10])
 def test_within_the_grace_the_last_token_gets_the_same_successor(
     jam: Jam, clock: Clock, events: list[Any], seconds: float
 ) -> None:
@@ -421,7 +418,7 @@ def test_a_refresh_between_a_cut_off_and_its_mark_gives_nothing_usable(
     assert access_refused(jam, late[0]) is Reason.REVOKED
 
 
-@pytest.mark.parametrize("step", [0.3, 0.45, 1e-6])
+@each_case("step", [0.3, 0.45, 1e-6])
 def test_time_that_passes_while_a_pair_is_made_does_not_make_it_too_long_lived(
     step: float,
 ) -> None:
@@ -539,7 +536,7 @@ BAD_RELOADS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("what", BAD_RELOADS)
+@each_case("what", BAD_RELOADS)
 def test_a_reload_that_cannot_be_minted_has_turned_nothing(
     jam: Jam, clock: Clock, what: str
 ) -> None:
@@ -553,7 +550,7 @@ def test_a_reload_that_cannot_be_minted_has_turned_nothing(
     assert claims_of(jam, again)["tenant"] == "t1"
 
 
-@pytest.mark.parametrize("refuses", [True, False])
+@each_case("refuses", [True, False])
 def test_what_a_reload_does_to_its_argument_changes_nothing_that_it_did_not_return(
     jam: Jam, refuses: bool
 ) -> None:
@@ -607,7 +604,7 @@ def test_a_slow_reload_does_not_lengthen_the_grace(jam: Jam, clock: Clock) -> No
     assert refused(jam, first["refresh_token"], reload_claims=slow) is Reason.REUSED
 
 
-@pytest.mark.parametrize("reload", ["refuses", "raises", "agrees"])
+@each_case("reload", ["refuses", "raises", "agrees"])
 def test_reuse_is_an_alarm_whatever_reload_would_say(
     jam: Jam, events: list[Any], reload: str
 ) -> None:
@@ -647,7 +644,7 @@ class Untouchable(MemoryStore):
     rotate_family = end_family = mark = read_family  # type: ignore[assignment]
 
 
-@pytest.mark.parametrize(
+@each_case(
     "value",
     [None, 5, b"x", [], {}, True, "", "x", "a.b", "a.1.c", "é", "\udcff", "x" * 100_000],
     ids=lambda value: repr(value)[:12],

@@ -17,6 +17,7 @@ from flask_jam import Jam, Reason, SessionError, SessionInfo, StoreUnavailable
 from flask_jam.stores.interface import Session
 from flask_jam.stores.memory import MemoryStore
 
+from ..cases import each_case
 from ..conftest import Clock
 
 MakeJam = Callable[..., Jam]
@@ -92,7 +93,7 @@ def test_the_argument_is_not_changed_and_may_be_any_mapping(jam: Jam) -> None:
     assert jam.get_session(session_id) == {"cart": [1], "n": 1}
 
 
-@pytest.mark.parametrize(
+@each_case(
     "value",
     [None, 5, b"x" * 45, [], {}, True, "", "x", "x" * 44, "x" * 46, "é" * 45, "x" * 44 + "\n",
      "x" * 44 + "\udcff", "../" + "x" * 40, "x" * 44 + "=", "1" * 100_000],
@@ -195,7 +196,7 @@ class Writes(MemoryStore):
         return found
 
 
-@pytest.mark.parametrize(("idle", "every"), [(86400, 60), (600, 60), (100, 10), (10, 1)])
+@each_case(("idle", "every"), [(86400, 60), (600, 60), (100, 10), (10, 1)])
 def test_a_busy_session_is_written_once_in_a_while(
     make_jam: MakeJam, clock: Clock, idle: float, every: float
 ) -> None:
@@ -273,7 +274,7 @@ UNKEEPABLE: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("what", UNKEEPABLE)
+@each_case("what", UNKEEPABLE)
 def test_data_that_is_not_plain_json_is_refused_with_a_sentence(jam: Jam, what: str) -> None:
     session_id = jam.create_session("ann", {"n": 1})
     for job in (
@@ -316,7 +317,7 @@ def test_a_refusal_to_keep_quotes_nothing(make_jam: MakeJam) -> None:
         assert MARKER not in repr(caught.value)
 
 
-@pytest.mark.parametrize("key", ["", None, 5, b"ann", ["ann"], "x" * 1025, "\ud800"], ids=repr)
+@each_case("key", ["", None, 5, b"ann", ["ann"], "x" * 1025, "\ud800"], ids=repr)
 def test_whose_it_is_must_be_a_text(jam: Jam, key: Any) -> None:
     for job in (
         lambda: jam.create_session(key, {}),
@@ -350,7 +351,7 @@ def test_a_handle_is_no_credential_and_ends_nothing_of_somebody_else(jam: Jam) -
     assert jam.get_session(own) == jam.get_session(other) == {}
 
 
-@pytest.mark.parametrize("session_id", ["", "x", "A" * 44, "A" * 46, None, 5])
+@each_case("session_id", ["", "x", "A" * 44, "A" * 46, None, 5])
 def test_what_is_no_id_has_no_handle(jam: Jam, session_id: Any) -> None:
     assert gone(lambda: jam.handle_of(session_id)) is Reason.UNKNOWN_SESSION
 
@@ -366,7 +367,7 @@ def test_all_sessions_but_one_are_ended(jam: Jam) -> None:
     assert [jam.get_session(each) for each in (kept, *others, bobs)] == [{}, None, None, None, {}]
 
 
-@pytest.mark.parametrize("keep", [None, "", "x", 5, "A" * 45])
+@each_case("keep", [None, "", "x", 5, "A" * 45])
 def test_what_is_no_session_of_theirs_keeps_none(jam: Jam, keep: Any) -> None:
     jam.create_session("ann", {})
     assert jam.clear_sessions("ann", keep=keep) == 1
@@ -425,7 +426,7 @@ def test_deleting_twice_is_harmless(jam: Jam) -> None:
     assert jam.get_session(other) == {}
 
 
-@pytest.mark.parametrize("key", KEYS)
+@each_case("key", KEYS)
 def test_clearing_ends_every_session_of_one_owner_and_no_other(jam: Jam, key: str) -> None:
     ids = {owner: [jam.create_session(owner, {"o": owner}) for _ in range(2)] for owner in KEYS}
     assert jam.clear_sessions(key) == 2
@@ -468,7 +469,7 @@ def test_a_revoked_subject_has_no_sessions_and_may_have_new_ones(jam: Jam) -> No
 # --- listing --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key", KEYS)
+@each_case("key", KEYS)
 def test_a_list_shows_the_sessions_of_one_owner(jam: Jam, key: str) -> None:
     for owner in KEYS:
         jam.create_session(owner, {}, user_agent=f"agent of {owner}")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from ..cases import each_case
 from ..conftest import SECRET, bearer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -47,7 +48,7 @@ def test_the_api_lets_in_tokens_and_only_editors_write(app: Flask) -> None:
     assert client.post("/api/articles", headers=editor).json == {"written_by": "alice"}
 
 
-@pytest.mark.parametrize(("name", "password"), [("alice", "wrong"), ("nobody", "nobody"), ("", "")])
+@each_case(("name", "password"), [("alice", "wrong"), ("nobody", "nobody"), ("", "")])
 def test_a_wrong_password_is_refused(app: Flask, name: str, password: str) -> None:
     client = app.test_client()
     form = {"name": name, "password": password}

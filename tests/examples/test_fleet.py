@@ -23,6 +23,8 @@ WITHIN = 30.0
 Process = subprocess.Popen[str]
 
 pytestmark = [
+    pytest.mark.redis,
+    pytest.mark.slow,
     pytest.mark.skipif(
         importlib.util.find_spec("gunicorn") is None, reason="needs gunicorn: pip install gunicorn"
     ),

@@ -22,6 +22,7 @@ from werkzeug.test import TestResponse
 from flask_jam import Jam, StoreUnavailable
 from flask_jam.stores.memory import MemoryStore
 
+from ..cases import each_case
 from ..conftest import SECRET, Clock
 
 ROOT = Path(__file__).parents[2]
@@ -108,7 +109,7 @@ def ending_buttons(client: FlaskClient) -> list[str]:
 # --- logging in ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [*PRIVATE, "/dashboard?from=mail&page=2"])
+@each_case("path", [*PRIVATE, "/dashboard?from=mail&page=2"])
 def test_who_is_not_signed_in_logs_in_and_comes_back(app: Flask, path: str) -> None:
     client = browser(app)
     refused = client.get(path)
@@ -118,9 +119,7 @@ def test_who_is_not_signed_in_logs_in_and_comes_back(app: Flask, path: str) -> N
     assert PRIVATE[path.partition("?")[0]] in client.get(path).text
 
 
-@pytest.mark.parametrize(
-    "path", ["/sessions/x/end", "/sessions/end-others", "/admin/people/bob/end-sessions"]
-)
+@each_case("path", ["/sessions/x/end", "/sessions/end-others", "/admin/people/bob/end-sessions"])
 def test_a_button_of_who_is_not_signed_in_leads_to_the_form_and_not_back(
     app: Flask, path: str
 ) -> None:
@@ -129,7 +128,7 @@ def test_a_button_of_who_is_not_signed_in_leads_to_the_form_and_not_back(
     assert sent_to_login(refused, None)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "evil",
     [
         "https://evil.example/",
@@ -156,7 +155,7 @@ def test_next_never_leads_to_another_site(app: Flask, evil: str) -> None:
         assert by_query.location == by_form.location == "/dashboard"
 
 
-@pytest.mark.parametrize(("name", "password"), [("alice", "wrong"), ("nobody", "nobody"), ("", "")])
+@each_case(("name", "password"), [("alice", "wrong"), ("nobody", "nobody"), ("", "")])
 def test_a_wrong_password_shows_the_form_again(app: Flask, name: str, password: str) -> None:
     client = browser(app)
     answer = client.post("/login?next=/sessions", data={"name": name, "password": password})
@@ -223,7 +222,7 @@ def test_only_a_post_logs_out_and_twice_is_no_trouble(app: Flask) -> None:
     assert not is_in(client)
 
 
-@pytest.mark.parametrize("path", PRIVATE)
+@each_case("path", PRIVATE)
 def test_private_pages_are_never_stored(app: Flask, path: str) -> None:
     answer = signed_in(app, "alice").get(path)
     assert answer.status_code == 200
@@ -258,7 +257,7 @@ def test_the_list_tells_devices_apart(app: Flask, clock: Clock) -> None:
     assert "Edge on Windows" not in signed_in(app, "alice").get("/sessions").text
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("agent", "words"),
     [
         ("", "Unknown device"),
@@ -276,7 +275,7 @@ def test_a_device_is_named_in_a_few_words(app: Flask, agent: str, words: str) ->
     assert "<script" not in page
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("seconds", "words"),
     [(0, "just now"), (300, "5 minutes ago"), (3 * 3600, "3 hours ago"), (50 * 3600, "2 days ago")],
 )
@@ -443,7 +442,7 @@ def test_a_closed_account_is_out_everywhere_and_stays_out(app: Flask) -> None:
 # --- what comes from elsewhere, and what goes wrong ------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     "path",
     ["/logout", "/sessions/x/end", "/sessions/end-others", "/account/delete",
      "/admin/people/bob/end-sessions", "/login"],
@@ -511,7 +510,7 @@ def test_who_is_no_browser_gets_the_401_itself(app: Flask) -> None:
     assert answer.json["error"] == "missing_credential"
 
 
-@pytest.mark.parametrize("path", ["/", "/login", "/nowhere", "/account/goodbye"])
+@each_case("path", ["/", "/login", "/nowhere", "/account/goodbye"])
 def test_no_page_runs_scripts_or_can_be_framed(app: Flask, path: str) -> None:
     answer = browser(app).get(path)
     policy = answer.headers["Content-Security-Policy"]

@@ -12,6 +12,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from ..cases import each_case
 from ..conftest import SECRET
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -71,7 +72,7 @@ def test_a_login_sets_cookies_and_says_no_token(client: FlaskClient) -> None:
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-@pytest.mark.parametrize(("name", "password"), [("alice", "wrong"), ("nobody", "nobody"), ("", "")])
+@each_case(("name", "password"), [("alice", "wrong"), ("nobody", "nobody"), ("", "")])
 def test_a_wrong_password_is_refused(client: FlaskClient, name: str, password: str) -> None:
     answer = client.post("/auth/login", data={"name": name, "password": password})
     assert (answer.status_code, cookies(answer)) == (401, {})
@@ -86,7 +87,7 @@ def test_everybody_reads_their_own_notes(app: Flask) -> None:
     assert bob.get("/api/notes").json == {"name": "bob", "notes": []}
 
 
-@pytest.mark.parametrize("text", ["", "  ", "x" * 501])
+@each_case("text", ["", "  ", "x" * 501])
 def test_a_note_of_no_use_is_refused(client: FlaskClient, text: str) -> None:
     client.post("/auth/login", data=ALICE)
     assert client.post("/api/notes", data={"text": text}).status_code == 400
@@ -150,7 +151,7 @@ def test_somebody_who_is_removed_is_refused_at_the_next_refresh(
     assert client.post("/auth/refresh").status_code == 401
 
 
-@pytest.mark.parametrize("path", ["/auth/login", "/auth/refresh", "/auth/logout", "/api/notes"])
+@each_case("path", ["/auth/login", "/auth/refresh", "/auth/logout", "/api/notes"])
 def test_another_site_can_have_nothing_done(client: FlaskClient, path: str) -> None:
     client.post("/auth/login", data=ALICE)
     elsewhere = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
@@ -160,7 +161,7 @@ def test_another_site_can_have_nothing_done(client: FlaskClient, path: str) -> N
     assert client.get("/api/notes").json == {"name": "alice", "notes": []}
 
 
-@pytest.mark.parametrize("path", ["/", "/static/app.js", "/api/notes", "/nowhere"])
+@each_case("path", ["/", "/static/app.js", "/api/notes", "/nowhere"])
 def test_every_answer_has_a_policy_that_lets_in_nothing_from_elsewhere(
     client: FlaskClient, path: str
 ) -> None:

@@ -22,6 +22,7 @@ from flask_jam import (
 )
 from flask_jam.stores.memory import MemoryStore
 
+from ..cases import each_case
 from ..conftest import Clock, bearer, build_app
 
 
@@ -48,7 +49,7 @@ def test_login_returns_the_pair_of_rfc_6749(app: Flask, jam: Jam) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("as_form", [True, False])
+@each_case("as_form", [True, False])
 def test_refresh_takes_a_json_or_a_form_field(client: FlaskClient, as_form: bool) -> None:
     pair = client.post("/login/alice").json
     field = {"refresh_token": pair["refresh_token"]}
@@ -59,7 +60,7 @@ def test_refresh_takes_a_json_or_a_form_field(client: FlaskClient, as_form: bool
     assert client.get("/jwt", headers=bearer(answer.json["access_token"])).status_code == 200
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("options", "status"),
     [
         ({}, 401),
@@ -132,7 +133,7 @@ def test_logout_with_an_expired_token_still_ends_the_family(
     assert jam.verifier.cache_info().currsize == before
 
 
-@pytest.mark.parametrize("headers", [{}, bearer("a.b.c"), {"Authorization": "Basic x"}])
+@each_case("headers", [{}, bearer("a.b.c"), {"Authorization": "Basic x"}])
 def test_logout_of_nobody_changes_nothing(
     client: FlaskClient, headers: dict[str, str], event_log: Any
 ) -> None:
@@ -242,7 +243,7 @@ def test_refresh_moves_the_session_to_a_new_id(client: FlaskClient, jam: Jam) ->
     assert client.get("/session").json["subject"] == "alice"
 
 
-@pytest.mark.parametrize("value", [None, "", "x", "A" * 45])
+@each_case("value", [None, "", "x", "A" * 45])
 def test_refresh_of_no_session_is_refused(client: FlaskClient, value: str | None) -> None:
     if value is not None:
         client.set_cookie("sessionId", value)
@@ -277,7 +278,7 @@ def test_a_view_sees_the_session_that_it_has_just_started(jam: Jam) -> None:
     assert app.test_client().post("/").json == {"payload": {"n": 1}, "subject": "alice"}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("config", "debug", "secure"),
     [({}, False, True), ({}, True, False), ({"cookie_secure": True}, True, True),
      ({"cookie_secure": False}, False, False)],
@@ -370,9 +371,7 @@ def test_a_guard_after_a_token_login_means_the_new_token(jam: Jam) -> None:
     assert app.test_client().get("/x", headers=sent).json == {"subject": "bob", "after": None}
 
 
-@pytest.mark.parametrize(
-    "cookie", ["sessionId={0}; sessionId=x", "sessionId=x; sessionId={0}", "sessionId={0}"]
-)
+@each_case("cookie", ["sessionId={0}; sessionId=x", "sessionId=x; sessionId={0}", "sessionId={0}"])
 def test_a_session_logout_ends_every_session_that_the_request_carries(
     site: Any, jam: Jam, cookie: str
 ) -> None:
@@ -393,7 +392,7 @@ def test_a_login_ends_a_planted_session_in_any_source(site: Any, jam: Jam) -> No
     assert jam.list_sessions("mallory") == []
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("header", "cookie"),
     [("Bearer {0} x", ""), ("", "token={0}; token=x"), ("Bearer {0},Bearer {0}", ""),
      ("Bearer {0}", "token=x")],
@@ -419,7 +418,7 @@ def test_a_logout_with_the_refresh_token_ends_its_family(client: FlaskClient) ->
     assert client.get("/jwt", headers=bearer(pair["access_token"])).status_code == 401
 
 
-@pytest.mark.parametrize("path", ["/logout", "/session-logout"])
+@each_case("path", ["/logout", "/session-logout"])
 def test_a_logout_that_carries_only_rubbish_is_refused(jam: Jam, path: str) -> None:
     client = build_app(jam, cookie_name="token").test_client(use_cookies=False)
     sent = {"Authorization": "Bearer a b", "Cookie": "sessionId=x; sessionId=y"}
@@ -442,7 +441,7 @@ class Racing(MemoryStore):
         return reworked
 
 
-@pytest.mark.parametrize("verb", ["login", "refresh"])
+@each_case("verb", ["login", "refresh"])
 def test_a_revocation_that_overtakes_a_login_is_a_401(
     make_jam: Callable[..., Jam], verb: str
 ) -> None:
@@ -506,7 +505,7 @@ class Failing(MemoryStore):
         return super().__getattribute__(name)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "path", ["/login/alice", "/session-login/alice", "/refresh", "/logout", "/session-logout",
              "/session-refresh"],
 )  # fmt: skip
@@ -532,7 +531,7 @@ def test_what_could_not_be_stored_has_not_happened(
 # --- wrong calls of the developer ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "error"),
     [
         (((5,), {}), TokenError), ((("",), {}), TokenError), ((("a\nb",), {}), TokenError),

@@ -25,6 +25,7 @@ from flask_jam import (
 )
 from flask_jam._request.cookies import LONGEST, is_ambiguous, values_of
 
+from ..cases import each_case
 from ..conftest import Clock, bearer
 
 MakeJam = Callable[..., Jam]
@@ -122,7 +123,7 @@ def test_the_cookies_are_those_of_a_good_login(client: FlaskClient) -> None:
     assert get(client, "/me").text == "me"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("at", "options", "paths"),
     [
         ("", {}, {REFRESH: "/refresh", LOGOUT: "/logout"}),
@@ -177,7 +178,7 @@ def test_of_several_urls_the_path_is_what_they_share(jam: Jam) -> None:
     assert (LOGOUT, "/api/v1/logout") not in said  # the first goes there already
 
 
-@pytest.mark.parametrize("path", ["", "auth", "/a;b", "/a b", "/é", 5, "https://x/", "/a\r\nb"])
+@each_case("path", ["", "auth", "/a;b", "/a b", "/é", 5, "https://x/", "/a\r\nb"])
 def test_a_refresh_path_that_no_cookie_can_have_is_an_error(path: Any) -> None:
     with pytest.raises(ConfigError, match="refresh_path"):
         JWTExtension(cookie_name="token", refresh_path=path)
@@ -214,7 +215,7 @@ def test_a_token_of_the_body_counts_more_than_the_cookie(client: FlaskClient, ja
     assert claims["sub"] == "bob"
 
 
-@pytest.mark.parametrize(
+@each_case(
     "options",
     [{}, {"data": b""}, {"data": b"", "content_type": "application/json"}, {"json": {}},
      {"json": {"refresh_token": ""}}, {"data": {"other": "x"}}],
@@ -227,7 +228,7 @@ def test_no_body_or_one_without_a_token_means_the_cookie(
     assert post(client, "/refresh", **options).status_code == 200
 
 
-@pytest.mark.parametrize("options", [{"json": {"refresh_token": 5}}, {"json": []}], ids=str)
+@each_case("options", [{"json": {"refresh_token": 5}}, {"json": []}], ids=str)
 def test_a_malformed_body_is_not_passed_over_for_the_cookie(
     client: FlaskClient, options: dict[str, Any]
 ) -> None:
@@ -280,7 +281,7 @@ def test_a_token_that_no_cookie_can_hold_is_refused_and_nobody_is_logged_in(jam:
 # --- logout -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("at", ["", "/auth"])
+@each_case("at", ["", "/auth"])
 def test_a_logout_clears_every_cookie_as_it_was_set(jam: Jam, at: str) -> None:
     client = build(jam, at=at).test_client()
     for end in ("logout", "forget"):
@@ -318,7 +319,7 @@ def test_a_logout_ends_the_login_also_when_the_access_token_is_gone(
     assert answer.status_code == 401
 
 
-@pytest.mark.parametrize(("path", "sent"), [
+@each_case(("path", "sent"), [
     ("/forget", '"cache", "storage"'), ("/session/forget", '"cache", "storage"'),
     ("/logout", None), ("/session/end", None),
 ])  # fmt: skip
@@ -354,7 +355,7 @@ def test_a_session_logout_clears_the_cookie_as_it_was_set(client: FlaskClient) -
 # --- flags ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("settings", "debug", "secure"),
     [
         ({}, False, True), ({}, True, False), ({"cookie_secure": True}, True, True),
@@ -372,7 +373,7 @@ def test_secure_is_off_only_where_nothing_needs_it(
             assert (morsel["secure"] is True) is secure
 
 
-@pytest.mark.parametrize("path", ["/login", "/session/login", "/logout", "/session/end"])
+@each_case("path", ["/login", "/session/login", "/logout", "/session/end"])
 def test_partitioned_is_said_where_it_was_asked_for(make_jam: MakeJam, path: str) -> None:
     asked = post(build(make_jam(cookie_partitioned=True)).test_client(), path)
     for line in asked.headers.getlist("Set-Cookie"):
@@ -389,7 +390,7 @@ def test_a_domain_is_said_of_each(make_jam: MakeJam) -> None:
         assert {m["domain"] for m in lines(post(client, path)).values()} == {"shop.example"}
 
 
-@pytest.mark.parametrize("name", ["__Host-token", "__host-token", "__HOST-token"])
+@each_case("name", ["__Host-token", "__host-token", "__HOST-token"])
 def test_a_host_cookie_is_one_and_its_refresh_token_is_secure(jam: Jam, name: str) -> None:
     client = build(jam, cookie_name=name, debug=True).test_client()
     said = lines(post(client, "/login"))
@@ -403,7 +404,7 @@ def test_a_host_cookie_is_one_and_its_refresh_token_is_secure(jam: Jam, name: st
     assert set(lines(post(client, "/logout"))) == set(said)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "settings", "said"),
     [
         ("__Host-s", {"cookie_secure": False}, "Secure"),
@@ -413,7 +414,7 @@ def test_a_host_cookie_is_one_and_its_refresh_token_is_secure(jam: Jam, name: st
         ("__host-s", {"cookie_domain": "example.org"}, "cookie_domain"),
     ],
 )
-@pytest.mark.parametrize("extension", [JWTExtension, SessionExtension])
+@each_case("extension", [JWTExtension, SessionExtension])
 def test_a_prefix_that_the_settings_break_is_an_error_at_start(
     make_jam: MakeJam, extension: Any, name: str, settings: dict[str, Any], said: str
 ) -> None:
@@ -434,7 +435,7 @@ def test_secure_over_plain_http_is_told_once_per_cookie(
 # --- reading ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("header", "values"),
     [
         ("s=1", ["1"]), ("a=2; s=1", ["1"]), ("s=1;s=2", ["1", "2"]), ("s=", [""]), ("s", []),
@@ -445,7 +446,7 @@ def test_only_what_has_exactly_the_name_is_read(header: str, values: list[str]) 
     assert values_of({"HTTP_COOKIE": header}, "s") == values
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("header", "odd"),
     [
         ("s=1", False), ("s=1; a=2", False), ("s=1; xs=2", False), ("s=1; a=s", False),
@@ -469,8 +470,8 @@ def test_a_cookie_and_a_header_are_told_apart(jam: Jam) -> None:
     assert get(client, "/me", headers=bearer(pair["access_token"])).status_code == 401
 
 
-@pytest.mark.parametrize("beside", ["", "; sessionId={id}"])
-@pytest.mark.parametrize("odd", ["sessionId ={id}", '"sessionId"={id}', "sessionId\t=x"])
+@each_case("beside", ["", "; sessionId={id}"])
+@each_case("odd", ["sessionId ={id}", '"sessionId"={id}', "sessionId\t=x"])
 def test_who_sends_what_is_nearly_a_cookie_of_ours_is_refused(
     client: FlaskClient, jam: Jam, odd: str, beside: str
 ) -> None:

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from flask_jam import Jam
 from flask_jam._request.cross_site import SAFE, is_cross_site
 
+from ..cases import each_case
 from ..conftest import bearer, build_app
 
 UNSAFE = ("POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "PROPFIND", "post", "")
@@ -27,19 +28,19 @@ def environ(method: str = "POST", host: str = "shop.example", **headers: str) ->
 # --- the rule -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", sorted(SAFE))
+@each_case("method", sorted(SAFE))
 def test_what_changes_nothing_may_come_from_anywhere(method: str) -> None:
     asked = environ(method, origin="https://evil.example", sec_fetch_site="cross-site")
     assert not is_cross_site(asked, ())
 
 
-@pytest.mark.parametrize("method", UNSAFE)
+@each_case("method", UNSAFE)
 def test_every_other_method_is_checked(method: str) -> None:
     assert is_cross_site(environ(method, sec_fetch_site="cross-site"), ())
     assert not is_cross_site(environ(method, sec_fetch_site="same-origin"), ())
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("site", "refused"),
     [
         ("same-origin", False), ("none", False), ("same-site", True), ("cross-site", True),
@@ -53,7 +54,7 @@ def test_the_browser_says_where_a_request_comes_from(site: str, refused: bool) -
     assert is_cross_site(own, ()) is refused
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("origin", "refused"),
     [
         ("https://shop.example", False), ("https://SHOP.example", False),
@@ -68,7 +69,7 @@ def test_without_that_the_origin_must_be_the_host(origin: str, refused: bool) ->
     assert is_cross_site(environ(origin=origin), ()) is refused
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("host", "origin"),
     [
         ("shop.example:5000", "http://shop.example:5000"), ("127.0.0.1:80", "http://127.0.0.1"),
@@ -91,7 +92,7 @@ def test_without_a_host_header_the_server_is_the_host() -> None:
     assert not is_cross_site(asked, ())
 
 
-@pytest.mark.parametrize("site", ["same-site", "cross-site"])
+@each_case("site", ["same-site", "cross-site"])
 def test_a_trusted_origin_may_and_nobody_beside_it(site: str) -> None:
     trusted = ("https://app.example",)
     for origin, refused in (
@@ -122,7 +123,7 @@ def signed_in(client: FlaskClient, jam: Jam) -> FlaskClient:
     return client
 
 
-@pytest.mark.parametrize("path", ["/session", "/jwt", "/optional"])
+@each_case("path", ["/session", "/jwt", "/optional"])
 def test_a_guard_refuses_a_cookie_from_another_site(
     signed_in: FlaskClient, event_log: list[tuple[str, dict[str, Any]]], path: str
 ) -> None:
@@ -156,7 +157,7 @@ def test_on_an_undecorated_route_nobody_is_there(signed_in: FlaskClient) -> None
     assert signed_in.post("/open", headers=ELSEWHERE).json["payload"] is None  # type: ignore[index]
 
 
-@pytest.mark.parametrize("path", ["/session-login/mallory", "/session-logout", "/session-refresh"])
+@each_case("path", ["/session-login/mallory", "/session-logout", "/session-refresh"])
 def test_another_site_can_log_nobody_in_or_out(
     signed_in: FlaskClient, jam: Jam, event_log: list[tuple[str, dict[str, Any]]], path: str
 ) -> None:
@@ -169,7 +170,7 @@ def test_another_site_can_log_nobody_in_or_out(
     assert jam.list_sessions("mallory") == []
 
 
-@pytest.mark.parametrize("path", ["/session-login/mallory", "/session-logout"])
+@each_case("path", ["/session-login/mallory", "/session-logout"])
 def test_that_holds_where_the_browser_sent_no_cookie_along(
     client: FlaskClient, jam: Jam, path: str
 ) -> None:
@@ -201,7 +202,7 @@ def test_trusted_origins_are_trusted(make_jam: Callable[..., Jam]) -> None:
 # --- the verbs, where tokens are in cookies ---------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/login/mallory", "/refresh", "/logout"])
+@each_case("path", ["/login/mallory", "/refresh", "/logout"])
 def test_another_site_sets_and_clears_no_token(
     signed_in: FlaskClient, jam: Jam, event_log: list[tuple[str, dict[str, Any]]], path: str
 ) -> None:
@@ -215,14 +216,14 @@ def test_another_site_sets_and_clears_no_token(
     assert signed_in.post(path, data=mallorys).status_code in (200, 204)
 
 
-@pytest.mark.parametrize("path", ["/login/ann", "/refresh"])
+@each_case("path", ["/login/ann", "/refresh"])
 def test_where_they_are_not_in_cookies_there_is_nothing_to_check(jam: Jam, path: str) -> None:
     own = {"refresh_token": jam.issue_tokens("ann")["refresh_token"]}
     client = build_app(jam).test_client()
     assert client.post(path, headers=ELSEWHERE, json=own).status_code == 200
 
 
-@pytest.mark.parametrize("view", ["logout", "session_logout"])
+@each_case("view", ["logout", "session_logout"])
 def test_a_picture_on_another_site_logs_nobody_out(
     signed_in: FlaskClient, app: Flask, view: str
 ) -> None:

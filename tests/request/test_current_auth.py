@@ -18,6 +18,7 @@ from flask_jam import (
 )
 from flask_jam._request.request_auth import current_request_auth
 
+from ..cases import each_case
 from ..conftest import bearer, build_app
 
 
@@ -171,7 +172,7 @@ class Counting:
         return counted
 
 
-@pytest.mark.parametrize("path", ["/public", "/nowhere", "/static/none.css"])
+@each_case("path", ["/public", "/nowhere", "/static/none.css"])
 def test_nothing_is_asked_for_public_static_and_unknown(
     app: Flask, jam: Jam, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,7 @@ from flask_jam import (
 from flask_jam._request.login_redirect import is_path
 from flask_jam.refusal import Refusal
 
+from ..cases import each_case
 from ..conftest import Clock, bearer
 
 MakeJam = Callable[..., Jam]
@@ -93,7 +94,7 @@ def is_api_answer(answer: TestResponse, status: int = 401) -> bool:
 # --- who is sent to the login page ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("headers", [PAGE, NAVIGATION, {"Accept": "text/html"}], ids=str)
+@each_case("headers", [PAGE, NAVIGATION, {"Accept": "text/html"}], ids=str)
 def test_a_page_that_somebody_must_log_in_for_sends_them_there(
     client: FlaskClient, headers: dict[str, str]
 ) -> None:
@@ -109,7 +110,7 @@ def test_a_head_is_as_a_get(client: FlaskClient) -> None:
     assert (answer.status_code, *goes_to(answer)) == (302, "/login", "/private")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("path", "method", "back"),
     [("/private", "POST", "/private"), ("/act", "POST", None), ("/act", "DELETE", None)],
 )
@@ -120,7 +121,7 @@ def test_what_was_no_get_comes_back_by_one_where_there_is_one(
     assert (answer.status_code, *goes_to(answer)) == (303, "/login", back)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "headers",
     [
         {}, {"Accept": "*/*"}, {"Accept": ""}, {"Accept": "application/json"},
@@ -141,7 +142,7 @@ def test_who_does_not_like_html_best_gets_the_401(
     assert is_api_answer(client.get("/private", headers=headers))
 
 
-@pytest.mark.parametrize(
+@each_case(
     "headers",
     [
         {"Sec-Fetch-Mode": "cors"}, {"Sec-Fetch-Mode": "same-origin"}, {"Sec-Fetch-Mode": ""},
@@ -159,7 +160,7 @@ def test_a_script_gets_the_401_also_if_it_asks_for_html(
     assert is_api_answer(client.get("/private", headers={"Accept": "*/*", **headers}))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("page", "back"),
     [
         ("http://localhost/list?page=2#x", "/list?page=2"), ("", None), ("http://[", None),
@@ -182,7 +183,7 @@ def test_who_is_no_htmx_is_not_told(client: FlaskClient) -> None:
     assert "HX-Redirect" not in client.get("/private").headers
 
 
-@pytest.mark.parametrize("path", ["/private", "/token", "/either"])
+@each_case("path", ["/private", "/token", "/either"])
 def test_every_scheme_sends_to_login(client: FlaskClient, path: str) -> None:
     assert goes_to(client.get(path, headers=PAGE)) == ("/login", path)
 
@@ -218,7 +219,7 @@ def test_without_a_login_view_a_page_gets_a_401_in_html(make_jam: MakeJam) -> No
     assert (answer.status_code, answer.mimetype) == (401, "text/html")
 
 
-@pytest.mark.parametrize("view", ["login", "/login"])
+@each_case("view", ["login", "/login"])
 def test_a_refusal_on_the_login_page_itself_does_not_go_round(make_jam: MakeJam, view: str) -> None:
     app = build(make_jam(login_view=view))
     app.before_request(session_required.enforce)
@@ -231,7 +232,7 @@ def test_a_path_is_a_login_view_too(make_jam: MakeJam) -> None:
     assert goes_to(client.get("/private", headers=PAGE)) == ("/sso/start", "/private")
 
 
-@pytest.mark.parametrize("view", ["login", "/login"])
+@each_case("view", ["login", "/login"])
 def test_below_a_mount_point_both_paths_are_the_browsers(make_jam: MakeJam, view: str) -> None:
     client = build(make_jam(login_view=view)).test_client()
     answer = client.get("/private", headers=PAGE, base_url="http://localhost/shop")
@@ -265,7 +266,7 @@ def test_a_redirect_is_a_refusal_to_who_listens(app: Flask, client: FlaskClient)
 # --- the login_view itself --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("view", "said"),
     [("logon", "did you mean login"), ("private", "guarded"), ("by_name", "without arguments"),
      ("act", "GET")],
@@ -280,7 +281,7 @@ def test_a_login_view_at_which_nobody_arrives_is_an_error_at_the_first_request(
         app.test_client().get("/open")
 
 
-@pytest.mark.parametrize("view", ["login", "optional", "public", "with_default", "/anything"])
+@each_case("view", ["login", "optional", "public", "with_default", "/anything"])
 def test_a_login_view_that_lets_in_who_is_nobody_is_fine(make_jam: MakeJam, view: str) -> None:
     app = build(make_jam(login_view=view))
     app.add_url_rule("/at", "with_default", lambda name: name, defaults={"name": "x"})
@@ -300,7 +301,7 @@ ELSEWHERE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("target", PATHS)
+@each_case("target", PATHS)
 def test_after_the_login_one_is_back(client: FlaskClient, target: str) -> None:
     for options in ({"query_string": {"next": target}}, {"data": {"next": target}}):
         answer = client.post("/login", **options)  # type: ignore[arg-type]
@@ -309,7 +310,7 @@ def test_after_the_login_one_is_back(client: FlaskClient, target: str) -> None:
         assert not answer.headers["Location"].startswith("//")
 
 
-@pytest.mark.parametrize("target", ELSEWHERE)
+@each_case("target", ELSEWHERE)
 def test_T09_nobody_is_sent_elsewhere(client: FlaskClient, target: str) -> None:
     for options in ({"query_string": {"next": target}}, {"data": {"next": target}}):
         answer = client.post("/login", **options)  # type: ignore[arg-type]
@@ -340,7 +341,7 @@ def anywhere(make_jam: MakeJam) -> FlaskClient:
     return app.test_client()
 
 
-@pytest.mark.parametrize("path", ["/a b", "/ü", "/100%", "/a?b", "/a/../b", "/a//b", "/x\\y"])
+@each_case("path", ["/a b", "/ü", "/100%", "/a?b", "/a/../b", "/a//b", "/x\\y"])
 def test_the_way_back_leads_to_where_one_was(anywhere: FlaskClient, path: str) -> None:
     there, back = goes_to(anywhere.get(quote(path), headers=PAGE))
     assert there == "/login"
@@ -362,8 +363,8 @@ def cleared(answer: TestResponse) -> list[str]:
     return [line.partition("=")[0] for line in lines if "Max-Age=0" in line]
 
 
-@pytest.mark.parametrize("headers", [PAGE, NAVIGATION], ids=["accept", "navigation"])
-@pytest.mark.parametrize("path", ["/private", "/either", "/optional", "/fresh"])
+@each_case("headers", [PAGE, NAVIGATION], ids=["accept", "navigation"])
+@each_case("path", ["/private", "/either", "/optional", "/fresh"])
 def test_a_dead_session_cookie_goes_with_the_page(
     client: FlaskClient, path: str, headers: dict[str, str]
 ) -> None:
@@ -375,9 +376,7 @@ def test_a_dead_session_cookie_goes_with_the_page(
     assert client.get_cookie("sessionId") is None
 
 
-@pytest.mark.parametrize(
-    "value", ["x", "A" * 45, "A" * 5000, '"1\\073"', "é", "good,__Host-s=evil"]
-)
+@each_case("value", ["x", "A" * 45, "A" * 5000, '"1\\073"', "é", "good,__Host-s=evil"])
 def test_a_cookie_of_no_shape_goes_too(client: FlaskClient, value: str) -> None:
     bare = client.application.test_client(use_cookies=False)
     headers = {**PAGE, "Cookie": f"sessionId={value}".encode().decode("latin-1")}
@@ -439,7 +438,7 @@ def kept(answer: TestResponse) -> tuple[str | None, set[str]]:
 BOTH = {"authorization", "cookie"}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("path", "somebody", "nobody"),
     [
         ("/private", ("no-store", BOTH), None), ("/either", ("no-store", BOTH), None),
@@ -469,7 +468,7 @@ def test_vary_names_the_headers_that_the_app_reads(make_jam: MakeJam) -> None:
         assert kept(app.test_client().get("/")) == (None, names)
 
 
-@pytest.mark.parametrize("said", ["max-age=60", "private", "public, max-age=5", "no-cache"])
+@each_case("said", ["max-age=60", "private", "public, max-age=5", "no-cache"])
 def test_what_the_view_said_of_caching_stands(client: FlaskClient, app: Flask, said: str) -> None:
     def view() -> Response:
         return Response("x", headers={"Cache-Control": said, "Vary": "Accept-Language"})

@@ -23,6 +23,7 @@ from flask_jam import (
     session_required,
 )
 
+from ..cases import each_case
 from ..conftest import bearer, new_app, status
 
 MakeJam = Callable[..., Jam]
@@ -56,7 +57,7 @@ def test_every_route_of_an_app_is_guarded_those_before_and_those_after(
         assert app.test_client().get(path, headers=ann).text == "ann"
 
 
-@pytest.mark.parametrize("first", ["protect", "init_app"])
+@each_case("first", ["protect", "init_app"])
 def test_it_does_not_matter_whether_the_extension_came_first(jam: Jam, first: str) -> None:
     app = Flask("order")
     app.add_url_rule("/", "it", lambda: "")
@@ -78,7 +79,7 @@ def test_an_app_that_could_authenticate_nobody_lets_nobody_in() -> None:
         status(app, "/")
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "QUERY"])
+@each_case("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "QUERY"])
 def test_every_method_is_guarded(app: Flask, ann: dict[str, str], method: str) -> None:
     protect(app, jwt_required)
     app.add_url_rule("/", "it", lambda: said(), methods=["GET", "POST", "PUT", "PATCH", "DELETE",
@@ -139,7 +140,7 @@ def nested(app: Flask, *guards: tuple[str, Any]) -> Flask:
     return app
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("where", "guarded"),
     [("app", {"/app", "/outer", "/inner"}), ("outer", {"/outer", "/inner"}), ("inner", {"/inner"})],
 )
@@ -190,7 +191,7 @@ def test_a_blueprint_that_is_registered_twice_is_guarded_twice(app: Flask) -> No
     assert status(app, "/one/") == status(app, "/two/") == 401
 
 
-@pytest.mark.parametrize(
+@each_case(
     "path", ["/Admin", "/admin/", "//admin", "/%61dmin", "/./admin", "/x/../admin", "/admin;x",
              "/admin%2f", "/admin?x", "/ADMIN/login"],
 )  # fmt: skip
@@ -250,7 +251,7 @@ def with_files(jam: Jam, tmp_path: Path) -> Flask:
     return app
 
 
-@pytest.mark.parametrize("path", ["/files/style.css", "/b/more/style.css"])
+@each_case("path", ["/files/style.css", "/b/more/style.css"])
 def test_P05_static_files_are_open(with_files: Flask, path: str) -> None:
     answer = with_files.test_client().get(path)
     assert (answer.status_code, answer.text) == (200, "css")
@@ -305,13 +306,13 @@ def test_an_error_page_of_the_app_is_no_route(app: Flask) -> None:
 # --- wrong calls ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("guard", [None, "jwt", lambda: None, jwt_required.enforce, Flask("x")])
+@each_case("guard", [None, "jwt", lambda: None, jwt_required.enforce, Flask("x")])
 def test_only_a_guard_guards(app: Flask, guard: Any) -> None:
     with pytest.raises(ConfigError, match="second argument"):
         protect(app, guard)
 
 
-@pytest.mark.parametrize("where", [None, "app", jwt_required, Flask])
+@each_case("where", [None, "app", jwt_required, Flask])
 def test_only_an_app_or_a_blueprint_is_protected(where: Any) -> None:
     with pytest.raises(ConfigError, match="first argument"):
         protect(where, jwt_required)

@@ -26,6 +26,7 @@ from flask_jam import (
     session_required,
 )
 
+from ..cases import each_case
 from ..conftest import bearer, new_app
 
 MakeJam = Callable[..., Jam]
@@ -55,7 +56,7 @@ def first_error(app: Flask, path: str = "/") -> str:
 # --- schemes, and contradictions ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("extension", [SessionExtension, JamExtension])
+@each_case("extension", [SessionExtension, JamExtension])
 def test_a_guard_without_its_extension_is_found_at_the_first_request(
     jam: Jam, extension: Any
 ) -> None:
@@ -92,7 +93,7 @@ def test_P09_public_and_guarded_in_one_class_is_an_error(app: Flask) -> None:
     assert "POST" in said
 
 
-@pytest.mark.parametrize(("marked", "fine"), [(False, False), (True, True)])
+@each_case(("marked", "fine"), [(False, False), (True, True)])
 def test_a_login_view_behind_a_protection_must_be_public(
     make_jam: MakeJam, marked: bool, fine: bool
 ) -> None:
@@ -151,7 +152,7 @@ def misplaced_class(app: Flask) -> None:
     jwt_required(Exposed)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "wrong",
     [misplaced, misplaced_in_blueprint, misplaced_async, misplaced_above_a_guard_below,
      misplaced_class],

@@ -10,6 +10,8 @@ import pytest
 
 from flask_jam.schemes.outcome import Accepted, Credential, Reason, Rejected
 
+from ..cases import each_case
+
 MARKER = "mArKeR"
 
 CREDENTIAL = Credential("jwt", "header", MARKER)
@@ -17,9 +19,7 @@ ACCEPTED = Accepted("session", "cookie", MARKER, {MARKER: MARKER}, 1.0)
 REJECTED = Rejected("jwt", Reason.EXPIRED, "header", "0123abcd")
 
 
-@pytest.mark.parametrize(
-    ("value", "name"), [(CREDENTIAL, "value"), (ACCEPTED, "subject"), (REJECTED, "reason")]
-)
+@each_case(("value", "name"), [(CREDENTIAL, "value"), (ACCEPTED, "subject"), (REJECTED, "reason")])
 def test_nothing_can_be_changed_on_the_way(value: Any, name: str) -> None:
     with pytest.raises(AttributeError):
         setattr(value, name, "other")
@@ -27,7 +27,7 @@ def test_nothing_can_be_changed_on_the_way(value: Any, name: str) -> None:
         value.other = 1
 
 
-@pytest.mark.parametrize("value", [CREDENTIAL, ACCEPTED], ids=["credential", "accepted"])
+@each_case("value", [CREDENTIAL, ACCEPTED], ids=["credential", "accepted"])
 def test_no_secret_and_no_claim_is_printed(value: Any) -> None:
     texts = (repr(value), str(value), f"{value}", f"{value!s} {value!r}", repr([value]),
              pprint.pformat({"x": value}))  # fmt: skip

@@ -17,6 +17,7 @@ from flask_jam import (
 )
 from flask_jam._request.cookies import values_of
 
+from ..cases import each_case
 from ..conftest import bearer, build_app
 
 
@@ -41,8 +42,8 @@ def token(jam: Jam) -> str:
     return str(jam.issue_tokens("alice")["access_token"])
 
 
-@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
-@pytest.mark.parametrize("space", [" ", "  "])
+@each_case("scheme", ["Bearer", "bearer", "BEARER", "bEaReR"])
+@each_case("space", [" ", "  "])
 def test_the_scheme_is_read_in_any_letter_case(
     client: Any, token: str, scheme: str, space: str
 ) -> None:
@@ -50,7 +51,7 @@ def test_the_scheme_is_read_in_any_letter_case(
     assert answer.status_code == 200
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("header", "status"),
     [
         ("Bearer", 400), ("Bearer ", 400), ("Bearer\tx", 400), ("Bearerx", 400),
@@ -65,7 +66,7 @@ def test_a_header_that_is_no_token68_is_a_400(client: Any, header: str, status: 
     assert "error=" in answer.headers["WWW-Authenticate"]
 
 
-@pytest.mark.parametrize("header", ["Basic eDp5", "Token x", "Digest a=b", "", " ", "x"])
+@each_case("header", ["Basic eDp5", "Token x", "Digest a=b", "", " ", "x"])
 def test_another_scheme_is_nobody(client: Any, header: str) -> None:
     answer = client.get("/jwt", headers={"Authorization": header})
     assert answer.status_code == 401
@@ -123,9 +124,7 @@ def test_a_mangled_shared_header_is_refused_by_the_scheme_it_looks_like(jam: Jam
     assert client.get("/jwt", headers=bearer("a.b.c d")).status_code == 400
 
 
-@pytest.mark.parametrize(
-    "cookie", ["token={};token={}", "token={}; token={}", "token={};a=b;token="]
-)
+@each_case("cookie", ["token={};token={}", "token={}; token={}", "token={};a=b;token="])
 def test_two_cookies_of_one_name_are_a_400(jam: Jam, token: str, cookie: str) -> None:
     client = app_with(jam, {"header_name": None, "cookie_name": "token"})
     client = client.application.test_client(use_cookies=False)
@@ -133,7 +132,7 @@ def test_two_cookies_of_one_name_are_a_400(jam: Jam, token: str, cookie: str) ->
     assert client.get("/jwt", headers=sent).status_code == 400
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("header", "values"),
     [
         ("a=1", ["1"]), ("b=2; a=1", ["1"]), ("a=1;a=2", ["1", "2"]), ("aa=1", []),
@@ -155,9 +154,7 @@ def test_a_quoted_cookie_is_not_unquoted_into_a_credential(jam: Jam) -> None:
         assert client.get("/session", headers=sent).status_code == 401
 
 
-@pytest.mark.parametrize(
-    "value", ["", "x", "A" * 44, "A" * 46, "../" * 14 + "A", "*" * 45, "A" * 100000]
-)
+@each_case("value", ["", "x", "A" * 44, "A" * 46, "../" * 14 + "A", "*" * 45, "A" * 100000])
 def test_an_id_of_another_shape_never_reaches_the_store(
     jam: Jam, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

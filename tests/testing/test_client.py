@@ -27,6 +27,7 @@ from flask_jam.stores.memory import MemoryStore
 from flask_jam.testing import JamClient, assert_refused
 from flask_jam.testing.client import rejections
 
+from ..cases import each_case
 from ..conftest import bearer, build_app
 
 
@@ -182,7 +183,7 @@ def test_the_cookies_of_a_login_are_those_of_the_apps_own(jam: Jam) -> None:
     assert len(own._cookies) == 4
 
 
-@pytest.mark.parametrize("config", [
+@each_case("config", [
     {"SERVER_NAME": "shop.example:8080"}, {"APPLICATION_ROOT": "/shop"},
 ])  # fmt: skip
 def test_a_login_reaches_the_host_and_the_path_of_the_app(jam: Jam, config: dict[str, str]) -> None:
@@ -197,7 +198,7 @@ def test_a_login_reaches_the_host_and_the_path_of_the_app(jam: Jam, config: dict
     assert client._cookies == {}
 
 
-@pytest.mark.parametrize("domain", ["example.com", ".example.com"])
+@each_case("domain", ["example.com", ".example.com"])
 def test_a_cookie_for_a_domain_goes_to_its_hosts(make_jam: Callable[..., Jam], domain: str) -> None:
     app = build_app(make_jam(cookie_domain=domain))
     app.testing = True
@@ -337,7 +338,7 @@ def test_a_logout_takes_cookies_of_nobody_else(client: JamClient) -> None:
 # --- it cannot weaken an app that serves people ---
 
 
-@pytest.mark.parametrize("debug", [False, True])
+@each_case("debug", [False, True])
 def test_an_app_that_is_not_being_tested_gets_no_such_client(app: Flask, debug: bool) -> None:
     app.testing, app.debug = False, debug
     with pytest.raises(ConfigError, match=r"app\.testing = True"):
@@ -373,7 +374,7 @@ def test_an_unknown_scheme_is_told(client: JamClient) -> None:
             do("alice", scheme="sesion")  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize(("scheme", "extension"), [
+@each_case(("scheme", "extension"), [
     ("jwt", "JWTExtension"), ("session", "SessionExtension"),
 ])  # fmt: skip
 def test_a_scheme_that_the_app_has_not_is_told(jam: Jam, scheme: Any, extension: str) -> None:

@@ -14,6 +14,7 @@ from flask_jam import ConfigError, Jam, JWTExtension, Reason, TokenError
 from flask_jam._credentials.stamps import Stamps
 from flask_jam.testing import Clock, JamClient, assert_refused, frozen_time
 
+from ..cases import each_case
 from ..conftest import SECRET, build_app
 
 CONFIG = {
@@ -165,8 +166,8 @@ def moments() -> list[float]:
     return [1_000_000_000.0, time.time(), 3_000_000_000.0]
 
 
-@pytest.mark.parametrize("first", [0, 1, 2])
-@pytest.mark.parametrize("second", [0, 1, 2])
+@each_case("first", [0, 1, 2])
+@each_case("second", [0, 1, 2])
 def test_a_revocation_at_one_moment_ends_no_login_at_another(first: int, second: int) -> None:
     jam = Jam(CONFIG)
     for name, moment in (("one", moments()[first]), ("two", moments()[second])):
@@ -253,7 +254,7 @@ def test_a_clock_begins_at_the_present_and_moves_by_hand() -> None:
     assert repr(clock) == "Clock(1893499259.5)"
 
 
-@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), "now", True, datetime(2030, 1, 1)])
+@each_case("wrong", [float("nan"), float("inf"), "now", True, datetime(2030, 1, 1)])
 def test_what_is_no_moment_is_told_and_moves_nothing(wrong: Any, jam: Jam) -> None:
     clock = Clock(1000)
     for use in (Clock, clock.move_to, clock.tick, lambda at: frozen_time(jam, at).__enter__()):

@@ -12,6 +12,7 @@ from flask import Flask
 from flask_jam import ConfigError
 from flask_jam.testing import JamClient
 
+from ..cases import each_case
 from ..conftest import SECRET
 
 pytest_plugins = ["pytester"]
@@ -41,7 +42,7 @@ class OwnClient(JamClient):
     """What a user may have made of it."""
 
 
-@pytest.mark.parametrize(("own", "given"), [
+@each_case(("own", "given"), [
     (OwnClient, OwnClient), (JamClient, JamClient), (None, JamClient),
 ])  # fmt: skip
 def test_the_client_is_of_the_apps_own_kind_where_that_logs_in(
@@ -65,7 +66,7 @@ def test_the_events_are_those_of_the_app_in_order(
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["jam_client", "auth_events"])
+@each_case("name", ["jam_client", "auth_events"])
 def test_an_app_that_is_not_being_tested_gets_no_fixture(
     app: Flask, request: pytest.FixtureRequest, name: str
 ) -> None:
@@ -79,6 +80,7 @@ def test_it_is_installed_with_the_package() -> None:
     assert found.value == "flask_jam.testing.plugin"
 
 
+@pytest.mark.slow
 def test_a_project_uses_it_without_a_line_of_setup(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile("""
@@ -100,6 +102,7 @@ def test_a_project_uses_it_without_a_line_of_setup(pytester: pytest.Pytester) ->
     result.stdout.fnmatch_lines(["test_a_project_*.py:10: AssertionError"])
 
 
+@pytest.mark.slow
 def test_loading_it_imports_no_extra_and_no_suite(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("""
         import sys

@@ -15,6 +15,8 @@ from flask_jam.stores.interface import Family, Kind, Marks, Rotation, Session
 from flask_jam.stores.memory import MemoryStore
 from flask_jam.testing.stores import StoreConformance
 
+from ..cases import loop_inherited_cases
+
 pytest_plugins = ["pytester"]
 
 
@@ -30,6 +32,7 @@ class CountingStore(MemoryStore):
         return super().create_session(key, session)
 
 
+@loop_inherited_cases
 class TestCountingStore(StoreConformance):
     @pytest.fixture
     def store(self) -> CountingStore:
@@ -109,6 +112,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 def test_a_store_that_breaks_a_promise_is_red(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
