@@ -20,7 +20,15 @@ from flask.views import View
 from ._helpers.names import nearest
 from ._request.conditions import CONDITIONS, Check, Rule, describe
 from ._request.request_auth import RequestAuth, current_request_auth
-from ._request.views import MARK, PUBLIC, cover, cover_class, is_covered_class, name_of
+from ._request.views import (
+    MARK,
+    PUBLIC,
+    cover,
+    cover_class,
+    guards_of_class,
+    is_covered_class,
+    name_of,
+)
 from .errors import ConfigError, Reason
 from .refusal import refuse
 from .schemes.interface import Requirement
@@ -162,7 +170,6 @@ class Guard:
             self._refuse(auth, rule, Rejected(rule.scheme, Reason.MISSING))
 
     def _refuse(self, auth: RequestAuth, rule: Rule, why: Rejected) -> NoReturn:
-        auth.refuse()
         schemes = tuple(each.scheme for each in self.rules)
         refuse(auth.state, why, schemes, Requirement(rule.scopes, rule.roles, rule.max_age))
 
@@ -193,13 +200,16 @@ class Guard:
         """Guard what ``as_view`` makes, so that no subclass can lose it by its ``decorators``."""
         if not issubclass(cls, View):
             raise ConfigError(f"{cls.__name__} is no flask.views.View: guard a view")
-        make = cls.as_view.__func__
+        own = cls.__dict__.get("as_view")
 
         def as_view(klass: Any, name: str, *args: Any, **kwargs: Any) -> Any:
-            return self(make(klass, name, *args, **kwargs))
+            # By super(): of several guarded base classes each adds its guard.
+            parent: Any = super(cls, klass)
+            make = parent.as_view if own is None else own.__get__(None, klass)
+            return self(make(name, *args, **kwargs))
 
         setattr(cls, "as_view", classmethod(as_view))  # noqa: B010 - pyright knows its old type
-        cover_class(cls)
+        cover_class(cls, self)
         return cls
 
 
@@ -218,7 +228,7 @@ def public(view: Callable[P, R]) -> Callable[P, R]: ...
 
 
 def public(view: Any) -> Any:
-    """Mark a view as open on purpose; the store is never asked for it.
+    """Mark a view as open on purpose. It asks nothing by itself; ``current_auth()`` in it does.
 
     :raises ConfigError: if it is guarded as well.
     """
@@ -253,7 +263,12 @@ def _public_class(cls: Any) -> Any:
 
     def as_view(klass: Any, name: str, *args: Any, **kwargs: Any) -> Any:
         made = make(klass, name, *args, **kwargs)
-        # Of a class that inherits from it nobody has said so.
+        if guards_of_class(klass):
+            raise ConfigError(
+                f"{klass.__name__} inherits from a class that is public and from one that is "
+                "guarded: remove one of the two"
+            )
+        # A class that inherits from a public one is not public by itself.
         return public(made) if klass.__dict__.get(MARK) is PUBLIC else made
 
     cls.as_view = classmethod(as_view)

@@ -26,6 +26,7 @@ from ._request.app_state import AppState
 from ._request.cookies import Cookie, clear_later
 from ._request.login_redirect import login_url
 from ._request.negotiation import PROBLEM, wants_html, wants_page
+from ._request.request_auth import current_request_auth
 from ._request.status_codes import ANSWERS, PERMANENT
 from .errors import Reason
 from .schemes.interface import Requirement
@@ -139,6 +140,7 @@ def refuse(
     :param clears: whether a page that is refused for a dead cookie clears it.
     :raises Refusal: always.
     """
+    current_request_auth().refuse()
     _log.debug("refused at %s: %s (%s)", request.endpoint, why.reason, why.fingerprint)
     signals.emit(
         signals.rejected,

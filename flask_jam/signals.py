@@ -29,7 +29,7 @@ logged_in = _namespace.signal("logged-in")
 logged_out = _namespace.signal("logged-out")
 #: ``refresh()`` succeeded, durably: ``scheme, subject, payload``.
 refreshed = _namespace.signal("refreshed")
-#: A guard refused: ``scheme, reason, source, endpoint, fingerprint``.
+#: A guard refused: ``scheme, reason, source, endpoint, subject, fingerprint``.
 rejected = _namespace.signal("rejected")
 #: Something was revoked: ``kind`` (``token family subject session``), ``subject``.
 revoked = _namespace.signal("revoked")

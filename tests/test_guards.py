@@ -122,11 +122,21 @@ def test_stacked_guards_ask_for_all(app: Flask, jam: Jam) -> None:
     client = app.test_client()
     sent = bearer(token_of(jam))
     assert client.get("/", headers=sent).status_code == 401
-    client.set_cookie("sessionId", jam.create_session("bob", {"roles": ["x"]}))
+    client.set_cookie("sessionId", jam.create_session("alice", {"roles": ["x"]}))
     assert client.get("/").status_code == 401
     # The payload is that of the guard that let it in: the inner one.
-    assert client.get("/", headers=sent).text == "session:bob"
+    assert client.get("/", headers=sent).text == "session:alice"
     assert client.get("/", headers=bearer("a.b.c")).status_code == 401
+
+
+def test_stacked_guards_refuse_two_people(app: Flask, jam: Jam) -> None:
+    app.add_url_rule("/", "view", jwt_required(scopes={"s"})(session_required(who)))
+    app.add_url_rule("/turned", "turned", session_required(jwt_required(scopes={"s"})(who)))
+    client, sent = app.test_client(), bearer(token_of(jam, scopes={"s"}))
+    client.set_cookie("sessionId", jam.create_session("bob", {}))
+    for path in ("/", "/turned"):
+        answer = client.get(path, headers=sent)
+        assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")
 
 
 def test_an_inner_optional_guard_leaves_whom_the_outer_one_let_in(app: Flask, jam: Jam) -> None:

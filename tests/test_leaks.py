@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jwt as pyjwt
@@ -198,7 +198,7 @@ def test_no_repr_holds_the_marker(app: Flask, jam: Jam) -> None:
     shown.extend(
         map(repr, [jam, jam.settings, jam.settings.jwt, jam.verifier, jam.store, ring, key])
     )
-    shown.extend(map(repr, [jam.sessions, jam._tokens, jam.families]))
+    shown.extend(map(repr, [jam.sessions, jam.tokens, jam.families]))
     text = " ".join(shown)
     assert len(shown) == 14
     for secret in (MARKER, pair["access_token"], pair["refresh_token"], session):
@@ -207,7 +207,11 @@ def test_no_repr_holds_the_marker(app: Flask, jam: Jam) -> None:
 
 def test_signals_carry_a_fingerprint_and_no_credential(app: Flask, jam: Jam, clock: Clock) -> None:
     heard: list[str] = []
-    receiver: Callable[..., None] = lambda _app, **what: heard.append(repr(what))  # noqa: E731
+
+    def receiver(_app: Flask, *, subject: str | None, **what: Any) -> None:
+        assert subject in (None, MARKER)  # an identity, and no credential
+        heard.append(repr(what))
+
     with signals.rejected.connected_to(receiver):
         for token in bad_tokens(jam, clock):
             app.test_client().get("/role", headers=bearer(token))

@@ -53,7 +53,7 @@ def test_a_refusal_says_why_where_and_of_which_credential(
     assert name == "rejected"
     assert {**what, "fingerprint": len(what["fingerprint"])} == {
         "scheme": "jwt", "reason": "insufficient_role", "source": "header", "endpoint": "admin",
-        "fingerprint": 8,
+        "subject": "alice", "fingerprint": 8,
     }  # fmt: skip
     assert what["fingerprint"] not in token
 
@@ -64,7 +64,7 @@ def test_a_request_without_credential_has_no_fingerprint(
     client.get("/jwt")
     assert event_log == [
         ("rejected", {"scheme": "jwt", "reason": "missing", "source": None, "endpoint": "jwt",
-                      "fingerprint": None})
+                      "subject": None, "fingerprint": None})
     ]  # fmt: skip
 
 

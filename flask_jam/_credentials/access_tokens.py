@@ -155,7 +155,7 @@ class Tokens:
         if not isinstance(subject, str):
             return payload
         if known is None and self._settings.list != "off":
-            known = self._store.cut_off(slot_of(subject), subject, self.clock())
+            known = self._store.standing(slot_of(subject), subject, self.clock()).cut_off
         return {**payload, CUT_OFF: known or 0.0}
 
     def _signer(self) -> Key:

@@ -68,9 +68,7 @@ def facts_of(claims: dict[str, Any], settings: JWTSettings, keyring: KeyRing) ->
     jti, sub = _name(claims, "jti"), _name(claims, "sub")
     if settings.list != "off" and (jti is None or iat is None):
         raise TokenError(Reason.INVALID, "jti or iat is missing, so it could not be revoked")
-    if claims.get("type") == "refresh":
-        # Of a library that tells its two kinds apart by this claim, under a key that we share.
-        raise TokenError(Reason.WRONG_TYPE, "type is refresh: that is no access token")
+    _check_kind(claims)
     slot, family = slot_of(sub or jti or ""), _name(claims, "fam")
     if family is not None and not family.startswith(slot):
         raise TokenError(Reason.INVALID, "fam is written by issue_tokens, for its subject")
@@ -167,6 +165,28 @@ def check_name(value: object, name: str) -> str:
             f"{name} must be a text of 1 to 256 characters without control characters",
         )
     return value
+
+
+#: Claims of tokens that are no bearer access tokens: bound to a key of the client (RFC 9449 7.2),
+#: security events and logout (RFC 8417), ID tokens (OpenID Connect Core 3.1.3.6, 3.3.2.11).
+OTHER_KINDS = frozenset({"cnf", "events", "nonce", "at_hash", "c_hash"})
+#: Values by which libraries that may share our key tell their other tokens from access tokens:
+#: Flask-JWT-Extended, djangorestframework-simplejwt, Amazon Cognito, Keycloak.
+_OTHER_KINDS = {
+    "type": {"refresh"},
+    "token_type": {"refresh"},
+    "token_use": {"id"},
+    "typ": {"id", "refresh", "offline", "logout"},
+}
+
+
+def _check_kind(claims: Mapping[str, Any]) -> None:
+    for name in OTHER_KINDS.intersection(claims):
+        raise TokenError(Reason.WRONG_TYPE, f"{name} marks a token that is no bearer access token")
+    for name, kinds in _OTHER_KINDS.items():
+        value = claims.get(name)
+        if isinstance(value, str) and value.lower() in kinds:
+            raise TokenError(Reason.WRONG_TYPE, f"{name} says that this is no access token")
 
 
 def _check_issuer(claims: Mapping[str, Any], issuer: str | None) -> None:

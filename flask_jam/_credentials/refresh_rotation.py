@@ -22,16 +22,17 @@ from ..errors import ConfigError, Reason, TokenError
 from ..settings import JWTSettings
 from ..stores.interface import Family, Rotation, Store, slot_of
 from .access_tokens import Clock, Tokens
-from .claims import Facts, check_name, json_of
+from .claims import CUT_OFF, OTHER_KINDS, Facts, check_name, json_of
 
 #: Called with the subject and its claims at each refresh: the new claims, or ``None`` to refuse.
 Reload = Callable[[str, dict[str, Any]], Mapping[str, Any] | None]
 
 _SHAPE = re.compile(r"([A-Za-z0-9_-]{45})\.([1-9][0-9]{0,8})\.[A-Za-z0-9_-]{43}")
 #: What a pair says by itself; callers say the rest.
-_RESERVED = frozenset(
-    {"sub", "jti", "iat", "exp", "nbf", "iss", "aud", "fam", "auth_time", "scope"}
-)
+_RESERVED = OTHER_KINDS | {
+    *("sub", "jti", "iat", "exp", "nbf", "iss", "aud", "fam", "auth_time", "scope", CUT_OFF),
+    *("typ", "token_type", "token_use"),
+}
 #: The same at a refresh, which may bring other scopes.
 _FIXED = _RESERVED - {"scope"}
 _REFUSED = {Rotation.REVOKED: Reason.REVOKED, Rotation.GONE: Reason.EXPIRED}
@@ -85,7 +86,7 @@ class Families:
             ends_at=now + self._settings.refresh_absolute,
             rotated_at=now,
             idle_until=now + self._settings.refresh_idle,
-            cut_off=self._store.cut_off(slot, subject, now),
+            cut_off=self._store.standing(slot, subject, now).cut_off,
         )
         pair = self._pair(family_id, family, now)
         self._store.start_family(family_id, family)
@@ -221,8 +222,14 @@ def _kept(claims: Mapping[str, Any]) -> Mapping[str, Any]:
 def _own(claims: Mapping[str, Any], reserved: frozenset[str]) -> Mapping[str, Any]:
     for name in claims:
         if name in reserved:
-            raise TokenError(Reason.INVALID, f"the claim {name} is written by flask_jam itself")
+            raise TokenError(Reason.INVALID, _why_reserved(name))
     return claims
+
+
+def _why_reserved(name: str) -> str:
+    if name in OTHER_KINDS or name in ("typ", "token_type", "token_use"):
+        return f"the claim {name} marks a token that is no bearer access token: leave it out"
+    return f"the claim {name} is written by flask_jam itself"
 
 
 def _token(key: bytes, family_id: str, generation: int) -> str:

@@ -55,6 +55,7 @@ class Sessions:
         :raises SessionError: if the key or the data cannot be kept.
         """
         now, slot = self.clock(), slot_of(checked_owner(session_key))
+        standing = self._store.standing(slot, session_key, now)
         session = Session(
             session_key=session_key,
             data=self._kept(data),
@@ -65,7 +66,8 @@ class Sessions:
             ends_at=now + self._settings.absolute,
             user_agent=user_agent[:256] if user_agent else None,
             ip=ip,
-            cut_off=self._store.cut_off(slot, session_key, now),
+            cut_off=standing.cut_off,
+            cleared=standing.cleared,
         )
         session_id = slot + secrets.token_urlsafe(32)
         if not self._store.create_session(_hashed(session_id), session):

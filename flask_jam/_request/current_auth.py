@@ -12,7 +12,11 @@ from .request_auth import current_request_auth
 
 
 def current_auth() -> Accepted | None:
-    """Return who was let in to this view, or ``None``: also outside of a request."""
+    """Return who is asking, at any moment of a request, or ``None``; outside of one, ``None``.
+
+    The first scheme for which the request carries a credential decides, the schemes of the view's
+    guard first. A bad credential is ``None``, and so is a store that is down: only a guard refuses.
+    """
     if not request or EXTENSION_KEY not in current_app.extensions:
         return None
     return current_request_auth().look()

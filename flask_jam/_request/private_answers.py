@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 from flask import Response
+from werkzeug.wsgi import ClosingIterator
 
 from ..errors import ConfigError
 from ..schemes.interface import MISSING
@@ -29,23 +30,30 @@ def keeping_private(process: Callable[[Response], Response]) -> Callable[[Respon
 
     def process_response(response: Response) -> Response:
         try:
-            response = process(response)
-        finally:  # a hook that raises leaves the answer as it is by now
-            for change in changes_before_sending():
-                response = change(response)
-            auth = request_auth_so_far()
-            if auth is not None and (auth.depends or auth.refused):
-                response = _marked(auth, response)
-            elif response.response.__class__ is not list:
-                response = _marked_stream(auth, response)
-        return response
+            return _last_word(process(response))
+        except Exception:
+            # Flask sends the answer that the hook which raised was given, so that one is changed.
+            response.headers = _last_word(response).headers
+            raise
 
     return process_response
 
 
+def _last_word(response: Response) -> Response:
+    for change in changes_before_sending():
+        response = change(response)
+    auth = request_auth_so_far()
+    if auth is not None and (auth.depends or auth.refused):
+        return _marked(auth, response)
+    if response.response.__class__ is not list:
+        return _marked_stream(auth, response)
+    return response
+
+
 def _marked_stream(auth: RequestAuth | None, response: Response) -> Response:
     """Mark a stream that may still ask who it is for, as no header can be changed then."""
-    if not response.is_streamed or response.direct_passthrough:
+    is_error = isinstance(response.response, ClosingIterator)  # the page of an HTTPException
+    if is_error or not response.is_streamed or response.direct_passthrough:
         return response
     try:
         auth = auth or current_request_auth()

@@ -19,6 +19,7 @@ from .views import (
     PUBLIC,
     chain_of,
     covered_by,
+    guards_of_class,
     is_covered_class,
     method_of,
     name_of,
@@ -63,13 +64,19 @@ def idle_guards(app: Flask) -> Iterator[str]:
 
 def _check_contradiction(view: Any) -> None:
     cls = getattr(view, "view_class", None)
-    if cls is None or getattr(view, MARK, None) is not PUBLIC:
+    if cls is None:
         return
-    for method in getattr(cls, "methods", None) or ():
-        if own_guards(method_of(cls, method)):
-            raise ConfigError(
-                f"{name_of(view)} is public and its {method} is guarded: remove one of the two"
-            )
+    if getattr(view, MARK, None) is PUBLIC:
+        for method in getattr(cls, "methods", None) or ():
+            if own_guards(method_of(cls, method)):
+                raise ConfigError(
+                    f"{name_of(view)} is public and its {method} is guarded: remove one of the two"
+                )
+    elif not set(guards_of_class(cls)) <= set(own_guards(view)):
+        raise ConfigError(
+            f"{name_of(view)} inherits a guard that its as_view leaves out: call "
+            "super().as_view(...) there, or guard the class itself"
+        )
 
 
 def check_login_view(state: AppState) -> None:
@@ -103,7 +110,7 @@ def _is_idle(view: Any, inside: Container[int]) -> bool:
     """Return True if a view was given to a guard, and is routed without it."""
     cls = getattr(view, "view_class", None)
     if cls is not None:
-        return is_covered_class(cls) and not hasattr(view, MARK)
+        return is_covered_class(cls, inherited=False) and not hasattr(view, MARK)
     manner = covered_by(view)
     if manner is None:
         return False

@@ -61,14 +61,23 @@ def covered_by(view: Any) -> str | None:
     return noted[1] if noted is not None and noted[0] is function else None
 
 
-def cover_class(cls: Any) -> None:
+def cover_class(cls: Any, guard: Any) -> None:
     """Note on a class of views that a guard covers it."""
-    setattr(cls, _COVERED, (cls, UNKNOWN))
+    own = cls.__dict__.get(_COVERED, (cls, UNKNOWN, ()))[2]
+    setattr(cls, _COVERED, (cls, UNKNOWN, (guard, *own)))
 
 
-def is_covered_class(cls: Any) -> bool:
-    """Return True for a class of views that a guard covers, and for one that inherits from it."""
-    return isinstance(cls, type) and hasattr(cls, _COVERED)
+def guards_of_class(cls: Any) -> list[Any]:
+    """Return the guards of a class of views and of all classes that it inherits from."""
+    noted = (each.__dict__.get(_COVERED) for each in cls.__mro__)
+    return [guard for note in noted if note is not None for guard in note[2]]
+
+
+def is_covered_class(cls: Any, *, inherited: bool = True) -> bool:
+    """Return True for a class of views that a guard covers, or that inherits from such a class."""
+    if not isinstance(cls, type):
+        return False
+    return hasattr(cls, _COVERED) if inherited else _COVERED in cls.__dict__
 
 
 def chain_of(view: Any) -> Iterator[Any]:

@@ -56,6 +56,19 @@ class Marks(NamedTuple):
 NO_MARKS = Marks()
 
 
+class Standing(NamedTuple):
+    """Under which cut-offs a login begins; 0 for none."""
+
+    #: Of everything that the subject has.
+    cut_off: float = 0.0
+    #: Of its sessions: when they were cleared. It ends logins that are on their way.
+    cleared: float = 0.0
+
+
+#: How long a login may be on its way to the store, in seconds.
+LOGIN_IN_FLIGHT = 60.0
+
+
 class Rotation(str, Enum):
     """What became of a presented refresh token."""
 
@@ -110,6 +123,8 @@ class Session:
     ip: str | None = field(default=None, repr=False)
     #: The cut-off of its owner when it was created; a later one ends it.
     cut_off: float = 0.0
+    #: When its owner's sessions were cleared before. It is compared once, and not stored.
+    cleared: float = field(default=0.0, compare=False)
 
     @property
     def expires_at(self) -> float:
@@ -143,10 +158,10 @@ class Store(Protocol):
         """Revoke. Of two marks of one name the later ``at`` and the later ``until`` stand."""
         ...
 
-    def cut_off(self, slot: str, subject: str, now: float) -> float:
-        """Return the cut-off of a subject as the store has it, never from a cache; 0 if none.
+    def standing(self, slot: str, subject: str, now: float) -> Standing:
+        """Return the cut-offs of a subject as the store has them, never from a cache.
 
-        What is minted for the subject carries it. So clocks are never compared: what carries an
+        What is minted for the subject carries them. So clocks are never compared: what carries an
         earlier cut-off than the store has was minted before it, on whatever machine.
         """
         ...
@@ -199,7 +214,7 @@ class Store(Protocol):
     # --- sessions, by the slot and the hash of their id ---
 
     def create_session(self, key: str, session: Session) -> bool:
-        """Keep a new session; ``False`` if its owner has a later cut-off than the session."""
+        """Keep a new session; ``False`` if a cut-off or a clearing is later than its own."""
         ...
 
     def read_session(self, key: str, now: float) -> Session | None:
@@ -229,7 +244,11 @@ class Store(Protocol):
     def clear_sessions(
         self, slot: str, session_key: str, now: float, keep: str | None = None
     ) -> int:
-        """Remove every session of one owner but the one at ``keep``; return how many were alive."""
+        """Remove every session of one owner but the one at ``keep``; return how many were alive.
+
+        A login that began before and is still on its way here is not kept, either: see
+        :class:`Standing`.
+        """
         ...
 
     def list_sessions(

@@ -14,7 +14,7 @@ from typing import Any
 from .._helpers.fork_lock import fork_safe_lock
 from .._helpers.strict_json import strict_dumps
 from ..errors import Reason, SessionError
-from .interface import NO_MARKS, Family, Kind, Marks, Rotation, Session
+from .interface import LOGIN_IN_FLIGHT, NO_MARKS, Family, Kind, Marks, Rotation, Session, Standing
 
 
 class MemoryStore:
@@ -26,6 +26,7 @@ class MemoryStore:
         self._tokens: dict[str, tuple[float, float]] = {}
         self._logins: dict[str, tuple[float, float]] = {}
         self._subjects: dict[str, tuple[float, float]] = {}
+        self._cleared: dict[str, tuple[float, float]] = {}
         self._allowed: dict[str, float] = {}
         self._families: dict[str, Family] = {}
         self._sessions: dict[str, Session] = {}
@@ -63,10 +64,14 @@ class MemoryStore:
             self._mark(kind, name, at, until)
             self._sweep(at)
 
-    def cut_off(self, slot: str, subject: str, now: float) -> float:
+    def standing(self, slot: str, subject: str, now: float) -> Standing:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
-            return self._cut_off(subject, now)
+            return Standing(self._cut_off(subject, now), self._cleared_at(subject, now))
+
+    def _cleared_at(self, owner: str, now: float) -> float:
+        at, until = self._cleared.get(owner, (0.0, 0.0))
+        return at if until > now else 0.0
 
     def _cut_off(self, subject: str | None, now: float) -> float:
         at, until = self._subjects.get(subject or "", (0.0, 0.0))
@@ -75,9 +80,7 @@ class MemoryStore:
     def cut(self, slot: str, subject: str, now: float, until: float) -> None:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
-            at, old_until = self._subjects.get(subject, (-math.inf, until))
-            at = max(now, math.nextafter(at, math.inf))
-            self._subjects[subject] = (at, max(until, old_until))
+            _grow(self._subjects, subject, now, until)
             self._sweep(now)
 
     def _mark(self, kind: Kind, name: str, at: float, until: float) -> None:
@@ -157,6 +160,8 @@ class MemoryStore:
         with self._lock:
             now = session.created_at
             if self._is_cut(session, now):
+                return False
+            if session.cleared < self._cleared_at(session.session_key, now):
                 return False
             self._put(key, session)
             self._sweep(now)
@@ -245,6 +250,7 @@ class MemoryStore:
         with self._lock:
             owned = [key for key in self._owned.get(session_key, ()) if key != keep]
             ended = [self._pop(key) for key in owned]
+            _grow(self._cleared, session_key, now, now + LOGIN_IN_FLIGHT)
             self._sweep(now)
             return sum(self._is_alive(session, now) for session in ended if session is not None)
 
@@ -265,7 +271,7 @@ class MemoryStore:
         """Remove what has ended, each time that the store has doubled since the last sweep."""
         if self._size() < self._sweep_at:
             return
-        for marks in (self._tokens, self._logins, self._subjects):
+        for marks in (self._tokens, self._logins, self._subjects, self._cleared):
             for name in [name for name, mark in marks.items() if mark[1] <= now]:
                 del marks[name]
         self._allowed = {jti: until for jti, until in self._allowed.items() if until > now}
@@ -275,7 +281,7 @@ class MemoryStore:
         self._sweep_at = max(1024, 2 * self._size())
 
     def _size(self) -> int:
-        marks = len(self._tokens) + len(self._logins) + len(self._subjects)
+        marks = len(self._tokens) + len(self._logins) + len(self._subjects) + len(self._cleared)
         return marks + len(self._allowed) + len(self._families) + len(self._sessions)
 
 
@@ -291,3 +297,9 @@ def _rotated(
 
 def _age(item: tuple[str, Session]) -> float:
     return item[1].created_at
+
+
+def _grow(cuts: dict[str, tuple[float, float]], name: str, now: float, until: float) -> None:
+    """Set a cut-off that is later than the one before it, whatever the clocks say."""
+    at, old_until = cuts.get(name, (-math.inf, until))
+    cuts[name] = (max(now, math.nextafter(at, math.inf)), max(until, old_until))

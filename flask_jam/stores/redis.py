@@ -9,6 +9,7 @@ key, after ``prefix:``    type    value                                        k
 ``a:{slot}:jti``         string  allow list: ``[1, at, until]``               as the token
 ``f:{slot}:family``      hash    refresh family, claims as JSON               idle or absolute end
 ``s:{slot}:id``          hash    session, each key of its data as JSON        idle or absolute end
+``k:{slot}:owner``       string  when an owner's sessions were cleared        a minute
 ``o:{slot}:owner``       zset    names of an owner's sessions, by their end   as its last session
 ========================  ======  ===========================================  ====================
 
@@ -23,7 +24,6 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
-import math
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -47,6 +47,7 @@ from ._redis.values import (
     UNREAD,
     as_bytes,
     as_text,
+    cut_off_of,
     data_fields,
     family_of,
     flat,
@@ -57,7 +58,7 @@ from ._redis.values import (
     session_fields,
     session_of,
 )
-from .interface import Family, Kind, Marks, Rotation, Session
+from .interface import LOGIN_IN_FLIGHT, Family, Kind, Marks, Rotation, Session, Standing
 
 _log = logging.getLogger(__name__)
 
@@ -144,12 +145,10 @@ class RedisStore:
         key = self._key(_LETTERS[kind], slot, name)
         self._write(lua.MARK, [key], repr(at), repr(until), kept_for(until - at))
 
-    def cut_off(self, slot: str, subject: str, now: float) -> float:
+    def standing(self, slot: str, subject: str, now: float) -> Standing:
         """See :class:`~flask_jam.stores.Store`."""
-        keys = [self._key("c", slot, hashed(subject))]
-        found = marks_of("c", self.read_marks(keys), now).cut_off
-        # Under one that cannot be read nothing lives, also what is minted now.
-        return found if found is not None and math.isfinite(found) else 0.0
+        keys = [self._key(letter, slot, hashed(subject)) for letter in ("c", "k")]
+        return Standing(*(cut_off_of(value, now) for value in self.read_marks(keys)))
 
     def cut(self, slot: str, subject: str, now: float, until: float) -> None:
         """See :class:`~flask_jam.stores.Store`."""
@@ -238,13 +237,15 @@ class RedisStore:
     def create_session(self, key: str, session: Session) -> bool:
         """See :class:`~flask_jam.stores.Store`."""
         now, owner = session.created_at, self._owner_key(key[:2], session.session_key)
-        cut_off = self._key("c", key[:2], hashed(session.session_key))
+        name = hashed(session.session_key)
+        cuts = [self._key(letter, key[:2], name) for letter in ("c", "k")]
         said = self._write(
             lua.CREATE_SESSION,
-            [self._session_key(key), owner, cut_off],
+            [self._session_key(key), owner, *cuts],
             repr(now),
             repr(session.expires_at),
             repr(session.cut_off),
+            repr(session.cleared),
             *flat(session_fields(session)),
         )
         return as_text(said[0]) == "created"
@@ -300,8 +301,9 @@ class RedisStore:
         self, slot: str, session_key: str, now: float, keep: str | None = None
     ) -> int:
         """See :class:`~flask_jam.stores.Store`."""
-        owner = self._owner_key(slot, session_key)
-        _, count, keys = self._write(lua.CLEAR_SESSIONS, [owner], repr(now), keep or "")
+        named = [self._key(letter, slot, hashed(session_key)) for letter in ("o", "k")]
+        end, kept = repr(now + LOGIN_IN_FLIGHT), kept_for(LOGIN_IN_FLIGHT)
+        _, count, keys = self._write(lua.CLEAR_SESSIONS, named, repr(now), keep or "", end, kept)
         self.changed(as_text(key) for key in keys)
         return int(count)
 

@@ -181,13 +181,13 @@ class StoreConformance:
     def test_a_cut_off_is_about_that_subject_only(
         self, store: Store, now: float, name: str
     ) -> None:
-        assert store.cut_off(SLOT, name, now) == 0.0
+        assert store.standing(SLOT, name, now).cut_off == 0.0
         store.cut(SLOT, name, now, now + 10)
         found = {other: store.marks(SLOT, "t", "f", other, now) for other in NAMES}
         assert found.pop(name) == Marks(False, now, False)
         assert set(found.values()) == {Marks()}
         assert store.marks(SLOT, name, name, None, now) == Marks()
-        cut_offs = {other: store.cut_off(SLOT, other, now) for other in NAMES}
+        cut_offs = {other: store.standing(SLOT, other, now).cut_off for other in NAMES}
         assert cut_offs.pop(name) == now
         assert set(cut_offs.values()) == {0.0}
 
@@ -202,12 +202,12 @@ class StoreConformance:
         at = now + fraction
         store.cut(SLOT, "s", at, now + 10)
         assert store.marks(SLOT, None, None, "s", now + 1).cut_off == at
-        assert store.cut_off(SLOT, "s", now + 1) == at
+        assert store.standing(SLOT, "s", now + 1).cut_off == at
 
     def test_a_cut_off_is_there_until_its_end_and_not_at_it(self, store: Store, now: float) -> None:
         store.cut(SLOT, "x", now, now + 10)
-        assert store.cut_off(SLOT, "x", now + 9.999) == now
-        assert store.cut_off(SLOT, "x", now + 10) == 0.0
+        assert store.standing(SLOT, "x", now + 9.999).cut_off == now
+        assert store.standing(SLOT, "x", now + 10).cut_off == 0.0
         assert store.marks(SLOT, None, None, "x", now + 10) == Marks()
 
     @pytest.mark.parametrize("later", [5.0, 0.0, -5.0])
@@ -216,23 +216,23 @@ class StoreConformance:
     ) -> None:
         store.cut(SLOT, "s", now, now + 50)
         store.cut(SLOT, "s", now + later, now + 40)
-        grown = store.cut_off(SLOT, "s", now)
+        grown = store.standing(SLOT, "s", now).cut_off
         assert grown == now + 5 if later > 0 else now < grown < now + 0.001
-        assert store.cut_off(SLOT, "s", now + 49) == grown
+        assert store.standing(SLOT, "s", now + 49).cut_off == grown
 
     def test_each_of_parallel_cut_offs_ends_what_the_one_before_let_live(
         self, store: Store, now: float
     ) -> None:
         def job(_number: int) -> float:
             store.cut(SLOT, "s", now, now + 100)
-            return store.cut_off(SLOT, "s", now)
+            return store.standing(SLOT, "s", now).cut_off
 
         seen = at_once(16, job)
         assert all(now <= each for each in seen)
-        last = store.cut_off(SLOT, "s", now)
+        last = store.standing(SLOT, "s", now).cut_off
         assert last == max(seen)
         store.cut(SLOT, "s", now, now + 100)
-        assert store.cut_off(SLOT, "s", now) > last
+        assert store.standing(SLOT, "s", now).cut_off > last
 
     @pytest.mark.parametrize("kind", Kind)
     def test_a_mark_is_there_until_its_end_and_not_at_it(
@@ -376,7 +376,7 @@ class StoreConformance:
         # On its way here since before the cut-off: kept by no store.
         assert not store.create_session(at("late"), a_session(now + 1))
         assert store.read_session(at("late"), now) is None
-        own = a_session(now - 10, cut_off=store.cut_off(SLOT, "ann", now))
+        own = a_session(now - 10, cut_off=store.standing(SLOT, "ann", now).cut_off)
         assert store.create_session(at("next"), own)
         assert store.read_session(at("next"), now) is not None
         assert [key for key, _ in store.list_sessions(SLOT, "ann", now)] == [at("next")]
@@ -437,7 +437,7 @@ class StoreConformance:
     def test_a_family_that_carries_the_cut_off_lives(self, store: Store, now: float) -> None:
         store.cut(SLOT, "ann", now + 4, now + 1000)  # by a machine whose clock is ahead
         store.cut(SLOT, "bob", now + 500, now + 1000)
-        own = store.cut_off(SLOT, "ann", now)
+        own = store.standing(SLOT, "ann", now).cut_off
         store.start_family(at("f"), a_family(now, cut_off=own))
         assert store.read_family(at("f"), now + 1) == a_family(now, cut_off=own)
         assert self.turn(store, 1, now + 1)[0] is Rotation.NEW
@@ -696,6 +696,18 @@ class StoreConformance:
         assert store.clear_sessions(SLOT, "ann", now, at(keep)) == 1
         assert store.list_sessions(SLOT, "ann", now) == []
         assert len(store.list_sessions(SLOT, "bob", now)) == 1
+
+    def test_a_clearing_ends_logins_that_began_before_it_and_none_that_began_after(
+        self, store: Store, now: float
+    ) -> None:
+        before = store.standing(SLOT, "ann", now).cleared
+        for clock in (now, now - 5, now):  # by machines whose clocks differ
+            store.clear_sessions(SLOT, "ann", clock)
+            assert not store.create_session(at("k"), a_session(now, cleared=before))
+            assert store.read_session(at("k"), now) is None
+            before = store.standing(SLOT, "ann", now).cleared
+            assert store.create_session(at(f"k{clock}"), a_session(now - 10, cleared=before))
+        assert store.create_session(at("b"), a_session(now, session_key="bob"))
 
     def test_clearing_finds_a_session_under_its_new_id(self, store: Store, now: float) -> None:
         store.create_session(at("k"), a_session(now))

@@ -812,8 +812,9 @@ def test_nobody_is_authorized_where_no_guard_asked(bare: Flask, ann: dict[str, s
     bare.add_url_rule("/open", "open", public(lambda: asking()))
     maybe = jwt_required(optional=True)
     bare.add_url_rule("/maybe", "maybe", maybe(asking))
-    assert status(bare, "/open", headers=ann) == 401
+    assert status(bare, "/open") == 401
     assert status(bare, "/maybe") == 401
+    assert status(bare, "/open", headers=ann) == 200
     assert status(bare, "/maybe", headers=ann) == 200
 
 
@@ -824,7 +825,8 @@ def test_time_goes_on_after_a_test_that_failed(jam: Jam) -> None:
     usual = jam.clock
     with pytest.raises(ZeroDivisionError), frozen_time(jam), frozen_time(jam, at=5.0):
         _ = 1 / 0
-    assert (jam.clock, jam.verifier._clock, jam.sessions._stamps.clock) == (usual,) * 3
+    holders = (jam, jam.verifier, jam.tokens, jam.families, jam.sessions)
+    assert [each.clock for each in holders] == [usual] * 5
 
 
 def test_frozen_time_of_a_jam_is_no_time_for_its_other_app(jam: Jam, ann: dict[str, str]) -> None:

@@ -286,7 +286,7 @@ def test_P08_who_answers_first_answers_and_the_view_does_not_run(bare: Flask) ->
     assert ran == []
 
 
-def test_P08_every_hook_knows_who_it_is_on_an_undecorated_route(jam: Jam) -> None:
+def test_P08_every_hook_knows_the_caller_on_every_route(jam: Jam) -> None:
     app = Flask("hooks")
     seen: list[Any] = []
 
@@ -305,8 +305,7 @@ def test_P08_every_hook_knows_who_it_is_on_an_undecorated_route(jam: Jam) -> Non
         for token in (GOOD, BAD, None):
             answer(client, path, token)
 
-    # Where a guard will ask nothing is known before it has.
-    assert seen == ["alice", None, None] + [None] * 9
+    assert seen == ["alice", None, None] * 4
 
 
 @each_case(
@@ -472,19 +471,20 @@ def test_P13_nobody_stays_in_a_client_that_keeps_its_context(app: Flask) -> None
         assert current_auth() is None
 
 
-def test_P13_who_is_let_in_by_an_outer_guard_is_gone_when_the_inner_one_refuses(
+def test_P13_an_error_page_sees_whom_the_outer_guard_let_in(
     bare: Flask,
 ) -> None:
     seen: list[Any] = []
     both = jwt_required(session_required(lambda: "in"))
     bare.add_url_rule("/both", "both", both)
     bare.register_error_handler(
-        401, lambda error: (seen.append((g.payload, current_auth())), error)[1]
+        401,
+        lambda error: (seen.append((g.payload["sub"], current_auth().subject)), error)[1],  # type: ignore[union-attr]
     )
     client = bare.test_client()
 
     assert answer(client, "/both", GOOD) == COOKIE
-    assert seen == [(None, None)]
+    assert seen == [("alice", "alice")]
 
 
 @each_case("kind", ["sync", "async"])
@@ -563,10 +563,11 @@ def test_P14_an_async_view_is_decided_before_it_starts(bare: Flask) -> None:
 
 
 @each_case("token", [None, BAD, GOOD])
-def test_P15_an_error_page_finds_nobody_rather_than_nothing(bare: Flask, token: str | None) -> None:
+def test_P15_an_error_page_finds_the_caller_or_none(bare: Flask, token: str | None) -> None:
     def page(error: Any) -> Response:
         response: Response = error.get_response()
-        response.data = f"payload: {g.payload}, auth: {current_auth()}"
+        auth = current_auth()
+        response.data = f"payload: {g.payload and g.payload['sub']}, auth: {auth and auth.subject}"
         return response
 
     for code in (400, 401, 403, 404, 405):
@@ -579,7 +580,8 @@ def test_P15_an_error_page_finds_nobody_rather_than_nothing(bare: Flask, token: 
     for path, how in (("/nowhere", "GET"), ("/jwt", "PUT"), ("/admin", "GET")):
         response = client.open(path, method=how, headers=headers)
         assert response.status_code >= 400
-        assert response.text == "payload: None, auth: None"
+        caller = "alice" if token == GOOD else None
+        assert response.text == f"payload: {caller}, auth: {caller}"
 
 
 def test_P15_before_any_request_there_is_nobody(app: Flask) -> None:

@@ -518,9 +518,8 @@ def test_S18_of_several_cut_offs_the_latest_counts(
             jam.verify_jwt_token(pair["access_token"])
         with pytest.raises(TokenError):
             jam.refresh_tokens(pair["refresh_token"])
-    with pytest.raises(SessionError):
-        behind.create_session("alice", {})
-    clock.tick(1)
+    # A login after that works at once, also where the clock is behind.
+    assert jam.get_session(behind.create_session("alice", {})) == {}
     assert jam.get_session(jam.create_session("alice", {})) == {}
     assert jam.verify_jwt_token(jam.issue_tokens("alice")["access_token"])
 

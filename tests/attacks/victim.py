@@ -142,7 +142,10 @@ def check_refusal(response: TestResponse, answer: Answer) -> None:
     assert response.headers.getlist("WWW-Authenticate") == challenges
     assert response.mimetype == "application/problem+json"
     assert response.json == answer.body
-    assert set(response.headers.keys()) <= {"WWW-Authenticate", "Content-Type", "Content-Length"}
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["Vary"]
+    others = {"Content-Type", "Content-Length", "Cache-Control", "Vary"}
+    assert set(response.headers.keys()) - others <= {"WWW-Authenticate"}
 
 
 @functools.cache

@@ -85,22 +85,26 @@ def test_a_bad_credential_means_nobody_not_the_next_scheme(shape: tuple[Flask, J
     assert client.get("/get_user", headers={"Authorization": "Basic eDp5"}).status_code == 200
 
 
-def test_an_earlier_before_request_sees_none(jam: Jam) -> None:
+def test_hooks_before_a_guard_see_the_caller(jam: Jam) -> None:
     app = Flask("earlier")
     seen: list[Any] = []
-    app.url_value_preprocessor(lambda *_: seen.append(g.payload))
-    app.before_request(lambda: seen.append(g.payload))
+    app.url_value_preprocessor(lambda *_: seen.append(g.payload and g.payload["sub"]))
+    app.before_request(lambda: seen.append(g.payload and g.payload["sub"]))
     JWTExtension(jam, app)
     app.add_url_rule("/", "view", jwt_required(lambda: "in"))
     sent = bearer(jam.issue_tokens("alice")["access_token"])
     assert app.test_client().get("/", headers=sent).text == "in"
-    assert seen == [None, None]
+    assert seen == ["alice", "alice"]
 
 
-def test_an_error_handler_of_a_404_sees_none(app: Flask, jam: Jam) -> None:
-    app.register_error_handler(404, lambda _e: ({"payload": g.payload}, 404))
-    sent = bearer(jam.issue_tokens("alice")["access_token"])
-    assert app.test_client().get("/nowhere", headers=sent).json == {"payload": None}
+def test_error_handlers_of_404_and_405_see_the_caller(app: Flask, jam: Jam) -> None:
+    for code in (404, 405):
+        app.register_error_handler(code, lambda e: ({"sub": (g.payload or {}).get("sub")}, e.code))
+    client, sent = app.test_client(), bearer(jam.issue_tokens("alice")["access_token"])
+    assert client.get("/nowhere", headers=sent).json == {"sub": "alice"}
+    assert client.delete("/jwt", headers=sent).json == {"sub": "alice"}
+    assert client.get("/nowhere", headers=bearer("a.b.c")).json == {"sub": None}
+    assert client.get("/nowhere").json == {"sub": None}
 
 
 def test_an_error_before_the_hook_sees_none(app: Flask) -> None:
@@ -120,14 +124,21 @@ def test_an_open_app_context_carries_nobody_over(app: Flask, jam: Jam) -> None:
         assert client.get("/jwt", headers=sent).json["subject"] == "alice"
         answer = client.get("/open").json
         assert answer == {"payload": None, "scheme": None, "subject": None}
-        assert client.get("/public", headers=sent).json["payload"] is None
+        assert client.get("/public", headers=sent).json["subject"] == "alice"
+        assert client.get("/public").json["subject"] is None
         assert client.get("/optional").json["payload"] is None
         assert client.get("/jwt").status_code == 401
 
 
-def test_a_refused_request_leaves_no_payload_to_its_error_handler(app: Flask, jam: Jam) -> None:
-    app.register_error_handler(403, lambda _e: ({"payload": g.payload}, 403))
+def test_an_error_handler_sees_whom_a_guard_refused_for_a_role(app: Flask, jam: Jam) -> None:
+    app.register_error_handler(403, lambda _e: ({"sub": g.payload["sub"]}, 403))
     sent = bearer(jam.issue_tokens("alice")["access_token"])
+    assert app.test_client().get("/admin", headers=sent).json == {"sub": "alice"}
+
+
+def test_an_error_handler_sees_no_caller_of_a_bad_credential(app: Flask, jam: Jam) -> None:
+    app.register_error_handler(401, lambda _e: ({"payload": g.payload}, 401))
+    sent = bearer(jam.issue_tokens("alice")["access_token"][:-2])
     assert app.test_client().get("/admin", headers=sent).json == {"payload": None}
 
 
@@ -165,17 +176,18 @@ class Counting:
             monkeypatch.setattr(scheme, "find", self._counted(scheme.find))
 
     def _counted(self, find: Any) -> Any:
-        def counted(environ: Any) -> Any:
+        def counted(request: Any) -> Any:
             self.asked += 1
-            return find(environ)
+            return find(request)
 
         return counted
 
 
 @each_case("path", ["/public", "/nowhere", "/static/none.css"])
-def test_nothing_is_asked_for_public_static_and_unknown(
+def test_a_request_that_asks_nothing_costs_nothing(
     app: Flask, jam: Jam, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    app.view_functions["public"] = public(lambda: "open")
     counting = Counting(app, monkeypatch)
     app.test_client().get(path, headers=bearer(jam.issue_tokens("alice")["access_token"]))
     assert counting.asked == 0
@@ -207,7 +219,8 @@ def test_current_auth_says_who_and_how(app: Flask, jam: Jam) -> None:
     client.get("/session")
     client.get("/jwt")
     said = [(a.scheme, a.source, a.subject) if a else None for a in seen]
-    assert said == [("jwt", "header", "alice"), ("session", "cookie", "bob"), None]
+    bob = ("session", "cookie", "bob")
+    assert said == [("jwt", "header", "alice"), bob, bob]
 
 
 def test_a_request_inside_a_request_of_another_app_keeps_them_apart(jam: Jam) -> None:

@@ -441,10 +441,11 @@ BOTH = {"authorization", "cookie"}
 @each_case(
     ("path", "somebody", "nobody"),
     [
-        ("/private", ("no-store", BOTH), None), ("/either", ("no-store", BOTH), None),
+        ("/private", ("no-store", BOTH), ("no-store", BOTH)),
+        ("/either", ("no-store", BOTH), ("no-store", BOTH)),
         ("/optional", ("no-store", BOTH), (None, BOTH)),
         ("/open", ("no-store", BOTH), (None, BOTH)),
-        ("/unasked", (None, set()), (None, set())), ("/public", (None, set()), (None, set())),
+        ("/unasked", (None, set()), (None, set())), ("/public", ("no-store", BOTH), (None, BOTH)),
     ],
 )  # fmt: skip
 def test_no_cache_hands_an_answer_to_somebody_else(
@@ -468,15 +469,32 @@ def test_vary_names_the_headers_that_the_app_reads(make_jam: MakeJam) -> None:
         assert kept(app.test_client().get("/")) == (None, names)
 
 
-@each_case("said", ["max-age=60", "private", "public, max-age=5", "no-cache"])
-def test_what_the_view_said_of_caching_stands(client: FlaskClient, app: Flask, said: str) -> None:
+@each_case(
+    ("said", "sent"),
+    [
+        ("private", "private"),
+        ("private, max-age=60", "private, max-age=60"),
+        ("no-cache", "no-cache"),
+        ("no-store", "no-store"),
+        ("max-age=60", "max-age=60, private"),
+        ("must-revalidate", "must-revalidate, private"),
+        ("public, max-age=5", "max-age=5, private"),
+        ("Public", "private"),
+        ("public, private", "private"),
+        ("s-maxage=60, no-cache", "no-cache"),
+        ('private="set-cookie, x", S-MaxAge=9', 'private="set-cookie, x", private'),
+    ],
+)
+def test_no_shared_cache_keeps_an_answer_for_a_user(
+    client: FlaskClient, app: Flask, said: str, sent: str
+) -> None:
     def view() -> Response:
         return Response("x", headers={"Cache-Control": said, "Vary": "Accept-Language"})
 
     app.add_url_rule("/said", "said", session_required(view))
     client.post("/login")
     answer = client.get("/said")
-    assert answer.headers.getlist("Cache-Control") == [said]
+    assert answer.headers.getlist("Cache-Control") == [sent]
     assert kept(answer)[1] == {"accept-language", *BOTH}
 
 

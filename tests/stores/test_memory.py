@@ -24,7 +24,7 @@ def kept(store: MemoryStore) -> int:
     return sum(len(table) for table in tables)
 
 
-@each_case("what", ["mark", "cut-off", "allow", "family", "session"])
+@each_case("what", ["mark", "cut-off", "clearing", "allow", "family", "session"])
 def test_what_has_ended_is_swept_out_while_new_things_come_in(what: str) -> None:
     store, most = MemoryStore(), 0
     for step in range(6000):
@@ -32,7 +32,9 @@ def test_what_has_ended_is_swept_out_while_new_things_come_in(what: str) -> None
         if what == "mark":
             store.mark("ab", Kind.TOKEN, f"t{step}", now, now + 10)
         elif what == "cut-off":
-            store.mark("ab", Kind.SUBJECT, f"t{step}", now, now + 10)
+            store.cut("ab", f"t{step}", now, now + 10)
+        elif what == "clearing":
+            store.clear_sessions("ab", f"o{step}", now)
         elif what == "allow":
             store.allow("ab", f"t{step}", now, now + 10)
         elif what == "family":
@@ -40,7 +42,7 @@ def test_what_has_ended_is_swept_out_while_new_things_come_in(what: str) -> None
         else:
             store.create_session(f"s{step}", a_session(now, session_key=f"o{step}", idle=10.0))
         most = max(most, kept(store))
-    # Ten of each are alive at any time.
+    # Ten of each are alive at any time, and sixty marks of a clearing.
     assert most < 3000
 
 
@@ -59,15 +61,19 @@ def test_sweeping_leaves_what_is_alive() -> None:
     assert store.read_session("session", last) is not None
 
 
-def test_a_cut_off_that_lies_ahead_sweeps_nothing_that_is_alive() -> None:
-    # So it does where the clock was set back: a cut-off is no earlier than anything minted.
+def test_cut_off_that_grew_ahead_of_the_clock_sweeps_only_what_has_ended() -> None:
+    # One machine's clock is 60 s ahead; the others revoke after it, by their own time.
     store, now = MemoryStore(), 1000.0
+    for step in range(600):
+        store.cut("ab", f"s{step}", now + 60, now + 1000)
     for step in range(5000):
         store.mark("ab", Kind.TOKEN, f"t{step}", now, now + 50)
-    for step in range(5000):
-        store.mark("ab", Kind.SUBJECT, f"s{step}", now + 60, now + 1000, now=now)
+    for step in range(10_000):
+        store.cut("ab", f"s{step % 600}", now, now + 1000)
+        store.cut("ab", f"n{step}", now, now + 1000)
     found = [store.marks("ab", f"t{step}", None, None, now) for step in range(5000)]
     assert all(marks.revoked for marks in found)
+    assert store.standing("ab", "s0", now).cut_off > now + 60
 
 
 @each_case("kind", Kind)
@@ -76,6 +82,12 @@ def test_a_mark_of_the_epoch_itself_is_a_mark(kind: Kind) -> None:
     store = MemoryStore()
     store.mark("ab", kind, "x", 0.0, 10.0)
     assert store.marks("ab", "x", "x", "x", 1.0) != Marks()
+
+
+def test_cut_off_at_the_epoch_itself_counts() -> None:
+    store = MemoryStore()
+    store.cut("ab", "ann", 0.0, 10.0)
+    assert store.marks("ab", None, None, "ann", 1.0) == Marks(cut_off=0.0)
 
 
 def test_an_owner_without_sessions_leaves_nothing_behind() -> None:

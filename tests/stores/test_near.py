@@ -245,8 +245,7 @@ CHANGES: dict[str, Change] = {
     ),
     "refresh token reused": Change(_a_family, _marks, _reused, REVOKED),
     "subject revoked": Change(
-        _nothing, _marks, lambda s: s.mark(SLOT, Kind.SUBJECT, "ann", NOW, NOW + 100),
-        Marks(not_before=NOW),
+        _nothing, _marks, lambda s: s.cut(SLOT, "ann", NOW, NOW + 100), Marks(cut_off=NOW)
     ),
     "token allowed": Change(
         _nothing, _marks, lambda s: s.allow(SLOT, "t", NOW, NOW + 100), Marks(allowed=True)
@@ -257,6 +256,9 @@ CHANGES: dict[str, Change] = {
     ),
     "session moved": Change(
         _a_session, _data, lambda s: s.rework_session(at("k"), at("k2"), NOW), None
+    ),
+    "owner revoked": Change(
+        _a_session, _data, lambda s: s.cut(SLOT, "ann", NOW, NOW + 100), None
     ),
     "sessions cleared": Change(
         _a_session, _data, lambda s: s.clear_sessions(SLOT, "ann", NOW), None
@@ -559,7 +561,7 @@ class Owner:
     def token(self, store: Store, number: int) -> float:
         name, family = self.tokens[number].name, self.families()[number]
         found = store.marks(self.place, name, family, self.name, NOW)
-        return DEAD if found.revoked or found.not_before is not None else 0.0
+        return DEAD if found.revoked or found.cut_off is not None else 0.0
 
     def session(self, store: Store, history: History) -> float:
         found = store.read_session(history.name, NOW)
@@ -603,7 +605,7 @@ class Owner:
 
     def revoke_all(self, store: Store, by: int, _number: int) -> None:
         with self.change(by, DEAD, [*self.tokens, *self.sessions]):
-            store.mark(self.place, Kind.SUBJECT, self.name, NOW, NOW + 100)
+            store.cut(self.place, self.name, NOW, NOW + 100)
             store.clear_sessions(self.place, self.name, NOW)
 
     def update(self, store: Store, by: int, number: int) -> None:
@@ -762,11 +764,11 @@ def test_that_nothing_is_known_of_a_token_is_kept(
 def test_what_is_known_of_a_token_is_kept(
     each_server: RedisServer, store: NearStore, other: RedisStore
 ) -> None:
-    other.mark(SLOT, Kind.SUBJECT, "ann", NOW - 5, NOW + 100)
+    other.cut(SLOT, "ann", NOW - 5, NOW + 100)
     wait_for_push(store, other)
     with asks(each_server, 1):
         for _ in range(100):
-            assert store.marks(SLOT, "t", at("f"), "ann", NOW) == Marks(not_before=NOW - 5)
+            assert store.marks(SLOT, "t", at("f"), "ann", NOW) == Marks(cut_off=NOW - 5)
         assert store.marks(SLOT, "t", at("f"), "ann", NOW + 100) == Marks()
 
 

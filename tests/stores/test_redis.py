@@ -28,7 +28,7 @@ import flask_jam.stores.redis as redis_module
 from flask_jam import Jam, Reason, SessionError, StoreUnavailable, TokenError
 from flask_jam.stores._redis.client import client_factory
 from flask_jam.stores._redis.near_cache import NearStore
-from flask_jam.stores.interface import Kind, Marks, Rotation, Session, slot_of
+from flask_jam.stores.interface import CLOCK_SKEW, Kind, Marks, Rotation, Session, slot_of
 from flask_jam.stores.redis import RedisStore
 from flask_jam.testing.stores import (
     ANY_JSON,
@@ -176,9 +176,10 @@ def fill(raw: redis.Redis, store: RedisStore) -> None:
     raw.flushall()
     store.mark(SLOT, Kind.TOKEN, "t", NOW, NOW + 100)
     store.mark(SLOT, Kind.FAMILY, "x", NOW, NOW + 100)
-    store.mark(SLOT, Kind.SUBJECT, "bob", NOW, NOW + 100)
+    store.cut(SLOT, "bob", NOW, NOW + 100)
     store.allow(SLOT, "a", NOW, NOW + 100)
     store.start_family(at("f"), a_family(NOW))
+    store.clear_sessions(SLOT, "carol", NOW)
     store.create_session(at("s"), a_session(NOW))
 
 
@@ -200,6 +201,11 @@ def every_verb(store: RedisStore) -> None:
         lambda: store.start_family(at("f"), a_family(NOW)),
         lambda: store.allow(SLOT, "a", NOW, NOW + 10),
         *(lambda kind=kind: store.mark(SLOT, kind, "t", NOW, NOW + 10) for kind in Kind),  # type: ignore[misc]
+        lambda: store.standing(SLOT, "bob", NOW + 1),
+        lambda: store.standing(SLOT, "carol", NOW + 1),
+        lambda: store.create_session(at("c"), a_session(NOW, session_key="carol")),
+        lambda: store.cut(SLOT, "bob", NOW + 1, NOW + 10),
+        lambda: store.clear_sessions(SLOT, "carol", NOW + 1),
     ):
         do()
 
@@ -276,9 +282,7 @@ def check_damaged_marks(store: RedisStore) -> None:
     assert store.marks(SLOT, "t", None, None, now).revoked
     assert store.marks(SLOT, None, "x", None, now).revoked
     assert store.marks(SLOT, "other", "x", "other", now).revoked
-    not_before = store.marks(SLOT, None, None, "bob", now).not_before
-    assert not_before is not None
-    assert not_before >= NOW + 50
+    assert store.marks(SLOT, None, None, "bob", now).cut_off == math.inf
     assert store.marks(SLOT, "a", None, None, now) == Marks()
     # As late as a mark can be damaged, it counts.
     assert store.marks(SLOT, "t", None, None, NOW + 10**6).revoked
@@ -295,7 +299,7 @@ def test_every_beginning_of_a_mark_counts_as_damaged(
         raw.set(key, whole[:length])
         found = store.marks(SLOT, letter, letter, "bob" if letter == "c" else "ann", NOW + 1)
         expected = {"t": (True, None), "x": (True, None), "c": (False, math.inf)}
-        assert (found.revoked, found.not_before) == expected.get(letter, (False, None)), length
+        assert (found.revoked, found.cut_off) == expected.get(letter, (False, None)), length
         assert not found.allowed
 
 
@@ -323,25 +327,46 @@ def test_a_family_whose_mark_is_damaged_is_dead(raw: redis.Redis, store: RedisSt
 def test_a_subject_whose_cut_off_is_damaged_has_no_family_and_gets_no_session(
     raw: redis.Redis, store: RedisStore
 ) -> None:
-    store.start_family(at("f"), a_family(NOW, subject="bob"))
-    store.mark(SLOT, Kind.SUBJECT, "bob", NOW - 50, NOW + 100)
+    store.cut(SLOT, "bob", NOW - 50, NOW + 100)
+    store.start_family(at("f"), a_family(NOW, subject="bob", cut_off=NOW - 50))
     assert store.read_family(at("f"), NOW) is not None
     for name in damaged(raw, "c"):
         assert store.read_family(at("f"), NOW + 1) is None, name
         assert turn(store, 1, NOW + 1) == (Rotation.REVOKED, None), name
-        assert not store.create_session(at("s"), a_session(NOW, session_key="bob")), name
+        for carried in (0.0, NOW - 50, store.standing(SLOT, "bob", NOW + 1).cut_off):
+            session = a_session(NOW, session_key="bob", cut_off=carried)
+            assert not store.create_session(at("s"), session), name
+
+
+def test_session_is_dead_while_the_cut_off_of_its_owner_is_damaged(
+    raw: redis.Redis, store: RedisStore
+) -> None:
+    store.cut(SLOT, "ann", NOW - 50, NOW + 100)
+    assert store.create_session(at("s"), a_session(NOW, cut_off=NOW - 50))
+    key = key_of(raw, "s")
+    fields = raw.hgetall(key)
+    for name in damaged(raw, "c"):
+        raw.hset(key, mapping=fields)
+        assert store.read_session(at("s"), NOW + 1) is None, name
 
 
 def test_a_damaged_mark_can_be_written_anew(raw: redis.Redis, store: RedisStore) -> None:
-    for letter, kind in (("t", Kind.TOKEN), ("x", Kind.FAMILY), ("c", Kind.SUBJECT)):
+    for letter, kind in (("t", Kind.TOKEN), ("x", Kind.FAMILY)):
         store.mark(SLOT, kind, "n", NOW, NOW + 100)
         for name in damaged(raw, letter):
             store.mark(SLOT, kind, "n", NOW, NOW + 100)
-            found = store.marks(SLOT, "n", "n", "n", NOW + 99)
-            expected = (False, NOW) if kind is Kind.SUBJECT else (True, None)
-            assert (found.revoked, found.not_before) == expected, name
+            assert store.marks(SLOT, "n", "n", "n", NOW + 99) == Marks(revoked=True), name
             assert 159_000 < raw.pttl(key_of(raw, letter)) <= 160_000, name
         raw.flushall()
+
+
+def test_damaged_cut_off_can_be_written_anew(raw: redis.Redis, store: RedisStore) -> None:
+    store.cut(SLOT, "n", NOW, NOW + 100)
+    for name in damaged(raw, "c"):
+        store.cut(SLOT, "n", NOW, NOW + 100)
+        assert store.marks(SLOT, "n", "n", "n", NOW + 99) == Marks(cut_off=NOW), name
+        assert store.standing(SLOT, "n", NOW + 99).cut_off == NOW, name
+        assert 159_000 < raw.pttl(key_of(raw, "c")) <= 160_000, name
 
 
 def test_a_damaged_place_on_the_allow_list_can_be_written_anew(
@@ -360,14 +385,16 @@ def test_a_damaged_mark_of_a_clearing_refuses_one_login_and_no_more(
     store.clear_sessions(SLOT, "ann", NOW)
     key = key_of(raw, "k")
     assert not store.create_session(at("s"), a_session(NOW))
-    assert store.create_session(at("s"), a_session(NOW + 0.001))
+    assert store.create_session(at("s"), a_session(NOW, cleared=NOW))
     values = [value for value in BAD_MARKS.values() if len(value) < 10**6]
     damages: list[Callable[[], Any]] = [lambda v=v: raw.set(key, v) for v in values]  # type: ignore[misc]
     for damage in damages + [lambda m=make: m(raw, key) for make in FOREIGN.values()]:  # type: ignore[misc]
         raw.delete(key)
         damage()
-        assert not store.create_session(at("s"), a_session(NOW + 1))
-        assert store.create_session(at("s"), a_session(NOW + 1))
+        own = store.standing(SLOT, "ann", NOW + 1).cleared
+        assert not store.create_session(at("s"), a_session(NOW + 1, cleared=own))
+        own = store.standing(SLOT, "ann", NOW + 1).cleared
+        assert store.create_session(at("s"), a_session(NOW + 1, cleared=own))
         assert store.clear_sessions(SLOT, "ann", NOW + 1) == 1
 
 
@@ -449,7 +476,7 @@ def family_damages(raw: redis.Redis) -> Iterator[tuple[str, dict[bytes, bytes]]]
     good = raw.hgetall(key_of(raw, "f"))
     for field in good:
         yield f"no {field!r}", {name: value for name, value in good.items() if name != field}
-    for field in (b"g", b"t", b"i", b"e", b"b"):
+    for field in (b"g", b"t", b"i", b"e", b"u"):
         for value in NO_NUMBERS:
             yield f"{field!r} is {value[:20]!r}", {**good, field: value}
     for value in NO_JSON:
@@ -510,7 +537,7 @@ def test_a_cut_off_counts_also_where_the_family_no_longer_says_where_it_is(
     # Else damage to one field would bring back what was revoked.
     for value in (b"", b"x", b"jam:c:{cd}:other"):
         store.start_family(at("f"), a_family(NOW))
-        store.mark(SLOT, Kind.SUBJECT, "ann", NOW + 1, NOW + 1000)
+        store.cut(SLOT, "ann", NOW + 1, NOW + 1000)
         raw.hset(key_of(raw, "f"), "k", value)
         assert store.read_family(at("f"), NOW + 2) is None
         assert turn(store, 1, NOW + 2)[1] is None
@@ -555,9 +582,9 @@ SESSION_VERBS: dict[str, Callable[[RedisStore], Any]] = {
 
 def session_damages(raw: redis.Redis) -> Iterator[tuple[str, dict[bytes, bytes]]]:
     good = raw.hgetall(key_of(raw, "s"))
-    for field in (b"j", b"o", b"s", b"i", b"e"):
+    for field in (b"j", b"o", b"s", b"i", b"e", b"u"):
         yield f"no {field!r}", {name: value for name, value in good.items() if name != field}
-    for field in (b"s", b"i", b"e"):
+    for field in (b"s", b"i", b"e", b"u"):
         for value in NO_NUMBERS:
             yield f"{field!r} is {value[:20]!r}", {**good, field: value}
     for value in (b"", b"x", b"\xff", b"NaN", b"[" * 100_000, b'0,"n":1', PICKLES[-1]):
@@ -734,9 +761,13 @@ def a_few_sessions(store: RedisStore) -> None:
 #: What is there, and the step whose reply is lost.
 LOSSES: dict[str, Steps] = {
     "mark": (a_few_sessions, lambda s: s.mark(SLOT, Kind.TOKEN, "t", NOW, NOW + 100)),
-    "mark a subject": (
-        lambda s: s.mark(SLOT, Kind.SUBJECT, "ann", NOW - 5, NOW + 200),
-        lambda s: s.mark(SLOT, Kind.SUBJECT, "ann", NOW, NOW + 100),
+    "cut": (
+        lambda s: s.cut(SLOT, "ann", NOW - 5, NOW + 200),
+        lambda s: s.cut(SLOT, "ann", NOW, NOW + 100),
+    ),
+    "standing": (
+        lambda s: s.cut(SLOT, "ann", NOW, NOW + 100),
+        lambda s: s.standing(SLOT, "ann", NOW + 1),
     ),
     "allow": (a_few_sessions, lambda s: s.allow(SLOT, "t", NOW, NOW + 100)),
     "marks": (
@@ -772,7 +803,10 @@ ENDED_ALREADY = {
 
 
 def state_of(raw: redis.Redis) -> dict[bytes, Any]:
-    """All that Redis holds; TTLs to the second, and without the names of attempts."""
+    """All that Redis holds; TTLs to the second, and without the names of attempts.
+
+    Cut-offs to the millisecond: one that is set again grows by less.
+    """
     found: dict[bytes, Any] = {}
     for key in raw.keys("*"):
         kind = raw.type(key)
@@ -781,6 +815,9 @@ def state_of(raw: redis.Redis) -> dict[bytes, Any]:
             value = raw.zrange(key, 0, -1, withscores=True)
         elif kind == b"hash":
             value = {n: v if n not in (b"n", b"dead") else b"-" for n, v in value.items()}
+        elif key[4:5] in b"ck":
+            version, cut, end = json.loads(value)
+            value = version, round(cut, 3), end
         found[key] = (kind, value, round(raw.pttl(key) / 1000))
     return found
 
@@ -1001,7 +1038,7 @@ ENDS: dict[str, Callable[[RedisStore], Any]] = {
     "rework": lambda s: s.rework_session(at("k"), at("k2"), NOW + 1),
     "clear": lambda s: s.clear_sessions(SLOT, "ann", NOW + 1),
     "revoke": lambda s: (
-        s.mark(SLOT, Kind.SUBJECT, "ann", NOW + 1, NOW + 500),
+        s.cut(SLOT, "ann", NOW + 1, NOW + 500),
         s.clear_sessions(SLOT, "ann", NOW + 1),
     ),
     "idle": lambda s: s.read_session(at("k"), NOW + 100),
@@ -1157,15 +1194,16 @@ def test_an_end_against_logins_in_flight_takes_all_from_before_and_none_from_aft
 
 
 @each_case("end", ["clear_sessions", "revoke_subject"])
-def test_a_login_that_was_stamped_before_the_end_of_all_is_refused(
-    connect: Callable[..., RedisStore], make_jam: MakeJam, clock: Clock, end: str
+@each_case("seconds", [0.001, 0.0, -4.0])
+def test_login_that_began_before_the_end_of_all_is_refused(
+    connect: Callable[..., RedisStore], make_jam: MakeJam, clock: Clock, end: str, seconds: float
 ) -> None:
     jam, other = (make_jam(store=connect()) for _ in range(2))
     store = jam.store
     create = store.create_session
 
     def late(key: str, session: Session) -> bool:
-        clock.tick(0.001)
+        clock.tick(seconds)
         getattr(other, end)("ann")
         return create(key, session)
 
@@ -1175,7 +1213,6 @@ def test_a_login_that_was_stamped_before_the_end_of_all_is_refused(
     assert caught.value.reason is Reason.REVOKED
     assert jam.list_sessions("ann") == []
     store.create_session = create  # type: ignore[method-assign]
-    clock.tick(0.001)
     assert jam.get_session(jam.create_session("ann", {})) == {}
 
 
@@ -1217,13 +1254,14 @@ def test_an_index_is_gone_with_its_last_session(raw: redis.Redis, store: RedisSt
 
 # --- what stands in Redis -----------------------------------------------------------------------
 
-ROW = re.compile(r"^``(\w):\{place\}:(\w+)``\s+(\w+)\s+(.*?)\s{2,}(\S.*)$", re.MULTILINE)
+ROW = re.compile(r"^``(\w):\{slot\}:(\w+)``\s+(\w+)\s+(.*?)\s{2,}(\S.*)$", re.MULTILINE)
 TABLE = {found[1]: found for found in ROW.finditer(redis_module.__doc__ or "")}
 #: How long the table's words mean, in seconds, for what the test below makes.
 KEPT = {
     "as the token": 900.0,
     "as its last token": 86_400.0,
-    "as its last family": 90 * 86_400.0,
+    # Clocks may differ, so a cut-off is kept twice their skew longer.
+    "as its last family": 90 * 86_400.0 + 2 * CLOCK_SKEW,
     "as its last session": 30 * 86_400.0,
     "a minute": 60.0,
 }
@@ -1284,7 +1322,7 @@ def test_keys_types_and_expiries_are_as_the_table_says(
         # The expiry of a token is a whole second.
         assert expected - 2 < raw.pttl(key) / 1000 - 60 <= expected, row[0]
         if letter in "sf":
-            assert name.startswith(tag), "an id begins with its place"
+            assert name.startswith(tag), "an id begins with its slot"
         check_value(raw, letter, key)
     assert seen == set(TABLE)
 
@@ -1297,7 +1335,7 @@ def check_value(raw: redis.Redis, letter: str, key: bytes) -> None:
     elif letter in "fs":
         fields = raw.hgetall(key)
         assert json.loads(fields.pop(b"j"))[0] == 1
-        own = {"f": b"c b e g t i k n dead", "s": b"o s i e"}[letter].split()
+        own = {"f": b"c u e g t i k n dead", "s": b"o s i e u"}[letter].split()
         for name, value in fields.items():
             assert name in own or name[:1] == b"d"
             if name[:1] == b"d" and name not in own:

@@ -11,7 +11,6 @@ import pytest
 from flask import Flask
 
 from flask_jam import ConfigError, Jam, JWTExtension, Reason, TokenError
-from flask_jam._credentials.stamps import Stamps
 from flask_jam.testing import Clock, JamClient, assert_refused, frozen_time
 
 from ..cases import each_case

@@ -62,17 +62,25 @@ return found
 """
 )
 
-# KEYS: cut-off of a subject. ARGV: now, until, milliseconds to keep it. It only grows, so that what
-# was minted under the one before is told from what is minted under this one.
+# A cut-off only grows, so that what was minted under the one before is told from what is minted
+# under this one.
+_GROW = """
+local function grow(key, at, till, keep)
+  local old_at = parsed(redis.pcall('GET', key))
+  if old_at and tonumber(old_at) >= tonumber(at) then
+    at = string.format('%.17g', tonumber(old_at) + 0.000001)
+  end
+  set_mark(key, at, till, keep)
+end
+"""
+
+# KEYS: cut-off of a subject. ARGV: now, until, milliseconds to keep it.
 CUT = (
     _PRIMARY
     + _MARKS
+    + _GROW
     + """
-local at, old_at = ARGV[1], parsed(redis.pcall('GET', KEYS[1]))
-if old_at and tonumber(old_at) >= tonumber(at) then
-  at = string.format('%.17g', tonumber(old_at) + 0.000001)
-end
-set_mark(KEYS[1], at, ARGV[2], ARGV[3])
+grow(KEYS[1], ARGV[1], ARGV[2], ARGV[3])
 return {'done'}
 """
 )
@@ -275,15 +283,19 @@ end
 """
 )
 
-# KEYS: session, index of its owner, cut-off of its owner. ARGV: now, its end if it is not used, the
-# cut-off that it carries, then fields and values.
+# KEYS: session, index of its owner, cut-off of its owner, when that was cleared. ARGV: now, its end
+# if it is not used, the two cut-offs that it carries, then fields and values.
 CREATE_SESSION = (
     _SESSION
     + """
 local now, ending = tonumber(ARGV[1]), tonumber(ARGV[2])
-local cut = mark(KEYS[3], now)
-if cut and tonumber(ARGV[3]) < cut then return {'revoked'} end
-put(KEYS[1], 4)
+local cut, cleared = mark(KEYS[3], now), mark(KEYS[4], now)
+-- Only for a minute does it matter: one that cannot be read refuses one login, not all to come.
+if cleared == math.huge then redis.call('DEL', KEYS[4]) end
+if cut and tonumber(ARGV[3]) < cut or cleared and tonumber(ARGV[4]) < cleared then
+  return {'revoked'}
+end
+put(KEYS[1], 5)
 keep(KEYS[1], ending - now)
 list(KEYS[1], session(KEYS[1], now), now, ending)
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.3f', now - 60))
@@ -357,9 +369,11 @@ return told(why or 'alive', got)
 """
 )
 
-# KEYS: index of an owner. ARGV: now, the session that stays.
+# KEYS: index of an owner, when it was cleared. ARGV: now, the session that stays, end of that mark,
+# milliseconds to keep it.
 CLEAR_SESSIONS = (
     _SESSION
+    + _GROW
     + """
 local names, keys, count = redis.pcall('ZRANGE', KEYS[1], 0, -1), {}, 0
 if names.err then names = {} end
@@ -374,6 +388,7 @@ for _, name in ipairs(names) do
   end
 end
 if ARGV[2] == '' then redis.call('DEL', KEYS[1]) end
+grow(KEYS[2], ARGV[1], ARGV[3], ARGV[4])
 return {'done', count, keys}
 """
 )
