@@ -27,7 +27,7 @@ OPENAPI = ("apispec", "flask_smorest", "openapi_spec_validator")
 NEEDS = {"docs/openapi.rst": OPENAPI, "tests/test_openapi_libraries.py": OPENAPI}
 
 _left_out = pytest.StashKey["Counter[str]"]()
-_ignored = pytest.StashKey[list[str]]()
+_ignored = pytest.StashKey[set[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,7 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_ignored] = []
+    config.stash[_ignored] = set()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -53,7 +53,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return None
     if all(importlib.util.find_spec(module) for module in NEEDS.get(name, ())):
         return None
-    config.stash[_ignored].append(name)
+    folders = [config.invocation_params.dir / argument for argument in config.args]
+    if any(collection_path.is_relative_to(folder) for folder in folders):
+        config.stash[_ignored].add(name)
     return True
 
 
@@ -112,5 +114,5 @@ def pytest_terminal_summary(
             f"The quick tier left out {left_out['all']} tests by marker: {counts}."
         )
     if ignored:
-        terminalreporter.write_line(f"Packages are missing for {', '.join(ignored)}.")
+        terminalreporter.write_line(f"Packages are missing for {', '.join(sorted(ignored))}.")
     terminalreporter.write_line(f"Run everything: {COMMAND}")

@@ -87,18 +87,16 @@ def _case(names: list[str], value: Any, ids: Ids, n: int) -> Case:
     else:
         row = list(value)
     assert len(row) == len(names), f"{names} does not fit {row!r}"
+    if name is None and ids is not None and not callable(ids):
+        name = list(ids)[n]
     if name is None:
-        name = "-".join(_name(one, ids, n, position) for position, one in enumerate(row))
+        name = "-".join(_name(one, ids) for one in row)
     return Case(str(name), dict(zip(names, row, strict=True)))
 
 
-def _name(value: Any, ids: Ids, n: int, position: int) -> str:
-    if callable(ids):
-        given = ids(value)
-        if given is not None:
-            return str(given)
-    elif ids is not None:
-        return str(list(ids)[n]) if position == 0 else ""
+def _name(value: Any, ids: Ids) -> str:
+    if callable(ids) and (given := ids(value)) is not None:
+        return str(given)
     own = getattr(value, "__name__", None)
     shown = own if isinstance(own, str) else value if isinstance(value, str) else repr(value)
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
