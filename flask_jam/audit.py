@@ -1,4 +1,4 @@
-"""Every route of an app and who may come in: for people, for scripts, and for a test."""
+"""The list of an app's routes with the guards in front of each."""
 
 from __future__ import annotations
 
@@ -8,12 +8,21 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from flask import Flask
-from flask.views import MethodView
 from werkzeug.routing import Rule
 
 from ._request.flask_internals import has_automatic_options
 from ._request.protection import enforcing_hooks, protections
-from ._request.views import MARK, PUBLIC, is_static, method_of, own_guards, source_of
+from ._request.views import (
+    accessible_by,
+    guards_of,
+    is_method_view,
+    is_public,
+    is_static,
+    method_of,
+    name_of,
+    source_of,
+    wrappers_above_guards,
+)
 from .guards import Guard
 
 
@@ -27,8 +36,8 @@ class Route(NamedTuple):
     source: str
     #: All guards in one text, with ``&`` between those that must all be satisfied.
     guard: str
-    #: Where they come from: some of ``app blueprint own``; else ``public`` or ``static``. Empty
-    #: where it is open and nobody said that it should be.
+    #: Where they come from: some of ``app blueprint own is_accessible`` (Flask-Admin's); else
+    #: ``public`` or ``static``. Empty where it is open and not marked so.
     origins: tuple[str, ...]
     guards: tuple[Guard, ...] = ()
 
@@ -36,10 +45,10 @@ class Route(NamedTuple):
 def routes(app: Flask) -> list[Route]:
     """Every route, sorted: the same app gives the same list."""
     found = [
-        _route(app, rule, methods, functions)
+        _route(app, rule, methods, method)
         for rule in app.url_map.iter_rules()
         if not rule.build_only and rule.redirect_to is None
-        for methods, functions in _groups(app.view_functions.get(rule.endpoint), rule)
+        for methods, method in _groups(app.view_functions.get(rule.endpoint), rule)
     ]
     return sorted(found, key=lambda route: (route.rule, route.methods, route.endpoint))
 
@@ -59,60 +68,134 @@ def _methods(rule: Rule) -> tuple[str, ...]:
     return tuple(sorted(methods))
 
 
-def _groups(view: Any, rule: Rule) -> list[tuple[tuple[str, ...], tuple[Any, ...]]]:
-    """Methods that are guarded alike, and the functions of the class that answer them."""
+def _groups(view: Any, rule: Rule) -> list[tuple[tuple[str, ...], str | None]]:
+    """Return the methods that are guarded alike, and one method of each group.
+
+    None stands for all methods of a view that does not tell them apart.
+    """
     methods, cls = _methods(rule), getattr(view, "view_class", None)
     if rule.methods is not None and not methods:
         return []  # Flask's automatic OPTIONS is all there is
-    if cls is None or rule.methods is None or not issubclass(cls, MethodView):
-        return [(methods, () if cls is None else (cls.dispatch_request,))]
-    if "GET" in methods and hasattr(cls, "head"):
+    if rule.methods is None or not is_method_view(cls):
+        return [(methods, None)]
+    if "GET" in methods and (hasattr(cls, "head") or _access(view, "HEAD") != _access(view, "GET")):
         methods = (*methods, "HEAD")
-    groups: dict[tuple[Guard, ...], list[str]] = {}
+    groups: dict[Any, list[str]] = {}
     for name in sorted(methods):
-        groups.setdefault(own_guards(method_of(cls, name)), []).append(name)
-    return [
-        (tuple(names), (cls.dispatch_request, method_of(cls, names[0])))
-        for names in groups.values()
-    ]
+        groups.setdefault(_access(view, name), []).append(name)
+    return [(tuple(names), names[0]) for names in groups.values()]
 
 
-def _route(app: Flask, rule: Rule, methods: tuple[str, ...], functions: tuple[Any, ...]) -> Route:
+def _access(view: Any, method: str) -> tuple[tuple[Guard, ...], bool]:
+    return guards_of(view, method), is_public(view, method)
+
+
+def _route(app: Flask, rule: Rule, methods: tuple[str, ...], method: str | None) -> Route:
     view: Any = app.view_functions.get(rule.endpoint)
-    found = list(_in_front(app, rule, view, functions))
+    found = list(_in_front(app, rule, view, method))
     guards = tuple(guard for _, guard in found)
-    origins = tuple(dict.fromkeys(origin for origin, _ in found)) or _said(app, rule, view)
+    texts, origins = _texts(guards), [origin for origin, _ in found]
+    accessible = accessible_by(view)
+    if accessible is not None:
+        texts.append(accessible)
+        origins.append("is_accessible")
     return Route(
         rule.rule,
         methods,
         rule.endpoint,
-        _source(view, functions),
-        _joined(guards),
-        origins,
+        _source(view, method),
+        _joined(texts),
+        tuple(dict.fromkeys(origins)) or _opened_by(app, rule, view, method),
         guards,
     )
 
 
-def _in_front(
-    app: Flask, rule: Rule, view: Any, functions: tuple[Any, ...]
-) -> Iterator[tuple[str, Guard]]:
-    if not _said(app, rule, view):
+def _in_front(app: Flask, rule: Rule, view: Any, method: str | None) -> Iterator[tuple[str, Guard]]:
+    if not _opened_by(app, rule, view, method):
         yield from protections(app, rule.endpoint)
     yield from enforcing_hooks(app, rule.endpoint)
-    for each in (view, *functions):
-        yield from (("own", guard) for guard in own_guards(each))
+    yield from (("own", guard) for guard in guards_of(view, method))
 
 
-def _said(app: Flask, rule: Rule, view: Any) -> tuple[str, ...]:
-    """Why it may be open."""
-    if getattr(view, MARK, None) is PUBLIC:
+def _opened_by(app: Flask, rule: Rule, view: Any, method: str | None) -> tuple[str, ...]:
+    """Return why a route may be open."""
+    if is_public(view, method):
         return ("public",)
     return ("static",) if is_static(app, rule) else ()
 
 
-def _joined(guards: tuple[Guard, ...]) -> str:
-    said = [stable(repr(guard)) for guard in dict.fromkeys(guards)]
-    return " & ".join(f"({each})" if " | " in each and len(said) > 1 else each for each in said)
+def _texts(guards: tuple[Guard, ...]) -> list[str]:
+    return [stable(repr(guard)) for guard in dict.fromkeys(guards)]
+
+
+def _joined(texts: list[str]) -> str:
+    return " & ".join(f"({each})" if " | " in each and len(texts) > 1 else each for each in texts)
+
+
+def overridden_guards(app: Flask) -> list[str]:
+    """Return a sentence for each decorator above a guard that could answer without asking it.
+
+    A decorator of a package that is known to call the view, or to refuse, is left out.
+    """
+    found: dict[str, None] = {}
+    for rule in app.url_map.iter_rules():
+        view = app.view_functions.get(rule.endpoint)
+        methods: list[str | None] = [*sorted(rule.methods or ())]
+        for method in methods or [None]:
+            for wrapper in wrappers_above_guards(view, method):
+                above = wrapper.name + (f" ({_short(wrapper.source)})" if wrapper.source else "")
+                found[_overridden(above, name_of(view), wrapper.is_cache)] = None
+    return sorted(found)
+
+
+def _overridden(above: str, view: str, is_cache: bool) -> str:
+    if is_cache:
+        return (
+            f"{above} stands above the guard on {view} and serves its answer to others without "
+            "asking the guard. Put it below the guard."
+        )
+    return (
+        f"{above} stands above the guard on {view}: if it answers without calling the view, as a "
+        "cache does, the guard is not asked. Put it below the guard."
+    )
+
+
+#: A variable part of a rule, as werkzeug reads it: ``<converter(arguments):name>``.
+_VARIABLE = re.compile(r"<(?:([A-Za-z_]\w*)(?:\(.*?\))?:)?[A-Za-z_]\w*>")
+
+
+def early_code(app: Flask) -> list[str]:
+    """Return a sentence for each rule whose own code runs before the guard of ``protect``.
+
+    The router calls converters and ``redirect_to`` functions, also for clients that the guard
+    refuses.
+    """
+    found = []
+    for rule in app.url_map.iter_rules():
+        is_protected = any(protections(app, rule.endpoint or ""))
+        is_open = is_public(app.view_functions.get(rule.endpoint), None)
+        if rule.build_only or is_open or not is_protected:
+            continue
+        names = [f"its converter {name}" for name in _custom_converters(app, rule)]
+        if callable(rule.redirect_to):
+            names.append("its redirect_to function")
+        if names:
+            found.append(
+                f"{rule.rule}: {' and '.join(names)} runs before the guard of protect, also for "
+                "a client without a credential"
+            )
+    return sorted(set(found))
+
+
+def _custom_converters(app: Flask, rule: Rule) -> list[str]:
+    text = "".join([rule.subdomain or "", rule.host or "", rule.rule])
+    names = dict.fromkeys(match[1] or "default" for match in _VARIABLE.finditer(text))
+    used = {name: app.url_map.converters.get(name) for name in names}
+    return [
+        name
+        for name, converter in used.items()
+        if converter is not None and not converter.__module__.startswith("werkzeug.")
+    ]
 
 
 def stable(text: str) -> str:
@@ -120,13 +203,13 @@ def stable(text: str) -> str:
     return re.sub(r" at 0x[0-9A-Fa-f]+", "", text)
 
 
-def _source(view: Any, functions: tuple[Any, ...]) -> str:
+def _source(view: Any, method: str | None) -> str:
     if view is None or (getattr(view, "__module__", None) or "").startswith("flask."):
         return ""  # none, or Flask's own, as for static files
-    return _short(source_of(functions[-1] if len(functions) > 1 else view))
+    return _short(source_of(view if method is None else method_of(view.view_class, method)))
 
 
 def _short(place: str) -> str:
-    """From here, so that the list is the same on every machine."""
+    """Return a place from here, or from where packages are: the same on every machine."""
     here = os.getcwd() + os.sep
-    return place.removeprefix(here)
+    return re.sub(r"^.*[/\\]site-packages[/\\]", "", place.removeprefix(here))

@@ -13,8 +13,11 @@ No message holds a token, a claim or a key: it may be logged as it is.
 
 from __future__ import annotations
 
-import traceback
+import inspect
+from collections.abc import Iterator
 from enum import Enum
+from functools import partial
+from types import CodeType
 
 
 class Reason(str, Enum):
@@ -51,11 +54,43 @@ class JamError(Exception):
     """The root of everything that this package raises on its own."""
 
 
-def safe_summary(error: BaseException) -> str:
-    """The kind of an error and where it was raised: its text may quote what it was given."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+def safe_summary(error: BaseException, own: object = None) -> str:
+    """Name the type of an error and where it was raised. Its text may quote what it was given.
+
+    :param own: the callable of the app that raised: the place is the innermost line of its file,
+        not of a library that it called. Without such a line, as when the arguments do not fit, it
+        is the line that defines the callable.
+    """
+    code = _code_of(own)
+    places = list(_places(error))
+    if code is not None:
+        in_file = [place for place in places if place[0] == code.co_filename]
+        places = in_file or [(code.co_filename, code.co_firstlineno)]
+    where = " at {}:{}".format(*places[-1]) if places else ""
     return type(error).__name__ + where
+
+
+def _places(error: BaseException) -> Iterator[tuple[str, int]]:
+    """Yield file and line of each frame, the outermost first. No source file is read."""
+    step = error.__traceback__
+    while step is not None:
+        yield step.tb_frame.f_code.co_filename, step.tb_lineno
+        step = step.tb_next
+
+
+def _code_of(own: object) -> CodeType | None:
+    """Return the code of a function, method, partial or callable object, below its decorators."""
+    try:
+        while isinstance(own, partial):
+            own = own.func
+        if callable(own):
+            own = inspect.unwrap(own)
+            if not hasattr(own, "__code__"):
+                own = inspect.unwrap(type(own).__call__)
+        code = getattr(own, "__code__", None)
+    except Exception:  # an object of the app's, whose attributes may do anything
+        return None
+    return code if isinstance(code, CodeType) else None
 
 
 class ConfigError(JamError, ValueError):

@@ -20,17 +20,18 @@ from ._credentials.sessions import SessionInfo
 from ._request import session_login, token_login
 from ._request.app_state import EXTENSION_KEY, AppState
 from ._request.conditions import Rule
-from ._request.cookies import check_prefix
-from ._request.current_auth import current_auth, with_payload
+from ._request.cookies import check_path, check_prefix
+from ._request.current_auth import current_auth_in_template, with_payload
 from ._request.flask_internals import (
     add_template_global,
     extend_globals,
     get_current_app,
+    has_left,
     insert_first,
-    wrap_process_response,
+    wrap_finalize_request,
 )
 from ._request.login import logout as end_login
-from ._request.private_answers import keeping_private
+from ._request.private_answers import keep_private
 from ._request.protection import guards_in_front
 from ._request.start_checks import check_login_view, check_views
 from .errors import ConfigError
@@ -40,7 +41,7 @@ from .schemes.interface import Scheme, check_scheme
 from .schemes.jwt import JWTScheme, check_refresh_path
 from .schemes.session import SessionScheme
 from .schemes.transport import TransportScheme, check_sources
-from .settings import load
+from .settings import left_over_names, load
 
 _log = logging.getLogger("flask_jam")
 _SIGNALS = {"revoked": signals.revoked, "reuse_detected": signals.reuse_detected}
@@ -150,6 +151,7 @@ class _LoginExtension(_GuardingExtension):
             )
         for name in names:
             check_prefix(name, state.jam.settings)
+            check_path(name, state.jam.settings)
         return scheme
 
     def _is_doubled(self) -> str:
@@ -163,6 +165,11 @@ class _LoginExtension(_GuardingExtension):
             raise ConfigError(
                 "login(), refresh() and logout() answer a request: outside of one, call "
                 'app.extensions["jam"].issue_tokens(...) or create_session(...)'
+            )
+        if has_left():
+            raise ConfigError(
+                "login(), refresh() and logout() set cookies, and the answer has left: call them "
+                "before the stream begins"
             )
         state: AppState | None = current_app.extensions.get(EXTENSION_KEY)
         if state is None or state.owners.get(self._name) is not self:
@@ -220,6 +227,7 @@ class JWTExtension(_LoginExtension):
         super().__init__(jam, app, header_name, cookie_name)
 
     def _scheme(self, jam: Jam) -> Scheme:
+        jam._will_use_tokens()
         return JWTScheme(jam, self.header_name, self.cookie_name, self._refresh_path)
 
     def login(self, subject: str, **claims: Any) -> dict[str, Any]:
@@ -307,7 +315,7 @@ class SessionExtension(_LoginExtension):
 def _state_of(app: Flask, jam: Jam | None) -> AppState:
     state: AppState | None = app.extensions.get(EXTENSION_KEY)
     if state is None:
-        return _new_state(app, jam or Jam(load(None, app.config)))
+        return _new_state(app, jam or _jam_from_config(app))
     if jam is not None and jam is not state.jam:
         raise RuntimeError("this app has another Jam already: give all its extensions the same one")
     return state
@@ -320,9 +328,9 @@ def _new_state(app: Flask, jam: Jam) -> AppState:
     state.guards_in_front = guards_in_front
     state.start_checks += [check_views, check_login_view]
     insert_first(app, state.first_request)
-    add_template_global(app, "current_auth", current_auth)
+    add_template_global(app, "current_auth", current_auth_in_template)
     commands.register(app)
-    wrap_process_response(app, keeping_private)
+    wrap_finalize_request(app, keep_private)
     extend_globals(app, with_payload)
     forward = _forwarder(app, jam)
     jam.subscribe(forward)
@@ -344,6 +352,15 @@ def _forwarder(app_: Flask, jam: Jam) -> Any:
             signals.emit(_SIGNALS[event], app, **what)
 
     return forward
+
+
+def _jam_from_config(app: Flask) -> Jam:
+    """Build the Jam of an app; warn of settings that only Flask-JWT-Extended reads."""
+    names = left_over_names(app.config)
+    # Side by side with it they are no mistake: it has its own defaults in there, too.
+    if names and "flask-jwt-extended" not in app.extensions:
+        _log.warning("Flask-Jam does not read these settings; write instead: %s", names)
+    return Jam._for_app(load(None, app.config))
 
 
 def _warn_of_shared_secret(app: Flask, jam: Jam) -> None:

@@ -12,21 +12,26 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, NoReturn, ParamSpec, TypeVar, overload
 
+from flask import Flask
 from flask.views import View
 
-from ._helpers.names import nearest
-from ._request.conditions import CONDITIONS, Check, Rule, describe
+from ._helpers.setting_types import as_origins
+from ._request.conditions import CONDITIONS, Check, Rule, describe, unknown_condition
 from ._request.request_auth import RequestAuth, current_request_auth
 from ._request.views import (
     MARK,
+    OPENS,
+    ORIGINS,
     PUBLIC,
+    AnyGuard,
     cover,
     cover_class,
     guards_of_class,
     is_covered_class,
+    mark_product,
     name_of,
 )
 from .errors import ConfigError, Reason
@@ -39,7 +44,7 @@ R = TypeVar("R")
 V = TypeVar("V", bound=View)
 
 
-class Guard:
+class Guard(AnyGuard):
     """Lets a view run when one of its rules is met.
 
     Put it directly below ``@app.route`` and above all other decorators: a cache between the two
@@ -115,7 +120,7 @@ class Guard:
             raise ConfigError("set conditions on each guard before joining them with |")
         for name in conditions:
             if name not in CONDITIONS:
-                raise ConfigError(f"{name} is no condition of a guard{nearest(name, CONDITIONS)}")
+                raise ConfigError(unknown_condition(name))
         checked = {name: CONDITIONS[name](value) for name, value in conditions.items()}
         return Guard(replace(self.rules[0], **checked))
 
@@ -130,13 +135,23 @@ class Guard:
         :raises Refusal: an HTTP exception; the signal ``rejected`` was sent before.
         """
         auth = current_request_auth()
+        if not self.let_in(auth) and not self._is_hook(auth.state.app):
+            auth.hide()
+
+    def _is_hook(self, app: Flask) -> bool:
+        """Return True if ``before_request(guard.enforce)`` runs it: other guards may follow."""
+        hooks = (hook for each in app.before_request_funcs.values() for hook in each)
+        return any(getattr(hook, "__self__", None) is self for hook in hooks)
+
+    def let_in(self, auth: RequestAuth) -> bool:
+        """Return True if a caller was let in, False if none came and none is needed."""
         if self._plain is not None:  # most guards are, and have nothing to weigh
             outcome = auth.resolve(self._plain)
             if isinstance(outcome, Accepted) and auth.admit(outcome) is None:
-                return
-        self._weigh(auth)
+                return True
+        return self._weigh(auth)
 
-    def _weigh(self, auth: RequestAuth) -> None:
+    def _weigh(self, auth: RequestAuth) -> bool:
         """Go through all rules, and let in or refuse."""
         refused: tuple[Rule, Rejected] | None = None
         admitted: Accepted | None = None
@@ -156,11 +171,12 @@ class Guard:
                     refused = refused or (rule, auth.denied(outcome, reason))
         if admitted is None:
             self._without_credential(auth, refused)
-            # Optional, and no credential: whom an outer guard or a login let in stays.
-            admitted = auth.admitted()
+            auth.pass_by()
+            return False
         conflict = auth.admit(admitted)
         if conflict is not None:
             self._refuse(auth, self.rules[0], conflict)
+        return True
 
     def _without_credential(self, auth: RequestAuth, refused: tuple[Rule, Rejected] | None) -> None:
         if refused is not None:
@@ -193,7 +209,7 @@ class Guard:
         return self._marked(guarded, view)
 
     def _marked(self, guarded: Any, view: Any) -> Any:
-        setattr(guarded, MARK, (self, *getattr(view, MARK, ())))
+        mark_product(guarded, (self, *getattr(view, MARK, ())))
         return guarded
 
     def _around_class(self, cls: Any) -> Any:
@@ -220,25 +236,53 @@ session_required = Guard(Rule("session"))
 
 
 @overload
-def public(view: type[V]) -> type[V]: ...
+def public(view: type[V], /) -> type[V]: ...
 
 
 @overload
-def public(view: Callable[P, R]) -> Callable[P, R]: ...
+def public(view: Callable[P, R], /) -> Callable[P, R]: ...
 
 
-def public(view: Any) -> Any:
+@overload
+def public(*, origins: Iterable[str]) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+
+
+def public(view: Any = None, /, *, origins: Iterable[str] = ()) -> Any:
     """Mark a view as open on purpose. It asks nothing by itself; ``current_auth()`` in it does.
 
-    :raises ConfigError: if it is guarded as well.
+    :param origins: other origins that may send this view a request with a cookie, such as an
+        OpenID provider that posts back to it: ``public(origins={"https://idp.example"})``.
+    :raises ConfigError: if it is guarded as well, or for what is no origin.
     """
+    trusted = _origins(origins)
+    if view is None:
+        return partial(_opened, origins=trusted)
+    return _opened(view, trusted)
+
+
+def _origins(origins: Iterable[str]) -> frozenset[str]:
+    try:
+        return frozenset(as_origins(list(origins) if not isinstance(origins, str) else origins))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"public(origins=…) is not usable: {error}") from None
+
+
+def _opened(view: Any, origins: frozenset[str]) -> Any:
     if getattr(view, MARK, PUBLIC) is not PUBLIC or is_covered_class(view):
         raise ConfigError(f"{name_of(view)} is public and guarded: remove one of the two")
     if isinstance(view, type):
+        if origins:
+            raise ConfigError("public(origins=…) is for a function: write it on the view's method")
         return _public_class(view)
     opened = _passed_on(view)
     setattr(opened, MARK, PUBLIC)
+    if origins:
+        setattr(opened, ORIGINS, origins)
     return opened
+
+
+setattr(public, OPENS, True)
+setattr(_opened, OPENS, True)  # what public(origins=…) gives
 
 
 def _passed_on(view: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ._credentials.access_tokens import Tokens, Verifier
@@ -12,8 +13,8 @@ from ._credentials.refresh_rotation import Families, Reload, ReuseError, TokenPa
 from ._credentials.revocation import Revocation
 from ._credentials.sessions import SessionInfo, Sessions, handle_of
 from .errors import ConfigError, safe_summary
-from .keys import KeyRing
-from .settings import Settings, Source, load
+from .keys import KeyRing, new_key
+from .settings import JWTSettings, Settings, Source, load
 from .stores.interface import Store
 from .stores.memory import MemoryStore
 
@@ -29,6 +30,17 @@ def _store_for(settings: Settings) -> Store:
     from .stores._redis.near_cache import store_for  # noqa: PLC0415 - only who uses Redis imports it
 
     return store_for(settings)
+
+
+def _with_random_key(jwt: JWTSettings) -> JWTSettings:
+    """Return the settings with a key of this process, if they have none."""
+    given = jwt.secret_key, jwt.private_key, jwt.public_key, jwt.private_key_file
+    if any((*given, jwt.public_key_file, jwt.secret_key_fallbacks)):
+        return jwt
+    made = new_key(jwt.alg)
+    if "JAM_JWT_SECRET_KEY" in made:
+        return replace(jwt, secret_key=made["JAM_JWT_SECRET_KEY"].encode())
+    return replace(jwt, private_key=made["JAM_JWT_PRIVATE_KEY"])
 
 
 def _wall_clock() -> float:
@@ -70,6 +82,21 @@ class Jam:
             self.tokens, self.families, self.sessions, self.store, self.settings, self._report
         )
         self._observers: list[Observer] = []
+        self._owes_warning = False
+
+    @classmethod
+    def _for_app(cls, settings: Settings) -> Jam:
+        """Build the Jam of an app that gave none: it warns of a missing key at its first token."""
+        jwt = _with_random_key(settings.jwt)
+        jam = cls(replace(settings, jwt=jwt))
+        jam.settings, jam._owes_warning = settings, jwt is not settings.jwt
+        return jam
+
+    def _will_use_tokens(self) -> None:
+        """Warn of a missing key, if that is still due. An app with sessions only needs none."""
+        if self._owes_warning:
+            self._owes_warning = False
+            KeyRing.from_settings(self.settings.jwt)  # warns
 
     # --- tokens ---
 
@@ -85,6 +112,7 @@ class Jam:
 
         :raises TokenError: for a payload that verification would refuse.
         """
+        self._will_use_tokens()
         return self.tokens.mint(payload)[0]
 
     def verify_jwt_token(self, token: str) -> dict[str, Any]:
@@ -93,6 +121,7 @@ class Jam:
         :raises TokenError: with ``reason``.
         :raises StoreUnavailable: if revocation could not be asked.
         """
+        self._will_use_tokens()
         return self.verifier.verify(token).fresh()
 
     def issue_tokens(
@@ -108,6 +137,7 @@ class Jam:
         self, subject: str, *, scopes: Iterable[str] = (), roles: Iterable[str] = (), **claims: Any
     ) -> TokenPair:
         """Do what :meth:`issue_tokens` does; return what the access token says, too."""
+        self._will_use_tokens()
         return self.families.start(subject, scopes, roles, claims)
 
     def refresh_tokens(
@@ -122,6 +152,7 @@ class Jam:
 
     def rotate_pair(self, refresh_token: str, *, reload_claims: Reload | None = None) -> TokenPair:
         """Do what :meth:`refresh_tokens` does; return what the access token says, too."""
+        self._will_use_tokens()
         try:
             return self.families.rotate(refresh_token, reload_claims)
         except ReuseError as reuse:
@@ -130,9 +161,11 @@ class Jam:
             raise
 
     def revoke_token(self, token_or_claims: str | Mapping[str, Any]) -> bool:
-        """Revoke one token, given as text or as its claims; a refresh token ends its family.
+        """Revoke one token, given as a string or as its claims; a refresh token ends its family.
 
-        :returns: whether it is a token of ours: any other is no error (RFC 7009 2.2).
+        :returns: True if it was alive and is revoked now. False if it has expired, was revoked
+            before or is not one of yours: that is not an error (RFC 7009 2.2).
+        :raises TokenError: for claims that are incomplete: pass all of them, or the token.
         """
         return self.revocation.token(token_or_claims)
 
@@ -234,4 +267,4 @@ class Jam:
             try:
                 observer(event, what)
             except Exception as error:
-                _log.error("an observer of %s raised %s", event, safe_summary(error))
+                _log.error("an observer of %s raised %s", event, safe_summary(error, observer))

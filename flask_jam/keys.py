@@ -9,25 +9,33 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
+import re
 import secrets
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, NoReturn
 
 import jwt as pyjwt
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from ._helpers.weak_keys import PUBLISHED_SECRETS, has_small_order, looks_asymmetric, rsa_weakness
+from ._helpers.weak_keys import (
+    PUBLISHED_SECRETS,
+    has_small_order,
+    looks_asymmetric,
+    rsa_weakness,
+    surrounding_whitespace,
+    without_whitespace,
+)
 from .errors import ConfigError
-from .settings import ALGORITHMS, JWTSettings
+from .settings import ALGORITHMS, SECRET_BYTES, JWTSettings
 
 _log = logging.getLogger(__name__)
 
-_DIGEST_BYTES = {"256": 32, "384": 48, "512": 64}
 _CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
 _MAKE_KEY = 'python -c "import secrets; print(secrets.token_urlsafe(64))"'
 
@@ -53,7 +61,7 @@ class Key:
     def signature_bytes(self) -> int:
         """The length of every signature of this key (RFC 7518 3.2 to 3.5, RFC 8032)."""
         if self.alg.startswith("HS"):
-            return _DIGEST_BYTES[self.alg[2:]]
+            return SECRET_BYTES[self.alg]
         if self.alg == "EdDSA":
             return 114 if isinstance(self.public, ed448.Ed448PublicKey) else 64
         size = int(self.public.key_size + 7) // 8
@@ -102,8 +110,8 @@ class KeyRing:
     @classmethod
     def from_settings(cls, jwt: JWTSettings) -> KeyRing:
         """The ring of the ``jwt`` section; a random key, with a warning, where it has none."""
-        private = _pem_setting(jwt.private_key, jwt.private_key_file, "private_key")
-        public = _pem_setting(jwt.public_key, jwt.public_key_file, "public_key")
+        private = _read_pem(jwt.private_key, jwt.private_key_file, "jwt.private_key")
+        public = _read_pem(jwt.public_key, jwt.public_key_file, "jwt.public_key")
         if jwt.alg.startswith("HS"):
             if private or public:
                 raise ConfigError(
@@ -128,11 +136,14 @@ class KeyRing:
         every = (secret, *jwt.secret_key_fallbacks)
         if len(set(every)) < len(every):
             raise ConfigError("jwt.secret_key_fallbacks: remove the keys that are there twice")
-        keys = [_secret_key(jwt.alg, part) for part in every]
+        _warn_of_whitespace(jwt)
+        keys = [_secret_key(jwt.alg, secret, "jwt.secret_key")]
+        for former in jwt.secret_key_fallbacks:
+            keys.append(_secret_key(jwt.alg, former, "jwt.secret_key_fallbacks"))
         return cls(keys, keys[0])
 
     @classmethod
-    def _asymmetric(cls, alg: str, private: str | None, public: str | None) -> KeyRing:
+    def _asymmetric(cls, alg: str, private: _Pem | None, public: _Pem | None) -> KeyRing:
         signing: Any = None
         if private is not None:
             signing = _load_private(private)
@@ -193,7 +204,7 @@ def _generate(alg: str, bits: int = 2048) -> Any:
 
 
 def new_key(alg: str) -> dict[str, str]:
-    """Settings for a new key, by their names in the environment."""
+    """Make a key; return its settings, by their names in the environment."""
     if alg.startswith("HS"):
         return {"JAM_JWT_ALG": alg, "JAM_JWT_SECRET_KEY": secrets.token_urlsafe(64)}
     key = _generate(alg, bits=3072)
@@ -213,68 +224,175 @@ def new_key(alg: str) -> dict[str, str]:
 # --- secrets --------------------------------------------------------------------------
 
 
-def _secret_key(alg: str, secret: bytes) -> Key:
+def _secret_key(alg: str, secret: bytes, setting: str) -> Key:
     if looks_asymmetric(secret):
         raise ConfigError(
-            "jwt.secret_key is a public or private key, which others may know (RFC 8725 2.1): "
+            f"{setting} is a public or private key, which others may know (RFC 8725 2.1): "
             "write it as jwt.private_key and an alg of its family, or make a secret: " + _MAKE_KEY
         )
-    needed = _DIGEST_BYTES[alg[2:]]
+    needed = SECRET_BYTES[alg]
     if len(secret) < needed:
         raise ConfigError(
-            f"jwt.secret_key has {len(secret)} bytes and {alg} needs {needed} (RFC 7518 3.2); "
+            f"{setting} has {len(secret)} bytes and {alg} needs {needed} (RFC 7518 3.2); "
             f"this makes one: {_MAKE_KEY}"
         )
-    if secret in PUBLISHED_SECRETS:
-        raise ConfigError(f"jwt.secret_key is printed in manuals; this makes one: {_MAKE_KEY}")
+    if secret in PUBLISHED_SECRETS or without_whitespace(secret) in PUBLISHED_SECRETS:
+        raise ConfigError(f"{setting} is printed in manuals; this makes one: {_MAKE_KEY}")
     if len(set(secret)) < 8:
-        _log.warning("jwt.secret_key repeats a few characters and is easy to guess")
+        _log.warning("%s repeats a few characters and is easy to guess", setting)
     digest = hashlib.sha256(b"flask_jam kid\0" + secret).digest()
     return Key(_thumbprint(digest), alg, secret, secret)
+
+
+def settings_with_whitespace(jwt: JWTSettings) -> list[str]:
+    """Return the settings whose secret has a newline or space around it, by their paths."""
+    every = {jwt.secret_key, *jwt.secret_key_fallbacks}
+    # A string of former secrets has been read both ways: with the whitespace and without.
+    former = [
+        key
+        for key in jwt.secret_key_fallbacks
+        if surrounding_whitespace(key) and without_whitespace(key) not in every
+    ]
+    settings = ["jwt.secret_key"] if surrounding_whitespace(jwt.secret_key) else []
+    return settings + (["jwt.secret_key_fallbacks"] if former else [])
+
+
+def _warn_of_whitespace(jwt: JWTSettings) -> None:
+    settings = settings_with_whitespace(jwt)
+    if settings:
+        _log.warning(
+            "%s: the secret begins or ends with whitespace, such as a trailing newline, and is "
+            "used with it. A program that strips the same secret rejects these tokens. Strip it "
+            "where it is stored (printf instead of echo; .strip() in Python), and keep the present "
+            "value in jwt.secret_key_fallbacks until its tokens have expired",
+            " and ".join(settings),
+        )
 
 
 # --- PEM ------------------------------------------------------------------------------
 
 
-def _pem_setting(text: str | None, file: str | None, name: str) -> str | None:
+class _Pem(NamedTuple):
+    text: str
+    #: The setting that it comes from.
+    setting: str
+
+
+def _read_pem(text: str | None, file: str | None, setting: str) -> _Pem | None:
     if text and file:
-        raise ConfigError(f"write jwt.{name} or jwt.{name}_file, not both")
+        raise ConfigError(f"write {setting} or {setting}_file, not both")
     if file is None:
-        return text
+        return _Pem(normal_pem(text), setting) if text else None
     try:
-        return Path(file).read_text(encoding="ascii")
+        return _Pem(normal_pem(_decode(Path(file).read_bytes())), f"{setting}_file")
     except OSError as error:
         where = Path(file).absolute()
         why = f"{where}: {error.strerror}"
-        raise ConfigError(f"jwt.{name}_file cannot be read: {why}") from None
+        raise ConfigError(f"{setting}_file cannot be read: {why}") from None
     except ValueError:
-        raise ConfigError(f"jwt.{name}_file is not PEM text") from None
+        raise ConfigError(
+            f"{setting}_file is not PEM text; openssl pkey -inform DER converts a DER file"
+        ) from None
 
 
-def _load_private(pem: str) -> Any:
+def _decode(raw: bytes) -> str:
+    # An editor or a shell of Windows adds a byte order mark.
+    is_utf16 = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return raw.decode("utf-16" if is_utf16 else "utf-8-sig")
+
+
+_AROUND = " \t\r\n\ufeff"
+_QUOTED = re.compile(r"""(\\*["'])(.*)\1""", re.DOTALL)
+_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
+
+
+def normal_pem(text: str) -> str:
+    r"""Return PEM text in its usual form, however a .env file or a dashboard has written it.
+
+    Undone are surrounding quotes, ``\n`` written as two characters, indentation, line endings of
+    other systems, and lines joined by spaces.
+    """
+    text = text.strip(_AROUND)
+    while quoted := _QUOTED.fullmatch(text):
+        text = quoted[2].strip(_AROUND)
+    # Base64 has no backslash. Text that was quoted twice has two in front of an n.
+    text = re.sub(r"\\+[rn]", "\n", text)
+    text = "\n".join(line.strip() for line in text.splitlines())
+    return _BLOCK.sub(_normal_block, text)
+
+
+def _normal_block(block: re.Match[str]) -> str:
+    body = "".join(block[2].split())
+    if not re.fullmatch(r"[A-Za-z0-9+/]+={0,2}", body):
+        return block[0]
+    lines = "\n".join(body[at : at + 64] for at in range(0, len(body), 64))
+    return f"-----BEGIN {block[1]}-----\n{lines}\n-----END {block[1]}-----\n"
+
+
+def _load_private(pem: _Pem) -> Any:
     try:
-        return serialization.load_pem_private_key(pem.encode(), password=None)
+        return serialization.load_pem_private_key(pem.text.encode(), password=None)
     except TypeError:
-        raise ConfigError(
-            "jwt.private_key is encrypted: write it without a passphrase, from a "
-            "place that only this service reads"
-        ) from None
+        raise ConfigError(f"{pem.setting} {_ENCRYPTED}") from None
+    except UnsupportedAlgorithm:
+        raise ConfigError(f"{pem.setting} {_UNSUPPORTED}") from None
     except Exception:
-        raise ConfigError(
-            "jwt.private_key is not a PEM private key: one would start with "
-            "-----BEGIN PRIVATE KEY-----; a path belongs in jwt.private_key_file"
-        ) from None
+        _explain(pem, "PRIVATE KEY")
 
 
-def _load_public(pem: str) -> Any:
+def _load_public(pem: _Pem) -> Any:
     try:
-        return serialization.load_pem_public_key(pem.encode())
+        return serialization.load_pem_public_key(pem.text.encode())
+    except UnsupportedAlgorithm:
+        raise ConfigError(f"{pem.setting} {_UNSUPPORTED}") from None
     except Exception:
-        raise ConfigError(
-            "jwt.public_key is not a PEM public key: one would start with "
-            "-----BEGIN PUBLIC KEY-----; a "
-            "private key belongs in jwt.private_key, and openssl x509 -pubkey gives a certificate's"
-        ) from None
+        _explain(pem, "PUBLIC KEY")
+
+
+_UNSUPPORTED = (
+    "is a key of a kind that cryptography does not support: flask jam keygen makes another"
+)
+_ENCRYPTED = (
+    "is encrypted: write it without a passphrase, from a place that only this service reads"
+)
+
+
+def _explain(pem: _Pem, wanted: str) -> NoReturn:
+    """Raise a sentence that says why PEM text is not a key, by its first and last line alone."""
+    text, setting = pem
+    what, other = wanted.lower(), "public" if wanted == "PRIVATE KEY" else "private"
+    file = "_file" if setting.endswith("_file") else ""
+    found = re.findall(r"-----BEGIN ([A-Z0-9 ]+)-----", text)
+    label = next((each for each in found if each != "EC PARAMETERS"), "")
+    if label == "OPENSSH PRIVATE KEY" or text.startswith(("ssh-", "ecdsa-sha2-", "sk-")):
+        options = "-p" if label else "-e"
+        why = f"is an OpenSSH key: ssh-keygen {options} -m PKCS8 -f KEY converts it"
+    elif not label:
+        hint = "" if file else f"; a path belongs in {setting}_file"
+        why = f"must be PEM text that starts with -----BEGIN {wanted}-----{hint}"
+    elif label.endswith("CERTIFICATE"):
+        why = (
+            f"is a certificate, not a {what}: openssl x509 -pubkey -noout gives the public key in "
+            "it, for jwt.public_key"
+        )
+    elif label.endswith(f"{other.upper()} KEY"):
+        article = "a" if other == "private" else "the"
+        why = f"is not a {what}: {article} {other} key belongs in jwt.{other}_key{file}"
+    elif not label.endswith(wanted):
+        why = f"is PEM text of another kind: it must start with -----BEGIN {wanted}-----"
+    elif f"-----END {label}-----" not in text:
+        why = (
+            "is cut off: its last line, -----END …, is missing. Some readers of .env files keep "
+            r"one line only: write the key in one line, with \n for each line break"
+        )
+    elif "ENCRYPTED" in text.partition("-----END")[0]:
+        why = _ENCRYPTED
+    else:
+        why = (
+            f"is not a PEM {what}: it starts and ends as one, but its body is damaged; copy the "
+            "whole key again"
+        )
+    raise ConfigError(f"{setting} {why}") from None
 
 
 def _check_public(alg: str, key: Any) -> None:
@@ -360,7 +478,7 @@ def _parse_jwk(member: Mapping[str, Any]) -> tuple[str, Any] | None:
     if alg not in ALGORITHMS or member.get("alg", alg) != alg:
         return None
     if isinstance(key, bytes):
-        return (alg, key) if alg[:2] == "HS" and len(key) >= _DIGEST_BYTES[alg[2:]] else None
+        return (alg, key) if alg[:2] == "HS" and len(key) >= SECRET_BYTES[alg] else None
     return (alg, key) if not alg.startswith("HS") and _problem(alg, key) is None else None
 
 

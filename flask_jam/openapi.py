@@ -104,14 +104,17 @@ def _routes_of(app: Flask, view: Callable[..., Any] | str, method: str | None) -
             f"security_for: {_called(view)} is on no route of this app: give it the "
             "view that the route has, or the name of its endpoint"
         )
-    answering = [route for route in found if method is None or _answers(route, method.upper())]
+    answering = found if method is None else _answering(found, method.upper())
     if not answering:
         raise ConfigError(f"security_for: {_called(view)} does not answer {method}")
     return answering
 
 
-def _answers(route: Route, method: str) -> bool:
-    return method in route.methods or (method == "HEAD" and "GET" in route.methods)
+def _answering(found: list[Route], method: str) -> list[Route]:
+    exact = [route for route in found if method in route.methods]
+    if exact or method != "HEAD":
+        return exact
+    return [route for route in found if "GET" in route.methods]
 
 
 def _endpoints(app: Flask, view: Callable[..., Any]) -> Iterator[str]:

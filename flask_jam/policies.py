@@ -159,7 +159,9 @@ class _Condition(Policy):
             # A predicate of the app must not change what the next one sees.
             held = self.test(payload if self.is_fact else copy_json(payload), *given)
         except Exception as error:
-            _log.error("policy %s raised %s: access denied", self.name, safe_summary(error))
+            _log.error(
+                "policy %s raised %s: access denied", self.name, safe_summary(error, self.test)
+            )
             return None
         if not self.is_fact and not isinstance(held, bool):
             _log.error(

@@ -23,7 +23,7 @@ from werkzeug.utils import redirect
 
 from . import signals
 from ._request.app_state import AppState
-from ._request.cookies import Cookie, clear_later
+from ._request.cookies import clear_later, own_cookie
 from ._request.login_redirect import login_url
 from ._request.negotiation import PROBLEM, wants_html, wants_page
 from ._request.request_auth import current_request_auth
@@ -80,23 +80,28 @@ class Malformed(Refusal, BadRequest):
 
 
 class Unauthenticated(Refusal, Unauthorized):
-    """401: nobody is known."""
+    """401: not authenticated."""
 
 
 class Denied(Refusal, Forbidden):
-    """403: somebody is known, and may not."""
+    """403: authenticated, but not authorized."""
 
 
 class Unavailable(Refusal, ServiceUnavailable):
-    """503: the store did not answer, so nothing is known."""
+    """503: the store did not answer."""
 
 
 class ToLogin(Refusal):
-    """302 or 303: a page that somebody must log in for sends them there."""
+    """A redirect to the login page, for a client that wants a page.
 
-    def __init__(self, location: str, code: int) -> None:
-        self.code = code
-        response = redirect(location, code)
+    It has no ``code``, so Flask gives it to no error handler: one for ``HTTPException`` or
+    ``Exception`` would lose the way.
+    """
+
+    code = None
+
+    def __init__(self, location: str, status: int) -> None:
+        response = redirect(location, status)
         response.headers["Cache-Control"] = "no-store"
         super().__init__("Log in first.", response)
 
@@ -140,7 +145,8 @@ def refuse(
     :param clears: whether a page that is refused for a dead cookie clears it.
     :raises Refusal: always.
     """
-    current_request_auth().refuse()
+    auth = current_request_auth()
+    auth.refuse()
     _log.debug("refused at %s: %s (%s)", request.endpoint, why.reason, why.fingerprint)
     signals.emit(
         signals.rejected,
@@ -156,7 +162,8 @@ def refuse(
     if clears and is_page and why.source == "cookie" and why.reason in PERMANENT:
         _clear(state, why.scheme)
     refused = refusal(why.reason, _challenge(state, why.reason, schemes, requirement))
-    raise _sent_to_login(state, refused, is_page=is_page)
+    auth.refusal = _sent_to_login(state, refused, is_page=is_page)
+    raise auth.refusal
 
 
 def _challenge(
@@ -179,7 +186,8 @@ def _clear(state: AppState, scheme: str) -> None:
     # Of pages only: a script's answer may come after that of the refresh which replaced the cookie.
     found = state.schemes.get(scheme)
     if isinstance(found, TransportScheme) and found.cookie_name is not None:
-        clear_later(state.app, state.jam.settings, Cookie(found.cookie_name))
+        settings = state.jam.settings
+        clear_later(state.app, settings, own_cookie(settings, found.cookie_name))
 
 
 def _sent_to_login(state: AppState, refused: Refusal, *, is_page: bool) -> Refusal:

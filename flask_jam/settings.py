@@ -9,26 +9,23 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .errors import ConfigError
-
-if sys.version_info >= (3, 11):
-    pass
-else:
-    pass
 from ._helpers.names import nearest
 from ._helpers.setting_files import read_table
 from ._helpers.setting_types import (
+    FallbackText,
+    as_cookie_path,
     as_count,
     as_domain,
     as_flag,
+    as_name,
     as_one_of,
     as_origins,
+    as_pem,
     as_prefix,
     as_quotable,
     as_redis,
@@ -38,6 +35,7 @@ from ._helpers.setting_types import (
     as_text,
     as_view,
 )
+from .errors import ConfigError
 
 Source = Mapping[str, Any] | str | os.PathLike[str] | None
 
@@ -59,6 +57,8 @@ ALGORITHMS = (
     "ES512",
     "EdDSA",
 )
+#: The shortest secret of each algorithm that takes one, in bytes (RFC 7518 3.2).
+SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 
 
 # --- the settings ---------------------------------------------------------------------
@@ -80,9 +80,9 @@ class JWTSettings:
     secret_key_fallbacks: tuple[bytes, ...] = _key(
         (), as_secrets, "Former secret keys: they verify, they never sign.", secret=True
     )
-    private_key: str | None = _key(None, as_text, "PEM text: signs and verifies.", secret=True)
+    private_key: str | None = _key(None, as_pem, "PEM text: signs and verifies.", secret=True)
     public_key: str | None = _key(
-        None, as_text, "PEM text: alone, this service verifies and cannot sign."
+        None, as_pem, "PEM text: alone, this service verifies and cannot sign."
     )
     private_key_file: str | None = _key(None, as_text, "private_key, read from this file.")
     public_key_file: str | None = _key(None, as_text, "public_key, read from this file.")
@@ -101,8 +101,8 @@ class JWTSettings:
         as_seconds(1, _TEN_YEARS),
         "A token that lives longer (and longer than expire) is refused.",
     )
-    issuer: str | None = _key(None, as_text, "Written as iss, and the only one accepted.")
-    audience: str | None = _key(None, as_text, "Written as aud, and one that a token must name.")
+    issuer: str | None = _key(None, as_name, "Written as iss, and the only one accepted.")
+    audience: str | None = _key(None, as_name, "Written as aud, and one that a token must name.")
     leeway: float = _key(0.0, as_seconds(0, 300), "Clock skew allowed between machines.")
     list: str = _key(
         "deny",
@@ -153,13 +153,16 @@ class Settings:
     )
     realm: str = _key("api", as_quotable, "Named in WWW-Authenticate (RFC 9110 11.5).")
     trusted_origins: tuple[str, ...] = _key(
-        (), as_origins, "Other origins whose pages may send requests with our cookies."
+        (),
+        as_origins,
+        "Other origins, app shells included, whose pages may send requests with our cookies.",
     )
     cookie_secure: bool | None = _key(
         None, as_flag, "Cookies over HTTPS only. Unset: on, and off only in debug and testing."
     )
     cookie_samesite: str = _key("Lax", as_one_of("Lax", "Strict", "None"), "SameSite of cookies.")
     cookie_domain: str | None = _key(None, as_domain, "Domain of cookies; unset: this host only.")
+    cookie_path: str = _key("/", as_cookie_path, "Path of cookies: they go to URLs below it only.")
     cookie_partitioned: bool = _key(
         False, as_flag, "For pages in frames of other sites: SameSite=None; Secure; Partitioned."
     )
@@ -194,6 +197,50 @@ _BY_PATH = {entry.path: entry for entry in entries()}
 _BY_ENV = {entry.env: entry for entry in entries()}
 
 
+# --- names of Flask-JWT-Extended ------------------------------------------------------
+
+_TRANSPORT = "JWTExtension(header_name=…, cookie_name=…)"
+#: Its settings in ``app.config``, and what is written here instead.
+FLASK_JWT_EXTENDED = {
+    "JWT_SECRET_KEY": "JAM_JWT_SECRET_KEY",
+    "JWT_PRIVATE_KEY": "JAM_JWT_PRIVATE_KEY",
+    "JWT_PUBLIC_KEY": "JAM_JWT_PUBLIC_KEY",
+    "JWT_ALGORITHM": "JAM_JWT_ALG",
+    "JWT_DECODE_ALGORITHMS": "JAM_JWT_ALG",
+    "JWT_ACCESS_TOKEN_EXPIRES": "JAM_JWT_EXPIRE",
+    "JWT_REFRESH_TOKEN_EXPIRES": "JAM_JWT_REFRESH_IDLE and JAM_JWT_REFRESH_ABSOLUTE",
+    "JWT_ENCODE_ISSUER": "JAM_JWT_ISSUER",
+    "JWT_DECODE_ISSUER": "JAM_JWT_ISSUER",
+    "JWT_ENCODE_AUDIENCE": "JAM_JWT_AUDIENCE",
+    "JWT_DECODE_AUDIENCE": "JAM_JWT_AUDIENCE",
+    "JWT_DECODE_LEEWAY": "JAM_JWT_LEEWAY",
+    "JWT_TOKEN_LOCATION": _TRANSPORT,
+    "JWT_HEADER_NAME": _TRANSPORT,
+    "JWT_ACCESS_COOKIE_NAME": _TRANSPORT,
+    "JWT_REFRESH_COOKIE_PATH": "JWTExtension(refresh_path=…)",
+    "JWT_ACCESS_COOKIE_PATH": "JAM_COOKIE_PATH",
+    "JWT_COOKIE_SECURE": "JAM_COOKIE_SECURE",
+    "JWT_COOKIE_SAMESITE": "JAM_COOKIE_SAMESITE",
+    "JWT_COOKIE_DOMAIN": "JAM_COOKIE_DOMAIN",
+    "JWT_COOKIE_CSRF_PROTECT": "nothing (the cross-site check is always on)",
+    "JWT_CSRF_IN_COOKIES": "nothing (there is no CSRF token)",
+    "JWT_HEADER_TYPE": "nothing (always Bearer)",
+    "JWT_IDENTITY_CLAIM": "nothing (always sub)",
+    "JWT_SESSION_COOKIE": "nothing (a cookie lives as long as its token)",
+}
+
+
+def left_over_names(app_config: Mapping[str, Any]) -> str:
+    """Name the settings of Flask-JWT-Extended in a config, each with what to write instead.
+
+    :returns: part of a sentence, without any value; empty if there are none.
+    """
+    found = {name: FLASK_JWT_EXTENDED[name] for name in FLASK_JWT_EXTENDED if name in app_config}
+    return ", ".join(
+        f"{name} -> {instead}" for name, instead in found.items() if app_config[name] is not None
+    )
+
+
 # --- sources -> {path: raw value} -----------------------------------------------------
 
 
@@ -210,7 +257,10 @@ def load(config: Source = None, app_config: Mapping[str, Any] | None = None) -> 
     elif isinstance(config, (str, os.PathLike)):
         raw = _flatten(read_table(Path(config)))
     elif config is not None:
-        raise ConfigError("config: write a mapping, a path, or nothing for the environment")
+        kind = type(config).__name__
+        raise ConfigError(
+            f"config must be a mapping, a path or None for the environment, got {kind}"
+        )
     else:
         raw = {**_from_pyproject(), **_from_names(os.environ), **_from_names(app_config or {})}
     return _build(raw)
@@ -221,6 +271,7 @@ def _build(raw: Mapping[str, Any]) -> Settings:
     for path, value in raw.items():
         section, _, name = path.rpartition(".")
         values[section][name] = _checked(path, value)
+    _read_fallbacks(values["jwt"])
     settings = Settings(
         jwt=JWTSettings(**values["jwt"]), session=SessionSettings(**values["session"]), **values[""]
     )
@@ -236,12 +287,20 @@ def _build(raw: Mapping[str, Any]) -> Settings:
     return settings
 
 
+def _read_fallbacks(jwt: dict[str, Any]) -> None:
+    """Replace the string of former secrets by the keys that it may stand for."""
+    fallbacks = jwt.get("secret_key_fallbacks")
+    if isinstance(fallbacks, FallbackText):
+        least = SECRET_BYTES.get(jwt.get("alg", JWTSettings.alg), 1)
+        jwt["secret_key_fallbacks"] = fallbacks.keys(least, jwt.get("secret_key"))
+
+
 def _checked(path: str, value: Any) -> Any:
     try:
         return _BY_PATH[path].field.metadata["check"](value)
     except ValueError as error:
         # The value itself stays out of the sentence: it may be a secret.
-        raise ConfigError(f"{path} ({_BY_PATH[path].env}) is not usable: {error}") from None
+        raise ConfigError(f"{path} ({_BY_PATH[path].env}) {error}") from None
 
 
 def _flatten(tree: Mapping[Any, Any]) -> dict[str, Any]:
@@ -271,6 +330,10 @@ def _from_names(names: Mapping[str, Any]) -> dict[str, Any]:
 
 def _known(name: str, table: Mapping[str, Entry]) -> None:
     if name not in table:
+        instead = FLASK_JWT_EXTENDED.get(str(name).removeprefix("JAM_"))
+        if table is _BY_ENV and instead is not None:
+            hint = f"did you mean {instead}?" if instead in table else f"write {instead}"
+            raise ConfigError(f"{name} is not a setting; {hint}")
         last = name.rpartition(".")[2]
         meant = [path for path in table if path.rpartition(".")[2] == last]
         others = table if "." in name or table is _BY_ENV else (*_SECTIONS, *table)

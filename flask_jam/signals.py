@@ -1,4 +1,4 @@
-"""What happened, for whoever wants to know: blinker signals, sent by the real app object.
+"""Blinker signals that Flask-Jam sends; the sender is the real app object.
 
 Take ``**extra`` in a receiver: later versions may say more. A receiver that is a closure dies at
 once unless it is connected with ``weak=False``.
@@ -38,7 +38,7 @@ reuse_detected = _namespace.signal("reuse-detected")
 
 
 def emit(signal: NamedSignal, app: Flask, /, **what: Any) -> None:
-    """Send to every receiver. One that raises is logged; nobody else notices.
+    """Send to every receiver. One that raises is logged, with its own line and no error text.
 
     :param app: the real object, not a proxy: blinker compares senders by identity.
     """
@@ -49,7 +49,9 @@ def emit(signal: NamedSignal, app: Flask, /, **what: Any) -> None:
             _deliver(receiver, app, what)
         except Exception as error:
             name = getattr(receiver, "__qualname__", type(receiver).__name__)
-            _log.error("receiver %s of %s raised %s", name, signal.name, safe_summary(error))
+            _log.error(
+                "receiver %s of %s raised %s", name, signal.name, safe_summary(error, receiver)
+            )
 
 
 def _deliver(receiver: Callable[..., Any], app: Flask, what: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import sys
@@ -9,10 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cachetools
 import pytest
 from flask import Blueprint, Flask
 from flask.views import MethodView, View
-from werkzeug.routing import Rule
+from werkzeug.routing import BaseConverter, Rule
 
 from flask_jam import (
     Guard,
@@ -24,7 +26,8 @@ from flask_jam import (
     public,
     session_required,
 )
-from flask_jam.audit import Route, open_routes, routes
+from flask_jam.audit import Route, early_code, open_routes, overridden_guards, routes
+from flask_jam.testing import assert_all_protected
 
 from .cases import each_case
 from .conftest import SECRET
@@ -215,6 +218,175 @@ def test_what_has_no_source_is_listed_all_the_same(app: Flask) -> None:
     app.url_map.add(Rule("/b", endpoint="nobody"))
     app.url_map.add(Rule("/c", endpoint="c", build_only=True))
     assert [(route.rule, route.origins) for route in routes(app)] == [("/a", ()), ("/b", ())]
+
+
+def test_public_method_of_a_class_has_a_line_of_its_own(app: Flask) -> None:
+    class Half(MethodView):
+        @public
+        def get(self) -> str:
+            return ""
+
+        def post(self) -> str:
+            return ""
+
+    app.add_url_rule("/x", view_func=Half.as_view("x"))
+    protect(app, jwt_required)
+    assert [(r.methods, r.guard, r.origins) for r in routes(app)] == [
+        (("GET",), "", ("public",)),
+        (("POST",), "jwt_required", ("app",)),
+    ]
+
+
+def test_method_decorators_of_a_plain_class_are_no_guards(app: Flask) -> None:
+    class Plain(MethodView):
+        method_decorators = [jwt_required]  # noqa: RUF012 - Flask itself ignores it
+
+        def get(self) -> str:
+            return ""
+
+    app.add_url_rule("/x", view_func=Plain.as_view("x"))
+    assert app.test_client().get("/x").status_code == 200
+    assert only(app).origins == ()
+
+
+def test_guard_inside_a_partial_is_seen(app: Flask) -> None:
+    app.add_url_rule("/x", "x", functools.partial(jwt_required(lambda number: ""), number=1))
+    assert app.test_client().get("/x").status_code == 401
+    assert (only(app).guard, only(app).origins) == ("jwt_required", ("own",))
+    assert overridden_guards(app) == []
+
+
+# --- decorators above a guard -------------------------------------------------------------------
+
+
+def timed(view: Any) -> Any:
+    @functools.wraps(view)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return view(*args, **kwargs)
+
+    return wrapper
+
+
+def copied_by_hand(view: Any) -> Any:
+    def wrapper() -> Any:
+        return view()
+
+    wrapper.__dict__.update(view.__dict__)
+    return wrapper
+
+
+class Memo:
+    def __init__(self, view: Any) -> None:
+        functools.update_wrapper(self, view)
+
+    def __call__(self) -> str:
+        return ""
+
+
+@each_case(
+    ("decorator", "said"),
+    [
+        (timed, ["timed", "test_audit.py:", "if it answers without calling the view"]),
+        (copied_by_hand, ["copied_by_hand", "test_audit.py:", "if it answers without"]),
+        (Memo, ["test_audit.Memo", "if it answers without calling the view"]),
+        (functools.lru_cache, ["functools.lru_cache stands", "serves its answer to others"]),
+        (cachetools.cached({}), ["cachetools.cached", "serves its answer to others"]),
+    ],
+)
+def test_decorator_above_a_guard_is_named(
+    app: Flask, decorator: Callable[[Any], Any], said: list[str]
+) -> None:
+    app.add_url_rule("/x", "x", decorator(jwt_required(view)))
+    app.add_url_rule("/y", "y", decorator(jwt_required(view)))
+    (sentence,) = overridden_guards(app)
+    for each in [*said, "above the guard on ", "Put it below the guard."]:
+        # Python 3.10 knows only the inner name of a function.
+        assert each in sentence or (each == decorator.__name__ and "wrapper (" in sentence)
+    assert only_origins(app) == {("own",)}
+
+
+def only_origins(app: Flask) -> set[tuple[str, ...]]:
+    return {route.origins for route in routes(app)}
+
+
+@each_case(
+    "decorator",
+    [timed, functools.lru_cache, Memo, session_required, lambda view: functools.partial(view)],
+)
+def test_decorator_below_or_without_a_guard_is_no_warning(
+    app: Flask, decorator: Callable[[Any], Any]
+) -> None:
+    app.add_url_rule("/x", "x", jwt_required(decorator(view)))
+    app.add_url_rule("/y", "y", decorator(lambda: ""))
+    assert overridden_guards(app) == []
+
+
+def test_assert_all_protected_warns_of_a_decorator_and_passes(app: Flask) -> None:
+    app.testing = True
+    app.add_url_rule("/x", "x", timed(jwt_required(view)))
+    with pytest.warns(RuntimeWarning, match="above the guard on view: if it answers") as caught:
+        assert_all_protected(app)
+    assert [each.filename for each in caught] == [__file__]
+
+
+def test_cache_of_a_public_view_is_no_warning(app: Flask) -> None:
+    app.add_url_rule("/x", "x", functools.lru_cache(public(view)))
+    assert overridden_guards(app) == []
+
+
+@each_case("above", [jwt_required, session_required, functools.partial])
+def test_guards_and_partials_above_a_guard_are_no_warning(app: Flask, above: Any) -> None:
+    app.add_url_rule("/x", "x", above(jwt_required(view)))
+    assert overridden_guards(app) == []
+
+
+@each_case("package", ["flask_limiter", "flask_cors", "flask_wtf", "flask_smorest", "webargs.core"])
+def test_package_that_calls_the_view_is_no_warning(app: Flask, package: str) -> None:
+    names: dict[str, Any] = {"__name__": package, "functools": functools, "Any": Any}
+    exec(inspect.getsource(timed), names)
+    theirs = names["timed"]
+    app.add_url_rule("/x", "x", theirs(jwt_required(view)))
+    assert overridden_guards(app) == []
+
+
+def test_guard_between_two_caches_is_named_once(app: Flask) -> None:
+    app.add_url_rule("/x", "x", Memo(jwt_required(functools.lru_cache(view))))
+    (sentence,) = overridden_guards(app)
+    assert "Memo" in sentence
+
+
+# --- code of a rule that runs before a guard ----------------------------------------------------
+
+
+class Number(BaseConverter):
+    pass
+
+
+@pytest.fixture
+def with_converter(app: Flask) -> Flask:
+    app.url_map.converters["number"] = Number
+    app.add_url_rule("/n/<number:n>", "n", lambda n: "")
+    app.add_url_rule("/p/<number:n>", "p", public(lambda n: ""))
+    app.add_url_rule("/i/<int(min=1):i>/<s>", "i", lambda i, s: "")
+    app.url_map.add(Rule("/old", endpoint="i", redirect_to=lambda adapter: "/n/1"))
+    app.url_map.add(Rule("/older", endpoint="i", redirect_to="/n/1"))
+    return app
+
+
+def test_code_before_the_guard_of_protect_is_named(with_converter: Flask) -> None:
+    assert early_code(with_converter) == []
+    protect(with_converter, jwt_required)
+    one, two = early_code(with_converter)
+    assert one.startswith("/n/<number:n>: its converter number runs before the guard of protect")
+    assert two.startswith("/old: its redirect_to function runs before the guard of protect")
+
+
+def test_default_converter_of_the_app_is_named(app: Flask) -> None:
+    protect(app, jwt_required)
+    app.add_url_rule("/<x>", "x", lambda x: "")
+    assert early_code(app) == []
+    app.url_map.converters["default"] = Number
+    assert "its converter default" in early_code(app)[0]
 
 
 # --- the list tells the truth -----------------------------------------------------------------

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
+import enum
+import functools
 import logging
+import math
 import pprint
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -114,6 +123,32 @@ def test_each_revocation_is_told_once_it_is_durable(jam: Jam) -> None:
     assert told == ["revoked"]
 
 
+def test_revoked_is_sent_after_the_cut_off_and_before_sessions_go(
+    make_jam: MakeJam,
+) -> None:
+    class Failing(MemoryStore):
+        def list_sessions(self, *_: Any, **__: Any) -> Any:
+            raise StoreUnavailable
+
+        clear_sessions = list_sessions
+
+    jam, reported = make_jam(store=Failing()), []
+
+    def observer(name: str, what: Mapping[str, Any]) -> None:
+        with pytest.raises(TokenError):
+            jam.verify_jwt_token(pair["access_token"])
+        with pytest.raises(TokenError):
+            jam.refresh_tokens(pair["refresh_token"])
+        assert jam.get_session(session_id) is None
+        reported.append((name, dict(what)))
+
+    pair, session_id = jam.issue_tokens("ann"), jam.create_session("ann", {})
+    jam.subscribe(observer)
+    with suppress(StoreUnavailable):
+        jam.revoke_subject("ann")
+    assert reported == [("revoked", {"kind": "subject", "subject": "ann"})]
+
+
 def test_what_is_told_names_kind_and_subject(jam: Jam, events: Events) -> None:
     jam.revoke_token(jam.gen_jwt_token({"sub": "ann"}))
     jam.revoke_token(jam.gen_jwt_token({}))
@@ -141,7 +176,7 @@ def test_nothing_is_told_of_what_did_not_happen(
         jam.verify_jwt_token("x")
 
     class Silent(MemoryStore):
-        def mark(self, *_: Any, **__: Any) -> None:
+        def cut(self, *_: Any, **__: Any) -> None:
             raise StoreUnavailable
 
     down = make_jam(store=Silent())
@@ -164,7 +199,7 @@ def test_a_subject_that_no_token_and_no_session_can_have_is_refused_before_anyth
             jam.revoke_subject(subject)
         assert events == []
         marks = jam.store.marks(slot_of(str(subject)), None, None, subject, jam.clock())
-        assert marks.not_before is None
+        assert marks.cut_off is None
     else:
         jam.revoke_subject(subject)
         assert jam.get_session(session_id) is None
@@ -185,6 +220,175 @@ def test_an_observer_that_raises_is_logged_and_changes_nothing(
     assert seen == ["revoked"]
     assert "LookupError" in caplog.text
     assert "mArKeR" not in caplog.text
+
+
+def test_an_observer_that_raises_is_logged_with_its_own_line(
+    jam: Jam, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_name: str, what: Mapping[str, Any]) -> None:
+        pprint.pformat(what, indent=-1)  # raises within pprint
+
+    jam.subscribe(broken)
+    jam.revoke_subject("mArKeR")
+    place = f"at {__file__}:{broken.__code__.co_firstlineno + 1}"
+    assert caplog.text.rstrip().endswith(f"raised ValueError {place}")
+    assert "mArKeR" not in caplog.text
+
+
+# --- revoking a token -----------------------------------------------------------------
+
+
+@each_case("lists", ["deny", "allow"])
+@each_case("as_claims", [False, True])
+def test_revoking_returns_true_once(
+    make_jam: MakeJam, events: Events, lists: str, as_claims: bool
+) -> None:
+    jam = make_jam(jwt={"list": lists})
+    jam.subscribe(lambda name, what: events.append((name, dict(what))))
+    token = jam.issue_tokens("ann")["access_token"]
+    given = jam.verify_jwt_token(token) if as_claims else token
+    assert [jam.revoke_token(given) for _ in range(3)] == [True, False, False]
+    assert [what["kind"] for _, what in events] == ["token"]
+    with pytest.raises(TokenError):
+        jam.verify_jwt_token(token)
+
+
+def test_revoking_a_refresh_token_returns_true_once(jam: Jam) -> None:
+    pair = jam.issue_tokens("ann")
+    assert [jam.revoke_token(pair["refresh_token"]) for _ in range(2)] == [True, False]
+    assert jam.revoke_token(pair["access_token"]) is False
+
+
+@each_case("end", [lambda jam, _: jam.revoke_subject("ann"), lambda jam, t: jam.end_login(t)])
+def test_revoking_a_token_that_was_ended_otherwise_returns_false(jam: Jam, end: Any) -> None:
+    token = jam.issue_tokens("ann")["access_token"]
+    end(jam, token)
+    assert jam.revoke_token(token) is False
+
+
+def test_claims_of_a_login_after_a_revocation_are_revoked(jam: Jam, clock: Clock) -> None:
+    # Its claims do not say under which cut-off it was minted.
+    clock.tick(0.5)
+    jam.revoke_subject("ann")
+    token = jam.issue_tokens("ann")["access_token"]
+    assert jam.revoke_token(jam.verify_jwt_token(token)) is True
+    with pytest.raises(TokenError):
+        jam.verify_jwt_token(token)
+
+
+@each_case(
+    "claims",
+    [
+        {"jti": "x", "exp": 1}, {"jti": "x", "iat": 0, "exp": 1}, {"jti": "x", "exp": 1.5, "n": 1},
+        {"jti": "x", "iat": 1.8e9, "exp": 9e9},
+        {"jti": "x", "iat": 1.8e9, "exp": 1.8e9 + 5, "aud": "y"},
+        {"jti": "x", "iat": 1.8e9, "exp": 1.8e9 + 5, "token_use": "id"},
+    ],
+)  # fmt: skip
+def test_claims_of_no_living_token_are_no_error(
+    jam: Jam, events: Events, claims: dict[str, Any]
+) -> None:
+    assert jam.revoke_token(claims) is False
+    assert events == []
+
+
+@each_case(
+    ("claims", "sentence"),
+    [
+        ({"exp": 1}, "jti or iat is missing"), ({}, "exp is missing"),
+        ({"jti": "x"}, "exp is missing"),
+        ({"jti": "x", "exp": 1.8e9 + 5}, "jti or iat is missing"),
+        ({"jti": 5, "iat": 1.8e9, "exp": 1.8e9 + 5}, "jti must be"),
+        ({"jti": "x", "exp": "soon"}, "exp must be"),
+        ({"jti": "x", "iat": 1.8e9, "exp": 1.8e9 + 5, "x": object()}, "the claim x"),
+    ],
+)  # fmt: skip
+def test_incomplete_claims_are_an_error_with_a_sentence(
+    jam: Jam, claims: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(TokenError, match=sentence):
+        jam.revoke_token(claims)
+
+
+def test_without_a_list_a_token_of_ours_cannot_be_revoked(make_jam: MakeJam, clock: Clock) -> None:
+    jam = make_jam(jwt={"list": "off"})
+    token = jam.issue_tokens("ann")["access_token"]
+    assert jam.revoke_token("a.b.c") is False
+    for seconds in (0, 2000):
+        clock.tick(seconds)
+        with pytest.raises(ConfigError, match='write "deny"'):
+            jam.revoke_token(token)
+
+
+# --- data of a session ----------------------------------------------------------------
+
+
+class Point:
+    pass
+
+
+@dataclasses.dataclass
+class Money:
+    amount: int = 987654
+
+
+class Colour(enum.Enum):
+    RED = 987654
+
+
+UNFIT: dict[str, tuple[Any, str]] = {
+    "decimal": (Decimal("987654"), "type Decimal: write str(...)"),
+    "date": (datetime.date(1987, 6, 5), "type date: write value.isoformat()"),
+    "datetime": (datetime.datetime(1987, 6, 5), "type datetime: write value.isoformat()"),
+    "time": (datetime.time(9, 8, 7), "type time: write value.isoformat()"),
+    "timedelta": (datetime.timedelta(987654), "type timedelta: write value.total_seconds()"),
+    "bytes": (b"987654", "type bytes: write value.decode(), or base64"),
+    "dataclass": (Money(), "type Money: write dataclasses.asdict(...)"),
+    "class": (Money, "type type: write str(...)"),
+    "uuid": (UUID(int=987654), "type UUID: write str(...)"),
+    "set": ({987654}, "type set: write sorted(...)"),
+    "enum": (Colour.RED, "type Colour: write value.value"),
+    "mapping": (MappingProxyType({"x": 987654}), "type mappingproxy: write dict(...)"),
+    "object": (Point(), "type Point: write str(...)"),
+    "inner": ({"a": [1, {"b": Decimal("987654")}]}, "type Decimal: write str(...)"),
+    "tuple key": ({("987654", 1): 2}, "a key of type tuple: write str(...)"),
+    "int key": ([{987654: 2}], "a key of type int: write str(...)"),
+    "nan": (math.nan, "a float that is infinite or not a number"),
+    "surrogate": ("987654\ud800", "a string with a lone surrogate"),
+    "deep": (functools.reduce(lambda inner, _: [inner], range(16), 987654), "nested more than 16"),
+}
+
+
+@each_case("kind", UNFIT)
+def test_session_data_that_is_no_json_names_key_and_type(jam: Jam, kind: str) -> None:
+    value, advice = UNFIT[kind]
+    session_id = jam.create_session("ann", {})
+    for verb in (
+        lambda data: jam.create_session("ann", data),
+        lambda data: jam.update_session(session_id, data),
+    ):
+        with pytest.raises(SessionError) as caught:
+            verb({"fine": [1, "x", None, 1.5, (1, 2)], "price": value})
+        sentence = str(caught.value)
+        assert sentence.startswith("session data must be plain JSON, and 'price' holds ")
+        assert advice in sentence
+        assert "87" not in sentence
+
+
+@each_case("key", [("987654", 1), 987654, UUID(int=987654)], ids=repr)
+def test_a_key_of_session_data_that_is_no_string_names_its_type(jam: Jam, key: Any) -> None:
+    with pytest.raises(SessionError) as caught:
+        jam.create_session("ann", {key: 1})
+    kind = type(key).__name__
+    assert f"got a key of type {kind}: write str(...)" in str(caught.value)
+    assert "87" not in str(caught.value)
+
+
+@each_case("key", [5, UUID(int=987654), b"ann", None], ids=repr)
+def test_a_session_key_that_is_no_string_names_its_type(jam: Jam, key: Any) -> None:
+    for verb in (lambda: jam.create_session(key, {}), lambda: jam.list_sessions(key)):
+        with pytest.raises(SessionError, match=rf"got {type(key).__name__}: write str\(\.\.\.\)"):
+            verb()
 
 
 def test_logging_out_with_what_is_no_token_ends_nothing(jam: Jam, events: Events) -> None:
@@ -226,7 +430,7 @@ def holds(thing: Any, secret: str) -> bool:
 def test_the_search_finds_what_is_there() -> None:
     store = MemoryStore()
     store.mark("ab", Kind.TOKEN, "needle-1", 1.0, 9e9)
-    store.mark("ab", Kind.SUBJECT, "xxneedle-2", 1.0, 9e9)
+    store.cut("ab", "xxneedle-2", 1.0, 9e9)
     store._extra = [{"a": (b"needle-3",)}]  # type: ignore[attr-defined]
     assert [holds(store, f"needle-{n}") for n in range(5)] == [False, True, True, True, False]
 

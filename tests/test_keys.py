@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import re
 import warnings
+from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jwt as pyjwt
@@ -15,8 +18,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
 from flask_jam import ConfigError, Jam
+from flask_jam._helpers.weak_keys import surrounding_whitespace, without_whitespace
 from flask_jam.keys import Key, KeyRing
-from flask_jam.settings import ALGORITHMS, JWTSettings
+from flask_jam.settings import ALGORITHMS, JWTSettings, load
 
 from .cases import each_case
 from .conftest import SECRET
@@ -508,3 +512,191 @@ def test_a_key_prints_no_key(alg: str) -> None:
     for text in (repr(keys), repr(keys.signer), str(keys.signer), repr(vars(keys))):
         assert material not in text
         assert "PRIVATE" not in text
+
+
+# --- PEM text as platforms and .env files write it -------------------------------------
+
+
+def indented(pem: str) -> str:
+    return "".join(f"    {line}\n" for line in pem.splitlines())
+
+
+def in_one_line(pem: str) -> str:
+    return pem.replace("\n", r"\n")
+
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "without the last newline": str.rstrip,
+    r"literal \n": in_one_line,
+    r"literal \n without the last": lambda pem: in_one_line(pem.rstrip()),
+    r"literal \r\n": lambda pem: pem.replace("\n", r"\r\n"),
+    r"literal \\n": lambda pem: pem.replace("\n", r"\\n"),
+    "double quotes": lambda pem: f'"{pem}"',
+    "single quotes": lambda pem: f"'{pem}'",
+    r"double quotes and literal \n": lambda pem: f'"{in_one_line(pem)}"',
+    r"single quotes and literal \n": lambda pem: f"'{in_one_line(pem)}'",
+    "two kinds of quotes": lambda pem: f"'\"{in_one_line(pem)}\"'",
+    "escaped quotes": lambda pem: f'\\"{in_one_line(pem)}\\"',
+    "JSON": json.dumps,
+    "carriage returns": lambda pem: pem.replace("\n", "\r\n"),
+    "old carriage returns": lambda pem: pem.replace("\n", "\r"),
+    "indented": indented,
+    "indented in quotes": lambda pem: f'"\n{indented(pem)}"\n',
+    "spaces for newlines": lambda pem: pem.replace("\n", " "),
+    "one long line of base64": lambda pem: "\n".join(
+        [pem.splitlines()[0], "".join(pem.splitlines()[1:-1]), pem.splitlines()[-1]]
+    ),
+    "no newline at all": lambda pem: pem.replace("\n", ""),
+    "byte order mark": lambda pem: "\ufeff" + pem,
+    "comment in front": lambda pem: "# the key of production\n" + pem,
+    "blank lines": lambda pem: f"\n\n{pem}\n \n",
+}
+
+
+@each_case(
+    ("alg", "form"),
+    [*(("ES256", form) for form in FORMS), ("EdDSA", r"literal \n"), ("RS256", r"literal \n"),
+     ("RS256", "indented"), ("RS256", "spaces for newlines")],
+)  # fmt: skip
+def test_pem_text_is_taken_in_every_form(form: str, alg: str, tmp_path: Path) -> None:
+    pem = pem_for(alg)
+    expected = ring(alg=alg, private_key=pem.private).signer
+    private, public = FORMS[form](pem.private), FORMS[form](pem.public)
+    (tmp_path / "private.pem").write_text(private, encoding="utf-8", newline="")
+    (tmp_path / "public.pem").write_text(public, encoding="utf-8", newline="")
+    for jwt in (
+        {"private_key": private},
+        {"private_key_file": str(tmp_path / "private.pem")},
+        {"public_key": public},
+        {"public_key_file": str(tmp_path / "public.pem")},
+    ):
+        settings = load({"jwt": {"alg": alg, **jwt}}).jwt
+        assert expected is not None
+        assert KeyRing.from_settings(settings).find({"kid": expected.kid}) is not None
+
+
+@each_case("form", [r"literal \n", "indented", "spaces for newlines", "carriage returns"])
+def test_older_forms_of_pem_are_taken_in_every_form(form: str) -> None:
+    key = key_of("P-256")
+    traditional = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.TraditionalOpenSSL,
+        serialization.NoEncryption(),
+    ).decode()
+    # As openssl ecparam -genkey writes it.
+    curve = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+    for text in (traditional, curve + traditional):
+        assert ring(alg="ES256", private_key=FORMS[form](text)).signer is not None
+
+
+def test_a_file_in_utf_16_is_read(tmp_path: Path) -> None:
+    # What > of an older PowerShell writes.
+    path = tmp_path / "private.pem"
+    path.write_text(pem_for("ES256").private, encoding="utf-16")
+    assert ring(alg="ES256", private_key_file=str(path)).signer is not None
+
+
+def encrypted(pem_format: Any) -> str:
+    text: bytes = key_of("RSA2048").private_bytes(
+        serialization.Encoding.PEM, pem_format, serialization.BestAvailableEncryption(b"pass")
+    )
+    return text.decode()
+
+
+def without_line(pem: str, number: int) -> str:
+    lines = pem.splitlines(keepends=True)
+    return "".join(lines[:number] + lines[number + 1 :])
+
+
+def relabelled(pem: str, label: str) -> str:
+    return re.sub(r"-----(BEGIN|END) [A-Z ]+-----", rf"-----\1 {label}-----", pem)
+
+
+def openssh(kind: str) -> Pem:
+    key, form = key_of(kind), serialization
+    private = key.private_bytes(
+        form.Encoding.PEM, form.PrivateFormat.OpenSSH, form.NoEncryption()
+    ).decode()
+    public = key.public_key().public_bytes(form.Encoding.OpenSSH, form.PublicFormat.OpenSSH)
+    return Pem(private, public.decode())
+
+
+PKCS8, OPENSSL = serialization.PrivateFormat.PKCS8, serialization.PrivateFormat.TraditionalOpenSSL
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+#: What PEM text is instead of a key, by setting, and what the sentence says.
+NOT_A_KEY: dict[str, tuple[str, Callable[[], str], str]] = {
+    "damaged private": ("private", lambda: without_line(pem_for("RS256").private, 5), "damaged"),
+    "damaged character": (
+        "private", lambda: pem_for("RS256").private.replace("M", "!", 1), "damaged",
+    ),
+    "empty private": (
+        "private", lambda: "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----", "damaged",
+    ),
+    "damaged public": ("public", lambda: without_line(pem_for("RS256").public, 2), "damaged"),
+    "cut off": ("private", lambda: pem_for("RS256").private[:300], "cut off"),
+    "first line only": ("private", lambda: "-----BEGIN PRIVATE KEY-----", "cut off"),
+    "cut off public": ("public", lambda: pem_for("RS256").public[:100], "cut off"),
+    "encrypted": ("private", lambda: encrypted(PKCS8), "encrypted"),
+    "encrypted, older form": ("private", lambda: encrypted(OPENSSL), "encrypted"),
+    "encrypted in one line": ("private", lambda: in_one_line(encrypted(OPENSSL)), "encrypted"),
+    "encrypted, spaces": ("private", lambda: encrypted(OPENSSL).replace("\n", " "), "encrypted"),
+    "certificate": ("private", lambda: CERTIFICATE, "is a certificate, not a private key"),
+    "public certificate": ("public", lambda: CERTIFICATE, "openssl x509 -pubkey"),
+    "public as private": (
+        "private", lambda: pem_for("RS256").public, "is not a private key: the public key belongs",
+    ),
+    "private as public": (
+        "public", lambda: pem_for("RS256").private, "is not a public key: a private key belongs in",
+    ),
+    "request": (
+        "private", lambda: relabelled(pem_for("RS256").private, "CERTIFICATE REQUEST"),
+        "of another kind",
+    ),
+    "OpenSSH private": ("private", lambda: openssh("Ed25519").private, "ssh-keygen -p -m PKCS8"),
+    "OpenSSH public": ("public", lambda: openssh("Ed25519").public, "ssh-keygen -e -m PKCS8"),
+}  # fmt: skip
+
+
+@each_case("what", NOT_A_KEY)
+@each_case("file", [False, True])
+def test_pem_text_that_is_no_key_is_an_error_that_says_why(
+    what: str, file: bool, tmp_path: Path
+) -> None:
+    setting, make, why = NOT_A_KEY[what]
+    text = make()
+    (tmp_path / "key.pem").write_text(text, encoding="utf-8")
+    name = f"{setting}_key_file" if file else f"{setting}_key"
+    value = str(tmp_path / "key.pem") if file else text
+    with pytest.raises(ConfigError) as caught:
+        ring(alg="RS256", **{name: value})
+    said = str(caught.value)
+    assert said.startswith(f"jwt.{name} is ")
+    assert why in said
+    assert "must be PEM text that starts" not in said
+    body = [line for line in text.splitlines() if len(line) > 12 and "-----" not in line]
+    assert not [line for line in body if line in said]
+
+
+@each_case("text", ["keys/private.pem", "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIB"])
+def test_text_that_is_no_pem_is_told_how_pem_starts(text: str) -> None:
+    for half in ("private", "public"):
+        with pytest.raises(ConfigError, match=f"jwt.{half}_key must be PEM text that starts with "
+                           f"-----BEGIN {half.upper()} KEY-----") as caught:  # fmt: skip
+            ring(alg="RS256", **{f"{half}_key": text})
+        assert text not in str(caught.value)
+
+
+# --- a secret with whitespace around it -----------------------------------------------
+
+
+@each_case(
+    ("secret", "stripped"),
+    [(b"abc\n", b"abc"), (b" abc\r\n", b"abc"), (b"a b", b"a b"), (b"abc", b"abc"), (b"", b""),
+     ("\ufeffabc\xa0".encode(), b"abc"), (b"\n\xff\xfe ", b"\n\xff\xfe "),
+     (b"\x01\x02 ", b"\x01\x02 ")],
+)  # fmt: skip
+def test_whitespace_around_a_secret_is_found(secret: bytes, stripped: bytes) -> None:
+    assert without_whitespace(secret) == stripped
+    assert surrounding_whitespace(secret) is (secret != stripped)
+    assert surrounding_whitespace(None) is False

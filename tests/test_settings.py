@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import datetime
 import json
+import logging
 import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
@@ -13,14 +14,25 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import hypothesis
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa, x25519
 from cryptography.x509.oid import NameOID
+from hypothesis import strategies as st
 
-from flask_jam import ConfigError, Jam
-from flask_jam.settings import JWTSettings, SessionSettings, Settings, entries, load
+from flask_jam import ConfigError, Jam, jwt_required
+from flask_jam._helpers.setting_types import normal_origin
+from flask_jam.keys import KeyRing
+from flask_jam.settings import (
+    FLASK_JWT_EXTENDED,
+    JWTSettings,
+    SessionSettings,
+    Settings,
+    entries,
+    load,
+)
 
 from .cases import each_case
 from .conftest import SECRET
@@ -74,7 +86,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "near_cache_silence": 1.0,
         "realm": "api", "trusted_origins": (),
         "cookie_secure": None, "cookie_samesite": "Lax", "cookie_domain": None,
-        "cookie_partitioned": False, "login_view": None,
+        "cookie_path": "/", "cookie_partitioned": False, "login_view": None,
     }  # fmt: skip
 
 
@@ -136,13 +148,14 @@ GOOD: dict[str, tuple[Any, str, Any]] = {
     "near_cache_silence": (2, "2", 2.0),
     "realm": ("my api", "my api", "my api"),
     "trusted_origins": (
-        ["https://a.example", "http://[::1]:5000"],
+        ["https://a.example:443", "http://[0::1]:5000"],
         "https://A.example, http://[::1]:5000",
         ("https://a.example", "http://[::1]:5000"),
     ),
     "cookie_secure": (False, "off", False),
     "cookie_samesite": ("Strict", "Strict", "Strict"),
     "cookie_domain": (".example.org", ".example.org", ".example.org"),
+    "cookie_path": ("/shop", "/shop", "/shop"),
     "cookie_partitioned": (True, "on", True),
     "login_view": ("auth.login", "auth.login", "auth.login"),
 }
@@ -514,7 +527,8 @@ def test_a_section_is_a_mapping(section: str, value: Any) -> None:
 
 # --- bad values -----------------------------------------------------------------------
 
-NO_TEXT: tuple[Any, ...] = (5, True, 1.5, [], {}, b"x", "", " ", "\n")
+EMPTY: tuple[Any, ...] = (5, True, 1.5, [], {}, b"x", "", " ", "\n")
+NO_TEXT: tuple[Any, ...] = (*EMPTY, "a ", " a", "a\n", "a\r", "\ta", "a\tb", "a\x7f", "a\x85b")
 NO_NUMBER: tuple[Any, ...] = (MARKER, "", "1h", "nan", "inf", "-inf", math.nan, math.inf, True,
                               [5], {}, b"5")  # fmt: skip
 
@@ -522,51 +536,55 @@ NO_NUMBER: tuple[Any, ...] = (MARKER, "", "1h", "nan", "inf", "-inf", math.nan, 
 BAD: dict[str, tuple[tuple[Any, ...], str]] = {
     "jwt.alg": (
         ("none", "None", "NONE", "", "hs256", "HS265", "RS1024", "ES256K", "Ed25519", "HS256,RS256",
-         "HS256 ", MARKER, 256, True, ["HS256"], {"HS256": 1}, b"HS256"), "write one of HS256",
+         "HS256 ", MARKER, 256, True, ["HS256"], {"HS256": 1}, b"HS256"), "must be one of HS256",
     ),
-    "jwt.secret_key": ((5, True, [SECRET], {"k": SECRET}, "", b"", "x" * 64 + "\udcff"), "write"),
+    "jwt.secret_key": ((5, True, [SECRET], {"k": SECRET}, "", b"", "x" * 64 + "\udcff"), "must be"),
     "jwt.secret_key_fallbacks": (
-        (5, True, {"a": 1}, b"x" * 64, [5], [""], [None], ["a", b""]), "write",
+        (5, True, {"a": 1}, b"x" * 64, [5], [""], [None], ["a", b""]), "must be",
     ),
-    "jwt.private_key": (NO_TEXT, "write a text"),
-    "jwt.public_key": (NO_TEXT, "write a text"),
-    "jwt.private_key_file": (NO_TEXT, "write a text"),
-    "jwt.public_key_file": (NO_TEXT, "write a text"),
-    "jwt.expire": ((*NO_NUMBER, 0, -1, 0.5, 1e10), "write"),
-    "jwt.refresh_idle": ((*NO_NUMBER, 0, -1, 1e10), "write"),
-    "jwt.refresh_absolute": ((*NO_NUMBER, 0, -1, 1e10), "write"),
-    "jwt.refresh_grace": ((*NO_NUMBER, -1, 301), "write"),
-    "jwt.max_lifetime": ((*NO_NUMBER, 0, -1, 1e10), "write"),
-    "jwt.issuer": (NO_TEXT, "write a text"),
-    "jwt.audience": ((*NO_TEXT, ["a", "b"]), "write a text"),
-    "jwt.leeway": ((*NO_NUMBER, -1, 301, datetime.timedelta(days=1)), "write"),
+    "jwt.private_key": (EMPTY, "must be a"),
+    "jwt.public_key": (EMPTY, "must be a"),
+    "jwt.private_key_file": (NO_TEXT, "must be a"),
+    "jwt.public_key_file": (NO_TEXT, "must be a"),
+    "jwt.expire": ((*NO_NUMBER, 0, -1, 0.5, 1e10), "must be"),
+    "jwt.refresh_idle": ((*NO_NUMBER, 0, -1, 1e10), "must be"),
+    "jwt.refresh_absolute": ((*NO_NUMBER, 0, -1, 1e10), "must be"),
+    "jwt.refresh_grace": ((*NO_NUMBER, -1, 301), "must be"),
+    "jwt.max_lifetime": ((*NO_NUMBER, 0, -1, 1e10), "must be"),
+    "jwt.issuer": ((*NO_TEXT, "x" * 257, "a\udcff"), "must be a"),
+    "jwt.audience": ((*NO_TEXT, ["a", "b"], "x" * 257, "a\udcff"), "must be a"),
+    "jwt.leeway": ((*NO_NUMBER, -1, 301, datetime.timedelta(days=1)), "must be"),
     "jwt.list": (("black", "white", "none", "", "Deny", True, None.__class__, 5, ["deny"], MARKER),
-                 "write one of deny, allow, off"),
-    "jwt.cache_size": ((*NO_NUMBER, -1, 1.5, 1e8), "write"),
-    "jwt.max_token_bytes": ((*NO_NUMBER, 0, 255, 65537, 300.5), "write"),
-    "session.idle": ((*NO_NUMBER, 0, -1, 1e10), "write"),
-    "session.absolute": ((*NO_NUMBER, 0, -1, 1e10), "write"),
-    "session.max_bytes": ((*NO_NUMBER, 0, 63, 1e9), "write"),
-    "redis_url": (NO_TEXT, "write a text"),
-    "redis_prefix": ((*NO_TEXT, "a b", "{a}", "a*", "é", "x" * 65), "write"),
-    "redis_timeout": ((*NO_NUMBER, 0, -1, 0.001, 31), "write"),
-    "near_cache": ((5, 2, "maybe", "", MARKER, [], {}, b"1"), "write true or false"),
-    "near_cache_silence": ((*NO_NUMBER, 0, -1, 0.05, 61), "write"),
-    "realm": ((*NO_TEXT, 'a"b', "a\\b", "a\nb", "a\r\nSet-Cookie: x=1", "é", "\x7f"), "write"),
+                 "must be one of deny, allow, off"),
+    "jwt.cache_size": ((*NO_NUMBER, -1, 1.5, 1e8), "must be"),
+    "jwt.max_token_bytes": ((*NO_NUMBER, 0, 255, 65537, 300.5), "must be"),
+    "session.idle": ((*NO_NUMBER, 0, -1, 1e10), "must be"),
+    "session.absolute": ((*NO_NUMBER, 0, -1, 1e10), "must be"),
+    "session.max_bytes": ((*NO_NUMBER, 0, 63, 1e9), "must be"),
+    "redis_url": (NO_TEXT, "must be a"),
+    "redis_prefix": ((*NO_TEXT, "a b", "{a}", "a*", "é", "x" * 65), "must be"),
+    "redis_timeout": ((*NO_NUMBER, 0, -1, 0.001, 31), "must be"),
+    "near_cache": ((5, 2, "maybe", "", MARKER, [], {}, b"1"), "must be true or false"),
+    "near_cache_silence": ((*NO_NUMBER, 0, -1, 0.05, 61), "must be"),
+    "realm": ((*NO_TEXT, 'a"b', "a\\b", "a\nb", "a\r\nSet-Cookie: x=1", "é", "\x7f"), "must be"),
     "trusted_origins": (
         (5, True, {"a": 1}, "*", "app.example.org", ["https://*.example.org"], ["https://a/"],
-         ["https://a/b"], [5], ["null"], ["ftp://a"], [MARKER], ["https://a b"], ["https://"]),
-        "write",
+         ["https://a/b"], [5], ["null"], ["ftp://a"], ["https://a:0443"], ["https://u@a"],
+         ["https://a:65536"], ["capacitor://"], ["capacitor://*"], ["capacitor://localhost/"],
+         ["file://a"], [MARKER], ["https://a b"], ["https://"]),
+        "must be",
     ),
-    "cookie_secure": ((5, 2, "maybe", "", MARKER, [], {}, b"1"), "write true or false"),
+    "cookie_secure": ((5, 2, "maybe", "", MARKER, [], {}, b"1"), "must be true or false"),
     "cookie_samesite": (
-        ("lax", "none", "", True, False, 5, MARKER), "write one of Lax, Strict, None",
+        ("lax", "none", "", True, False, 5, MARKER), "must be one of Lax, Strict, None",
     ),
     "cookie_domain": ((*NO_TEXT, "a b", "https://example.org", "example.org/", "example..org",
-                       "a;b", "example.org:80", "é.example"), "write"),
-    "cookie_partitioned": ((5, 2, "maybe", "", MARKER, [], {}, b"1"), "write true or false"),
+                       "a;b", "example.org:80", "é.example"), "must be"),
+    "cookie_path": ((*NO_TEXT, "shop", "/a;b", "/a b", "/a?b", "/é", "https://a.example/"),
+                    "must be"),
+    "cookie_partitioned": ((5, 2, "maybe", "", MARKER, [], {}, b"1"), "must be true or false"),
     "login_view": ((*NO_TEXT, "https://example.org/login", "//evil.example", "/a b", "login form",
-                    "/login?x=1", "/\\evil.example", "/login\n", "é", "a/b"), "write"),
+                    "/login?x=1", "/\\evil.example", "/login\n", "é", "a/b"), "must be"),
 }  # fmt: skip
 
 
@@ -615,7 +633,7 @@ def test_a_secret_in_the_environment_that_is_no_text_is_an_error_that_says_what_
     # Bytes of the environment that are no UTF-8 arrive as lone surrogates.
     monkeypatch.setenv("JAM_JWT_SECRET_KEY", SECRET + "\udcff")
     said = sentence(load)
-    assert "write" in said
+    assert "must be a long random string in valid UTF-8" in said
     assert "codec" not in said
 
 
@@ -999,7 +1017,10 @@ BAD_KEYS: dict[str, tuple[Callable[[], Mapping[str, Any]], tuple[str, ...]]] = {
         lambda: {"alg": "EdDSA", "private_key": x25519_private()},
         ("Ed25519",),
     ),
-    "no algorithm at all": (lambda: {"alg": "none", "secret_key": SECRET}, ("write one of HS256",)),
+    "no algorithm at all": (
+        lambda: {"alg": "none", "secret_key": SECRET},
+        ("must be one of HS256",),
+    ),
 }
 
 
@@ -1034,3 +1055,393 @@ def test_the_same_mistakes_in_the_environment_are_the_same_errors(
     assert "jwt.private_key" in sentence(Jam)
     monkeypatch.setenv("JAM_JWT_SECRET_KEY", MARKER)
     assert "needs 32" in sentence(Jam)
+
+
+# --- one reader for secret keys -------------------------------------------------------
+
+BASE = SECRET[:40]
+#: Secrets that are awkward to write in a list with commas.
+AWKWARD = {
+    "plain": SECRET,
+    "newline at the end": SECRET + "\n",
+    "carriage return and newline": SECRET + "\r\n",
+    "newline within": f"{BASE}\n{BASE}",
+    "space in front": " " + SECRET,
+    "spaces around": f"  {SECRET}  ",
+    "comma": f"{BASE},{BASE}",
+    "comma at the end": SECRET + ",",
+    "comma at the start": "," + SECRET,
+    "comma, then a short part": SECRET + ",short",
+    "short parts": "ab1,cd2,ef3,gh4,ij5,kl6,mn7,op8,qr9,st0",
+    "comma and newline": f"{BASE},\n{BASE}\n",
+    "quotes": f'"{SECRET}"',
+    "JSON list": json.dumps([SECRET, "x" + SECRET]),
+    "JSON list of short texts": json.dumps(list("abcdefghijklmnop")),
+    "JSON list of numbers": json.dumps(list(range(30))),
+    "JSON object": json.dumps({"a": SECRET}),
+    "brackets": "[" * 2000 + SECRET,
+    "digits": "1234567890" * 7,
+    "not ASCII": "éàü€" * 16,
+    "no-break space at the end": SECRET + "\xa0",
+    "byte order mark": "\ufeff" + SECRET,
+}
+NEW_SECRET = "n3w-" + SECRET[::-1]
+
+
+def of_config(**names: Any) -> Jam:
+    return Jam(load(None, {f"JAM_JWT_{name}": value for name, value in names.items()}))
+
+
+@each_case("alg", ["HS256", "HS384", "HS512"])
+@each_case("what", AWKWARD)
+def test_a_secret_that_becomes_a_fallback_verifies_whatever_it_contains(
+    what: str, alg: str
+) -> None:
+    secret = AWKWARD[what] if alg == "HS256" else AWKWARD[what] + AWKWARD[what]
+    before = of_config(ALG=alg, SECRET_KEY=secret)
+    token = before.issue_tokens("ann")
+    for fallbacks in (secret, [secret], json.dumps([secret])):
+        after = of_config(ALG=alg, SECRET_KEY=NEW_SECRET, SECRET_KEY_FALLBACKS=fallbacks)
+        assert after.verify_jwt_token(token["access_token"])["sub"] == "ann"
+
+
+@each_case("what", [what for what in AWKWARD if "\0" not in AWKWARD[what]])
+def test_a_secret_of_the_environment_that_becomes_a_fallback_verifies(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAM_JWT_SECRET_KEY", AWKWARD[what])
+    pair = Jam().issue_tokens("ann")
+    monkeypatch.setenv("JAM_JWT_SECRET_KEY_FALLBACKS", AWKWARD[what])
+    monkeypatch.setenv("JAM_JWT_SECRET_KEY", NEW_SECRET)
+    assert Jam().verify_jwt_token(pair["access_token"])["sub"] == "ann"
+
+
+@hypothesis.settings(max_examples=150, deadline=None)
+@hypothesis.given(st.text(alphabet=" ,\n\r\t\"'[]\\ab1é", min_size=32, max_size=80))
+def test_any_text_that_becomes_a_fallback_verifies(secret: str) -> None:
+    former = KeyRing.from_settings(load({"jwt": {"secret_key": secret}}).jwt).signer
+    jwt = {"secret_key": NEW_SECRET, "secret_key_fallbacks": secret}
+    assert former is not None
+    assert KeyRing.from_settings(load({"jwt": jwt}).jwt).find({"kid": former.kid}) == former
+
+
+def test_each_secret_of_a_text_with_commas_verifies() -> None:
+    several = ["a" + SECRET, "b" + SECRET + "\n", "c" + SECRET]
+    pairs = [of_config(SECRET_KEY=each).issue_tokens("ann") for each in several]
+    for text in (",".join(several), ", ".join(several), json.dumps(several)):
+        after = of_config(SECRET_KEY=NEW_SECRET, SECRET_KEY_FALLBACKS=text)
+        for pair in pairs:
+            assert after.verify_jwt_token(pair["access_token"])["sub"] == "ann"
+
+
+@each_case("text", ["", " ", ",", " , \n", "[]", '[""]'])
+def test_a_text_without_a_secret_is_no_fallback(text: str) -> None:
+    assert load({"jwt": {"secret_key_fallbacks": text}}).jwt.secret_key_fallbacks == ()
+
+
+@each_case(
+    "text",
+    [SECRET + "\n", f"{SECRET},{SECRET} ", f"{SECRET},x{SECRET},x{SECRET}", f" {SECRET},"],
+    ids=len,
+)
+def test_what_a_text_of_fallbacks_reads_twice_is_no_error(text: str) -> None:
+    assert of_config(SECRET_KEY=SECRET, SECRET_KEY_FALLBACKS=text)
+
+
+def test_a_text_that_is_the_present_secret_is_an_error() -> None:
+    said = sentence(lambda: of_config(SECRET_KEY=SECRET, SECRET_KEY_FALLBACKS=SECRET))
+    assert "there twice" in said
+
+
+@each_case("text", [MARKER, f"{MARKER}, {MARKER}x", json.dumps([MARKER])])
+def test_a_text_of_fallbacks_that_is_too_short_is_an_error(text: str) -> None:
+    said = sentence(lambda: of_config(SECRET_KEY=SECRET, SECRET_KEY_FALLBACKS=text))
+    assert "jwt.secret_key_fallbacks has" in said
+    assert "HS256 needs 32" in said
+
+
+def test_a_list_of_fallbacks_is_taken_as_it_is() -> None:
+    listed = [f" {SECRET},x", f"{SECRET}\n"]
+    loaded = load({"jwt": {"secret_key_fallbacks": listed}}).jwt
+    assert loaded.secret_key_fallbacks == tuple(each.encode() for each in listed)
+    said = sentence(lambda: of_config(SECRET_KEY=SECRET, SECRET_KEY_FALLBACKS=[f"x,{MARKER}"]))
+    assert "needs 32" in said
+
+
+# --- whitespace around a secret -------------------------------------------------------
+
+
+def warnings_of(job: Callable[[], object], caplog: pytest.LogCaptureFixture) -> list[str]:
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "flask_jam"):
+        job()
+    assert SECRET not in caplog.text
+    assert MARKER not in caplog.text
+    return [record.getMessage() for record in caplog.records]
+
+
+@each_case(
+    "secret",
+    [SECRET + "\n", SECRET + "\r\n", SECRET + " ", "\t" + SECRET, SECRET + "\xa0",
+     "\ufeff" + SECRET, (SECRET + "\n").encode()],
+)  # fmt: skip
+def test_whitespace_around_a_secret_is_kept_and_warned_of_once(
+    secret: str | bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    jwt = {"secret_key": secret}
+    (said,) = warnings_of(lambda: Jam({"jwt": jwt}), caplog)
+    assert said.startswith("jwt.secret_key: ")
+    assert "whitespace" in said
+    assert ".strip()" in said
+    raw = secret if isinstance(secret, bytes) else secret.encode()
+    assert Jam({"jwt": jwt}).settings.jwt.secret_key == raw
+
+
+def test_whitespace_around_a_former_secret_is_warned_of_in_a_list_only(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def start(fallbacks: Any) -> Callable[[], object]:
+        return lambda: of_config(SECRET_KEY=SECRET, SECRET_KEY_FALLBACKS=fallbacks)
+
+    (said,) = warnings_of(start([f"x{SECRET}\n", f"y{SECRET} "]), caplog)
+    assert said.startswith("jwt.secret_key_fallbacks: ")
+    assert warnings_of(start(f"x{SECRET}\n"), caplog) == [], "it is read without the newline, too"
+    assert warnings_of(start(f"x{SECRET}, y{SECRET}"), caplog) == []
+
+
+def test_one_warning_names_both_settings(caplog: pytest.LogCaptureFixture) -> None:
+    jwt = {"secret_key": SECRET + "\n", "secret_key_fallbacks": [f"x{SECRET}\n"]}
+    (said,) = warnings_of(lambda: Jam({"jwt": jwt}), caplog)
+    assert said.startswith("jwt.secret_key and jwt.secret_key_fallbacks: ")
+
+
+@each_case(
+    "secret",
+    [SECRET, f"{SECRET[:30]} {SECRET}", b"\n" + bytes(range(100, 200)),
+     b"\x00\x01" * 20 + SECRET.encode() + b" "],
+    ids=len,
+)  # fmt: skip
+def test_no_other_secret_is_warned_of(
+    secret: str | bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert warnings_of(lambda: Jam({"jwt": {"secret_key": secret}}), caplog) == []
+
+
+def test_a_printed_secret_is_refused_with_a_newline_too() -> None:
+    said = sentence(lambda: of_config(SECRET_KEY="a-string-secret-at-least-256-bits-long\n"))
+    assert "manuals" in said
+
+
+# --- strings that are checked at start ------------------------------------------------
+
+
+@each_case(
+    ("value", "kind"),
+    [(int("12345678" * 8), "int: from_prefixed_env reads digits as a number"),
+     (1e300, "float: from_prefixed_env reads digits as a number"),
+     (True, "bool: from_prefixed_env reads true and false as a flag"),
+     ([MARKER], "list"), ({MARKER: 1}, "dict")],
+)  # fmt: skip
+@each_case(
+    "path",
+    ["jwt.secret_key", "jwt.issuer", "jwt.private_key", "realm", "redis_prefix", "redis_url"],
+)
+def test_a_value_that_is_no_string_is_an_error_that_names_its_type(
+    path: str, value: Any, kind: str
+) -> None:
+    said = sentence(lambda: load(tree_of(path, value)))
+    assert f"string, got {kind}" in said
+    assert "12345678" not in said
+
+
+def test_a_secret_of_digits_by_from_prefixed_env_is_an_error_that_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from flask import Flask
+
+    digits = "12345678" * 8
+    monkeypatch.setenv("FLASK_JAM_JWT_SECRET_KEY", digits)
+    app = Flask("digits")
+    app.config.from_prefixed_env()
+    said = sentence(lambda: load(None, app.config))
+    assert "jwt.secret_key (JAM_JWT_SECRET_KEY) must be" in said
+    assert "got int: from_prefixed_env reads digits as a number" in said
+    assert digits not in said
+    # Both of what the sentence says to do.
+    monkeypatch.setenv("FLASK_JAM_JWT_SECRET_KEY", f'"{digits}"')
+    app.config.from_prefixed_env()
+    assert load(None, app.config).jwt.secret_key == digits.encode()
+    monkeypatch.setenv("JAM_JWT_SECRET_KEY", digits)
+    assert load().jwt.secret_key == digits.encode()
+
+
+def test_a_flag_by_from_prefixed_env_may_be_a_digit() -> None:
+    assert load(None, {"JAM_COOKIE_SECURE": 1}).cookie_secure is True
+    assert load(None, {"JAM_NEAR_CACHE": 0}).near_cache is False
+
+
+@each_case("name", ["issuer", "audience"])
+@each_case(
+    "character", ["\0", "\t", "\n", "\r", "\x1f", "\x7f", "\x85", "\x9f", "\ud800"], ids=ascii
+)
+def test_what_no_token_may_name_is_refused_at_start(name: str, character: str) -> None:
+    for value in (f"https://a{character}b", f"https://ab{character}"):
+        assert f"jwt.{name} " in sentence(lambda value=value: load({"jwt": {name: value}}))  # type: ignore[misc]
+
+
+@each_case("value", ["x", "x" * 256, "https://a.example/ü", "my api"], ids=len)
+def test_an_issuer_and_audience_that_start_are_good_for_a_login(value: str) -> None:
+    jwt = {"secret_key": SECRET, "issuer": value, "audience": value}
+    jam = Jam({"jwt": jwt})
+    token = jam.issue_tokens("ann")["access_token"]
+    assert jam.verify_jwt_token(token)["iss"] == value
+
+
+def test_a_key_file_may_have_spaces_in_its_path(tmp_path: Path) -> None:
+    path = tmp_path / "my keys" / "private key.pem"
+    path.parent.mkdir()
+    path.write_text(pem_for("ES256").private)
+    assert Jam({"jwt": {"alg": "ES256", "private_key_file": str(path)}})
+
+
+# --- origins --------------------------------------------------------------------------
+
+ORIGINS = {
+    "https://a.example": "https://a.example",
+    "https://A.Example:443": "https://a.example",
+    "http://a.example:80": "http://a.example",
+    "http://a.example:443": "http://a.example:443",
+    "https://a.example:80": "https://a.example:80",
+    "https://a.example:8443": "https://a.example:8443",
+    "https://a.example:65535": "https://a.example:65535",
+    "https://a_b.example": "https://a_b.example",
+    "http://localhost:5000": "http://localhost:5000",
+    "http://127.0.0.1:5000": "http://127.0.0.1:5000",
+    "http://[::1]:5000": "http://[::1]:5000",
+    "http://[::1]:80": "http://[::1]",
+    "http://[0:0:0:0:0:0:0:1]": "http://[::1]",
+    "http://[2001:DB8::1]": "http://[2001:db8::1]",
+    "http://[::ffff:1.2.3.4]": "http://[::ffff:102:304]",
+    "capacitor://localhost": "capacitor://localhost",
+    "ionic://localhost": "ionic://localhost",
+    "tauri://localhost": "tauri://localhost",
+    "https://tauri.localhost": "https://tauri.localhost",
+    "app://obsidian.md": "app://obsidian.md",
+    "my-app+x.y://localhost:443": "my-app+x.y://localhost:443",
+    "chrome-extension://abcdefghijklmnopabcdefghijklmnop":
+        "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+    "moz-extension://1F2E3D4C-0000-4000-8000-000000000000":
+        "moz-extension://1f2e3d4c-0000-4000-8000-000000000000",
+}  # fmt: skip
+
+
+@each_case(("written", "sent"), list(ORIGINS.items()), ids=str)
+def test_an_origin_is_kept_as_a_browser_sends_it(written: str, sent: str) -> None:
+    assert normal_origin(written) == normal_origin(sent) == sent
+    assert load({"trusted_origins": [written]}).trusted_origins == (sent,)
+
+
+def test_one_origin_in_two_spellings_is_one() -> None:
+    text = "https://a.example, https://A.example:443, tauri://localhost"
+    assert load({"trusted_origins": text}).trusted_origins == (
+        "https://a.example", "tauri://localhost",
+    )  # fmt: skip
+
+
+@each_case(
+    "text",
+    ["", "null", "*", "https://", "https://*", "https://*.a.example", "https://a.example/",
+     "https://a.example/x", "https://a.example?", "https://a.example#", "https://u@a.example",
+     "https://u:p@a.example", "https://evil.example\\@a.example", "https://a.example\\",
+     "https://a.example:", "https://a.example:0", "https://a.example:0443",
+     "https://a.example:65536", "https://a.example:4a", "https://a.example:４４３",
+     "https://a.example\n", "\thttps://a.example", "https://a.\texample", "https://a example",
+     "https://a..example", "https://.a.example", "https:///a", "https:a.example", "//a.example",
+     "a.example", "1app://localhost", "-app://localhost", "https://é.example",
+     "https://\u212a.example", "\u212aapp://localhost", "https://[::1", "https://::1",
+     "https://[::g]", "https://[1:2]", "https://[::1%25eth0]", "https://127.1", "https://0x7f.1",
+     "https://127.0.0.01", "https://256.0.0.1", "file://localhost", "data://x", "blob://x",
+     "javascript://x", "ws://a.example", "wss://a.example", "ftp://a.example",
+     "https://a.example,https://b.example", "https://a.example https://b.example"],
+    ids=ascii,
+)  # fmt: skip
+def test_anything_else_is_no_origin(text: str) -> None:
+    assert normal_origin(text) is None
+    if text:
+        sentence(lambda: load({"trusted_origins": [text]}))
+
+
+# --- names of Flask-JWT-Extended ------------------------------------------------------
+
+
+def of_app(**config: Any) -> Callable[[], object]:
+    from flask import Flask
+
+    from flask_jam import JWTExtension, SessionExtension
+
+    def start() -> None:
+        app = Flask("left_over")
+        app.config.update(JAM_JWT_SECRET_KEY=SECRET, **config)
+        JWTExtension(app=app)
+        SessionExtension(app=app)
+
+    return start
+
+
+@each_case("name", FLASK_JWT_EXTENDED)
+def test_a_setting_of_flask_jwt_extended_is_warned_of_with_the_right_one(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (said,) = warnings_of(of_app(**{name: MARKER}), caplog)
+    assert f"{name} -> {FLASK_JWT_EXTENDED[name]}" in said
+    assert warnings_of(of_app(**{name: None}), caplog) == []
+    if f"JAM_{name}" not in ENV_OF.values():
+        said = sentence(of_app(**{f"JAM_{name}": MARKER}))
+        assert f"JAM_{name} is not a setting; " in said
+        assert FLASK_JWT_EXTENDED[name] in said
+
+
+def test_one_warning_names_all_left_over_settings(caplog: pytest.LogCaptureFixture) -> None:
+    (said,) = warnings_of(
+        of_app(JWT_SECRET_KEY=MARKER, JWT_ACCESS_TOKEN_EXPIRES=MARKER, JWT_OTHER=1), caplog
+    )
+    assert (
+        "JWT_SECRET_KEY -> JAM_JWT_SECRET_KEY, JWT_ACCESS_TOKEN_EXPIRES -> JAM_JWT_EXPIRE" in said
+    )
+    assert "JWT_OTHER" not in said
+
+
+def test_every_right_name_of_that_table_is_a_setting() -> None:
+    import re
+
+    named = {word for text in FLASK_JWT_EXTENDED.values() for word in re.findall(r"JAM_\w+", text)}
+    assert named <= set(ENV_OF.values())
+
+
+def test_beside_flask_jwt_extended_its_settings_are_no_mistake(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from flask import Flask
+
+    from flask_jam import JWTExtension
+
+    app = Flask("beside")
+    app.extensions["flask-jwt-extended"] = object()
+    app.config.update(JAM_JWT_SECRET_KEY=SECRET, JWT_SECRET_KEY=MARKER)
+    assert warnings_of(lambda: JWTExtension(app=app), caplog) == []
+
+
+@each_case(
+    ("name", "value", "right"),
+    [("fresh", True, "max_age=300"), ("refresh", True, "jwt.refresh()"),
+     ("locations", ["cookies"], "cookie_name=… once, in JWTExtension"),
+     ("verify_type", False, "remove it"), ("skip_revocation_check", True, 'jwt.list="off"')],
+)  # fmt: skip
+def test_an_argument_of_flask_jwt_extended_on_a_guard_names_the_right_one(
+    name: str, value: Any, right: str
+) -> None:
+    guard: Any = jwt_required
+    said = sentence(lambda: guard(**{name: value}))
+    assert said.startswith(f"{name} is no condition of a guard: ")
+    assert right in said
+    assert "did you mean" not in said

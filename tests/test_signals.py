@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -137,6 +140,69 @@ def test_a_raising_receiver_is_logged_and_changes_nothing(
     assert all("broken" in text and "RuntimeError" in text for text in messages)
     assert "marker" not in caplog.text
     assert not any(record.exc_info for record in caplog.records)
+
+
+def line_of_raise(receiver: Callable[..., Any], after: int) -> str:
+    return f"at {__file__}:{receiver.__code__.co_firstlineno + after}"
+
+
+def test_a_raising_receiver_is_logged_with_its_own_line(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    def helper(text: str) -> Any:
+        return json.loads(text)  # raises within json
+
+    def plain(_app: Flask, subject: str, **_extra: Any) -> None:
+        helper(subject)
+
+    async def coroutine(_app: Flask, subject: str, **_extra: Any) -> None:
+        helper(subject)
+
+    @functools.wraps(plain)
+    def decorated(*args: Any, **what: Any) -> None:
+        plain(*args, **what)
+
+    class Receiver:
+        def __call__(self, _app: Flask, subject: str, **_extra: Any) -> None:
+            helper(subject)
+
+        def method(self, _app: Flask, subject: str, **_extra: Any) -> None:
+            helper(subject)
+
+    receiver = Receiver()
+    bound = functools.partial(plain)
+    for each in (plain, coroutine, decorated, receiver, receiver.method, bound):
+        caplog.clear()
+        with signals.logged_in.connected_to(each):
+            assert client.post("/login/mArKeR").status_code == 200
+        (record,) = caplog.records
+        expected = f"raised JSONDecodeError {line_of_raise(helper, 1)}"
+        assert record.getMessage().endswith(expected), each
+        assert record.exc_info is None
+        assert "mArKeR" not in caplog.text
+
+
+def test_a_receiver_whose_arguments_do_not_fit_is_logged_with_its_definition(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    def narrow(_app: Flask) -> None:
+        raise AssertionError
+
+    with signals.logged_in.connected_to(narrow):
+        assert client.post("/login/ann").status_code == 200
+    assert caplog.text.rstrip().endswith(f"raised TypeError {line_of_raise(narrow, 0)}")
+
+
+def test_a_receiver_without_code_of_its_own_is_logged_all_the_same(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    from unittest.mock import Mock
+
+    for each in (Mock(side_effect=LookupError), Mock(side_effect=LookupError, func=Mock())):
+        caplog.clear()
+        with signals.logged_in.connected_to(each):
+            assert client.post("/login/ann").status_code == 200
+        assert "raised LookupError at" in caplog.text
 
 
 def test_an_async_receiver_is_awaited(client: FlaskClient) -> None:

@@ -18,7 +18,7 @@ from flask.cli import AppGroup
 
 from .._request.app_state import EXTENSION_KEY
 from .._request.start_checks import idle_guards
-from ..audit import Route, open_routes, routes, stable
+from ..audit import Route, early_code, open_routes, overridden_guards, routes, stable
 from ..errors import JamError
 from ..jam import Jam
 from ..keys import new_key
@@ -117,15 +117,26 @@ def _moment(seconds: float) -> str:
     show_default=True,
     help="The algorithm that the key is for.",
 )
-def keygen(alg: str) -> None:
+@_as("env", "line", "json")
+def keygen(alg: str, form: str) -> None:
     """Make a key, as lines for a .env file.
 
     Keep them secret. HS... signs and verifies with one secret. The others sign with the private
     key; the public one is no secret, and all that another service needs to verify.
+
+    The format line has one line for each value, without quotes, as docker --env-file and the
+    dashboards of hosting platforms need it.
     """
-    for name, value in new_key(alg).items():
+    found = new_key(alg)
+    if form == "json":
+        _json(found)
+        return
+    for name, value in found.items():
+        text = value.rstrip()
+        if form == "line":
+            text = text.replace("\n", r"\n")
         # A PEM in quotes keeps its line breaks: a shell reads that as well as a .env file does.
-        click.echo(f'{name}="{value.rstrip()}"' if "\n" in value else f"{name}={value}")
+        click.echo(f'{name}="{text}"' if "\n" in text else f"{name}={text}")
 
 
 # --- routes -------------------------------------------------------------------------------------
@@ -144,11 +155,14 @@ _HEADS = ("methods", "rule", "endpoint", "guard", "from", "source")
 def show_routes(form: str, check: bool) -> None:
     """List every route with the guards in front of it.
 
-    The column "from" says where they come from: the view's own, its blueprint, the app; "public"
-    and "static" are open on purpose, and "none" by mistake.
+    The column "from" says where they come from: the view's own, its blueprint, the app,
+    Flask-Admin's is_accessible; "public" and "static" are open on purpose, and "none" by mistake.
+    A decorator above a guard, such as a cache, is a warning.
     """
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     _PRINT[form](routes(app))
+    for sentence in [*overridden_guards(app), *(early_code(app) if check else ())]:
+        click.echo(f"\nwarning: {_shown(sentence)}", err=True)
     if check:
         _check(app)
 

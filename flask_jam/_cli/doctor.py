@@ -1,4 +1,4 @@
-"""What a look at a configured app finds, and which requirement of ASVS 5.0 each look serves."""
+"""Configuration checks, each mapped to an ASVS 5.0 requirement."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from .._request.app_state import AppState
 from .._request.start_checks import check_login_view, check_views, idle_guards
 from .._request.views import is_static
-from ..audit import open_routes
+from ..audit import open_routes, overridden_guards
 from ..errors import ConfigError, StoreUnavailable
 from ..schemes.interface import Scheme
 from ..schemes.jwt import JWTScheme
@@ -24,7 +24,9 @@ from ..stores.memory import MemoryStore
 from .inspection import has_key
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
-_HOUR = 3600.0
+_HOUR, _DAY = 3600.0, 86400.0
+#: The default name of the session cookie.
+_COMMON_NAME = "sessionId"
 
 
 class Finding(NamedTuple):
@@ -60,6 +62,17 @@ def _keys(state: AppState) -> Iterator[Finding]:
     secret, own = state.app.config.get("SECRET_KEY"), jwt.secret_key
     if own is not None and secret in (own, own.decode("utf-8", "replace")):
         yield Finding(FAILURE, "13.3.1", "jwt.secret_key is Flask's SECRET_KEY: give each its own")
+    for name, keys in (
+        ("secret_key", (own,)),
+        ("secret_key_fallbacks", jwt.secret_key_fallbacks or ()),
+    ):
+        if any(isinstance(key, bytes) and key != key.strip() for key in keys):
+            yield Finding(
+                WARNING,
+                "13.3.1",
+                f"jwt.{name} begins or ends with whitespace, such as the newline of a secrets "
+                "file: a service that strips it has another key",
+            )
 
 
 def _tokens(state: AppState) -> Iterator[Finding]:
@@ -82,9 +95,13 @@ def _tokens(state: AppState) -> Iterator[Finding]:
         )
     else:
         yield Finding(OK, "7.4.1", "what is revoked is refused from the next request on")
-    lives = f"an access token lives {_time(jwt.expire)}"
+    lives = f"an access token lives {_time(jwt.expire)} by default"
+    if jwt.longest > jwt.expire:
+        lives += f", and {_time(jwt.longest)} at most (jwt.max_lifetime)"
     if jwt.expire > _HOUR:
         yield Finding(WARNING, "7.1.1", f"{lives}: make it shorter, a refresh is cheap")
+    elif jwt.longest > _DAY:
+        yield Finding(WARNING, "7.1.1", f"{lives}: lower jwt.max_lifetime")
     else:
         yield Finding(OK, "7.1.1", lives)
 
@@ -117,6 +134,8 @@ def _cookies(state: AppState) -> Iterator[Finding]:
         yield Finding(WARNING, "3.3.3", f"cookies go to every host below {settings.cookie_domain}")
     else:
         yield from map(_prefix, names)
+    yield from _domain(state)
+    yield from _collision(state, names)
     yield from _https(state)
 
 
@@ -130,9 +149,49 @@ def _prefix(name: str) -> Finding:
     )
 
 
+def _domain(state: AppState) -> Iterator[Finding]:
+    domain = (state.jam.settings.cookie_domain or "").lstrip(".").lower()
+    server = state.app.config.get("SERVER_NAME")
+    if not domain or not isinstance(server, str):
+        return
+    host = (urlsplit(f"//{server}").hostname or "").lower()
+    if host != domain and not host.endswith(f".{domain}"):
+        yield Finding(
+            WARNING,
+            "3.3.3",
+            f"cookie_domain {domain} does not fit SERVER_NAME {host}: a browser there drops the "
+            "cookies",
+        )
+
+
+def _collision(state: AppState, names: list[str]) -> Iterator[Finding]:
+    path = getattr(state.jam.settings, "cookie_path", None) or "/"
+    if _COMMON_NAME not in names or path != "/":
+        return
+    root = state.app.config.get("APPLICATION_ROOT") or "/"
+    if root != "/":
+        why = f"APPLICATION_ROOT is {root}"
+    elif any(getattr(layer, "mounts", None) for layer in _layers(state.app)):
+        why = "other apps are mounted beside this one"
+    else:
+        return
+    yield Finding(
+        WARNING,
+        "3.3.3",
+        f"{why}, and the cookie {_COMMON_NAME} goes to all apps on the host: one that uses the "
+        "same name logs this one's users out. Set another cookie_name, or cookie_path",
+    )
+
+
 def _https(state: AppState) -> Iterator[Finding]:
-    if _has_proxy_fix(state.app):
-        yield Finding(OK, "4.1.3", "ProxyFix takes host and scheme from the proxy, and nobody else")
+    proxy = next((each for each in _layers(state.app) if isinstance(each, ProxyFix)), None)
+    if proxy is not None and getattr(proxy, "x_proto", True):
+        taken = "scheme and host" if getattr(proxy, "x_host", False) else "scheme"
+        yield Finding(OK, "4.1.3", f"ProxyFix takes the {taken} from the headers of a proxy")
+    elif proxy is not None:
+        yield Finding(
+            WARNING, "4.1.3", "ProxyFix does not take the scheme from the proxy: set x_proto"
+        )
     elif not state.app.debug:
         yield Finding(
             WARNING,
@@ -142,14 +201,14 @@ def _https(state: AppState) -> Iterator[Finding]:
         )
 
 
-def _has_proxy_fix(app: Flask) -> bool:
-    """Whether it is one of the layers of middleware, as far as they tell what is in them."""
+def _layers(app: Flask) -> Iterator[Any]:
+    """Return the layers of middleware, as far as they show what they wrap."""
     layer: Any = app.wsgi_app
     for _ in range(20):
-        if isinstance(layer, ProxyFix):
-            return True
+        if layer is None:
+            return
+        yield layer
         layer = getattr(layer, "app", None) or getattr(layer, "wsgi_app", None)
-    return False
 
 
 def _origins(state: AppState) -> Iterator[Finding]:
@@ -229,7 +288,9 @@ def _redis(state: AppState, store: Any) -> Iterator[Finding]:
     if parts is not None and parts.scheme.partition("+")[0] == "redis":
         yield _unencrypted(parts)
     elif parts is not None:
-        yield Finding(OK, "12.3.1", "nobody on the network reads what goes to Redis")
+        is_tls = parts.scheme.startswith("rediss")
+        way = "the connection to Redis uses TLS" if is_tls else "Redis is on this machine"
+        yield Finding(OK, "12.3.1", way)
 
 
 def _unencrypted(url: SplitResult) -> Finding:
@@ -273,6 +334,8 @@ def _guards(state: AppState) -> Iterator[Finding]:
             yield Finding(FAILURE, "8.3.1", str(error))
     if not found:
         yield Finding(OK, "8.3.1", "every guard stands where it protects something")
+    for sentence in overridden_guards(state.app):
+        yield Finding(WARNING, "8.3.1", sentence)
     unmarked = open_routes(state.app)
     if not unmarked:
         yield Finding(OK, "8.2.1", "every route has a guard, or is open on purpose")
@@ -305,7 +368,7 @@ _LOOKS: tuple[Callable[[AppState], Iterator[Finding]], ...] = (
 
 
 def _time(seconds: float) -> str:
-    for length, word in ((86400.0, "d"), (_HOUR, "h"), (60.0, "min")):
+    for length, word in ((_DAY, "d"), (_HOUR, "h"), (60.0, "min")):
         if seconds >= length:
             return f"{seconds / length:g} {word}"
     return f"{seconds:g} s"

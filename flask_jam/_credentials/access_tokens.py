@@ -17,7 +17,7 @@ from ..errors import ConfigError, Reason, TokenError
 from ..jws import sign_jws, signed_length, verify_jws
 from ..keys import Key, KeyRing
 from ..settings import JWTSettings
-from ..stores.interface import NO_MARKS, Kind, Marks, Store, slot_of
+from ..stores.interface import CLOCK_SKEW, NO_MARKS, Kind, Marks, Store, slot_of
 from .claims import CUT_OFF, Facts, check_time, facts_of, json_of, survives
 from .token_cache import CacheInfo, FactCache
 
@@ -99,7 +99,8 @@ class Verifier:
     def _check_marks(self, facts: Facts, marks: Marks) -> None:
         if marks.revoked or (self._settings.list == "allow" and not marks.allowed):
             raise TokenError(Reason.REVOKED)
-        if marks.cut_off is not None and not survives(facts, marks.cut_off):
+        cut_off = marks.cut_off
+        if cut_off is not None and not survives(facts, cut_off, self._store.identity()):
             raise TokenError(Reason.REVOKED)
 
 
@@ -151,12 +152,15 @@ class Tokens:
         return token, facts
 
     def _with_cut_off(self, payload: Mapping[str, Any], known: float | None) -> Mapping[str, Any]:
-        subject = payload.get("sub")
-        if not isinstance(subject, str):
+        subject = payload.get("sub") if isinstance(payload, Mapping) else None
+        if not isinstance(subject, str) or self._settings.list == "off":
             return payload
-        if known is None and self._settings.list != "off":
-            known = self._store.standing(slot_of(subject), subject, self.clock()).cut_off
-        return {**payload, CUT_OFF: known or 0.0}
+        if known is None:
+            standing = self._store.standing(slot_of(subject), subject, self.clock())
+            known = standing.cut_off
+            if known <= self.clock() + CLOCK_SKEW:  # else it was set by a clock that was wrong
+                _check_age(payload.get("iat"), known)
+        return {**payload, CUT_OFF: [self._store.identity(), known]}
 
     def _signer(self) -> Key:
         if self._keyring.signer is None:
@@ -221,3 +225,13 @@ def _check_type(header: Mapping[str, Any]) -> None:
     kind = header.get("typ")
     if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in _TYPES:
         raise TokenError(Reason.WRONG_TYPE)
+
+
+def _check_age(iat: object, cut_off: float) -> None:
+    """Refuse to mint again what was minted before a cut-off: it would bring the user back."""
+    if isinstance(iat, (int, float)) and iat + CLOCK_SKEW < cut_off:
+        raise TokenError(
+            Reason.REVOKED,
+            "the payload was made before its subject was revoked: leave iat and exp out, or call "
+            "make_payload again",
+        )

@@ -34,7 +34,7 @@ class Facts(NamedTuple):
     #: Where the store keeps what it knows of it.
     slot: str
     #: The subject's cut-off when it was minted; None where it was not minted here.
-    cut_off: float | None
+    cut_off: CarriedCutOff | None
     #: Good from here up to here: exp, nbf and iat in one, leeway included.
     starts: float
     ends: float
@@ -76,7 +76,7 @@ def facts_of(claims: dict[str, Any], settings: JWTSettings, keyring: KeyRing) ->
     _check_audience(claims, settings.audience)
     flat = {sys.intern(name): value for name, value in claims.items() if name != CUT_OFF}
     nested = tuple((k, v) for k, v in flat.items() if isinstance(v, (dict, list)))
-    cut_off = _timestamp_of(claims.get(CUT_OFF))
+    cut_off = _carried(claims.get(CUT_OFF))
     starts, ends = _window(exp, nbf, iat, settings)
     return Facts(
         flat,
@@ -112,12 +112,26 @@ def _window(
     return (minted if nbf is None else max(minted, nbf - leeway)), exp + leeway
 
 
-def survives(facts: Facts, cut_off: float) -> bool:
-    """Return True if a token was minted under this cut-off, or under a later one."""
-    if facts.cut_off is not None:
-        return facts.cut_off >= cut_off
-    # One of another issuer says when it was minted, and mostly in whole seconds.
+def survives(facts: Facts, cut_off: float, store: str) -> bool:
+    """Return True if a token was minted under this cut-off of this store, or under a later one."""
+    if facts.cut_off is not None and facts.cut_off.store == store:
+        return facts.cut_off.at >= cut_off
+    # One of another issuer or store says when it was minted, and mostly in whole seconds.
     return facts.iat is not None and math.floor(facts.iat) > cut_off
+
+
+class CarriedCutOff(NamedTuple):
+    """The cut-off under which a token was minted, and the store that has it."""
+
+    store: str
+    at: float
+
+
+def _carried(value: object) -> CarriedCutOff | None:
+    if not isinstance(value, list) or len(value) != 2 or not isinstance(value[0], str):
+        return None
+    at = _timestamp_of(value[1])
+    return None if at is None else CarriedCutOff(value[0], at)
 
 
 def check_time(facts: Facts, now: float, settings: JWTSettings) -> None:

@@ -147,6 +147,14 @@ class Families:
         now = self.clock()
         return self._store.end_family(family_id, now, self._mark_until(now))
 
+    def of_token(self, refresh_token: object) -> Family | None:
+        """Return the living family of a refresh token, or None."""
+        try:
+            family_id, _ = self.parsed(refresh_token)
+        except TokenError:
+            return None
+        return self._store.read_family(family_id, self.clock())
+
     def parsed(self, refresh_token: object) -> tuple[str, int]:
         """Family and generation of a token that we made; nothing else reaches the store.
 

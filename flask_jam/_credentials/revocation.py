@@ -8,15 +8,19 @@ token reads the marks that are written here (:mod:`flask_jam._credentials.access
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
-from ..errors import SessionError, TokenError
-from ..settings import Settings
+from ..errors import Reason, SessionError, StoreUnavailable, TokenError
+from ..settings import DAY, Settings
 from ..stores.interface import CLOCK_SKEW, Family, Store, slot_of
 from .access_tokens import Tokens
-from .claims import Facts
+from .claims import Facts, survives
 from .refresh_rotation import Families
 from .sessions import Sessions, checked_owner
+
+#: Of what was minted under other settings, before they were tightened or by another service.
+_LONGEST_USUAL = 400 * DAY
 
 
 class Revocation:
@@ -39,14 +43,56 @@ class Revocation:
         self._report = report
 
     def token(self, token_or_claims: str | Mapping[str, Any]) -> bool:
-        """Revoke one token; a refresh token ends its family. Return False if it is not ours."""
+        """Revoke one token; a refresh token ends its family. Return True if it was alive."""
         family_id = self._family_of(token_or_claims)
         if family_id is not None:
             return self._end_family(family_id) is not None
-        facts = self._tokens.of_ours(token_or_claims)
-        if facts is not None:
-            self._revoke(facts)
-        return facts is not None
+        facts = self._facts_of(token_or_claims)
+        if facts is None:
+            return False
+        is_alive = self._jwt.list != "off" and self._is_alive(facts, token_or_claims)
+        # An expired one, too: the clock of another machine may be behind.
+        self._tokens.revoke(facts)
+        if is_alive:
+            self._report("revoked", kind="token", subject=facts.sub)
+        return is_alive
+
+    def _facts_of(self, token_or_claims: str | Mapping[str, Any]) -> Facts | None:
+        """Return the facts of a token or of its claims; None if it is not ours, or dead for good.
+
+        :raises TokenError: for claims that are incomplete, or of a wrong type.
+        """
+        try:
+            return self._tokens.of_ours(token_or_claims)
+        except TokenError as error:
+            if not isinstance(token_or_claims, Mapping) or "jti" not in token_or_claims:
+                raise
+            if error.reason is Reason.INVALID and not self._is_outlived(token_or_claims):
+                raise
+            return None
+
+    def _is_outlived(self, claims: Mapping[str, Any]) -> bool:
+        """Return True for claims that have expired, or that live longer than any token may."""
+        exp, iat = _number(claims.get("exp")), _number(claims.get("iat"))
+        if exp is None:
+            return False
+        is_expired = exp + self._jwt.leeway <= self._sessions.clock()
+        return is_expired or (iat is not None and exp - iat > self._jwt.longest)
+
+    def _is_alive(self, facts: Facts, token_or_claims: str | Mapping[str, Any]) -> bool:
+        now = self._sessions.clock()
+        marks = self._store.marks(facts.slot, facts.jti, facts.family, facts.sub, now)
+        if marks.revoked or now >= facts.ends:
+            return False
+        if self._jwt.list == "allow" and not marks.allowed:
+            return False
+        # Claims do not say under which cut-off they were minted: only the token itself does.
+        is_token = isinstance(token_or_claims, str)
+        return (
+            marks.cut_off is None
+            or not is_token
+            or survives(facts, marks.cut_off, self._store.identity())
+        )
 
     def login(self, token: str) -> str | None:
         """End an access token, expired or not, and its whole family; return the subject."""
@@ -72,13 +118,14 @@ class Revocation:
         now = self._sessions.clock()
         self._store.cut(slot_of(subject), subject, now, now + self._longest_life())
         self._report("revoked", kind="subject", subject=subject)
-        self._sessions.clear(subject)  # they are dead already: this only frees their memory
+        with suppress(StoreUnavailable):
+            self._sessions.listed(subject)  # the sessions are dead: this frees their memory
 
     def _longest_life(self) -> float:
         """Return how long what was minted before a cut-off may still live, in seconds."""
         jwt, session = self._jwt, self._session
-        longest = jwt.longest + jwt.leeway, jwt.refresh_absolute, session.absolute
-        return max(longest) + 2 * CLOCK_SKEW
+        longest = jwt.longest, jwt.refresh_absolute, session.absolute, _LONGEST_USUAL
+        return max(longest) + 2 * (jwt.leeway + CLOCK_SKEW)
 
     def session(self, owner: str | None) -> str | None:
         """Report that a session of ``owner`` was ended, if one was."""
@@ -101,3 +148,7 @@ class Revocation:
         if family is not None:
             self._report("revoked", kind="family", subject=family.subject)
         return family
+
+
+def _number(value: object) -> float | None:
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None

@@ -7,13 +7,15 @@ unknown id is refused, never adopted.
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
+import math
 import re
 import secrets
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .._helpers.strict_json import copy_json, strict_object
+from .._helpers.strict_json import MAX_DEPTH, copy_json, strict_object
 from ..errors import Reason, SessionError, TokenError
 from ..settings import SessionSettings
 from ..stores.interface import Session, Store, slot_of
@@ -22,6 +24,18 @@ from .claims import json_of
 
 _SHAPE = re.compile(r"[A-Za-z0-9_-]{45}")
 _MAX_KEY = 1024
+#: What to write instead of a value of a type, or of one that derives from it, by the type's name.
+_INSTEAD = {
+    "date": "value.isoformat()",
+    "time": "value.isoformat()",
+    "timedelta": "value.total_seconds()",
+    "bytes": "value.decode(), or base64",
+    "bytearray": "value.decode(), or base64",
+    "set": "sorted(...)",
+    "frozenset": "sorted(...)",
+    "Enum": "value.value",
+    "Mapping": "dict(...)",
+}
 
 
 class SessionInfo(NamedTuple):
@@ -154,19 +168,70 @@ class Sessions:
     def _kept(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """The data as it will be read back: plain JSON, or an error now rather than later."""
         if not isinstance(data, Mapping):
-            raise SessionError(Reason.INVALID, "session data is a mapping with texts as keys")
+            raise SessionError(
+                Reason.INVALID,
+                f"session data must be a mapping with strings as keys, got {type(data).__name__}",
+            )
         try:
             raw = json_of(data)
             kept = strict_object(raw)
         except TokenError:
-            raise SessionError(
-                Reason.INVALID, "session data must be plain JSON, nested at most 16 deep"
-            ) from None
+            raise SessionError(Reason.INVALID, _why_not_json(data)) from None
         if len(raw) > self._settings.max_bytes:
             raise SessionError(
                 Reason.TOO_LARGE, f"a session holds at most {self._settings.max_bytes} bytes"
             )
         return kept
+
+
+# --- data that is no JSON: the key and the type are named, never the value ---------------------
+
+
+def _why_not_json(data: Mapping[Any, Any]) -> str:
+    sentence = "session data must be plain JSON"
+    for key, value in data.items():
+        if not isinstance(key, str):
+            return f"{sentence}, got a key of type {type(key).__name__}: write str(...)"
+        problem = _problem(value, 2)
+        if problem is not None:
+            return f"{sentence}, and {key[:64]!r} holds {problem}"
+    return f"{sentence}, nested at most {MAX_DEPTH} deep"
+
+
+def _problem(value: object, depth: int) -> str | None:
+    """Return what is wrong with the first part of a value that JSON has no form for."""
+    if value is None or isinstance(value, (str, int, float)):
+        return _problem_of_scalar(value)
+    if not isinstance(value, (dict, list, tuple)):
+        return f"a value of type {type(value).__name__}: write {_instead_of(value)}"
+    if depth > MAX_DEPTH:
+        return f"data nested more than {MAX_DEPTH} deep"
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                return f"a key of type {type(key).__name__}: write str(...)"
+        value = list(value.values())
+    problems = (_problem(inner, depth + 1) for inner in value)
+    return next((problem for problem in problems if problem is not None), None)
+
+
+def _problem_of_scalar(value: str | float | None) -> str | None:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a float that is infinite or not a number"
+    if isinstance(value, str) and re.search(r"[\ud800-\udfff]", value):
+        return "a string with a lone surrogate"
+    return None
+
+
+def _instead_of(value: object) -> str:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return "dataclasses.asdict(...)"
+    kinds = [kind.__name__ for kind in type(value).__mro__]
+    kinds += ["Mapping"] if isinstance(value, Mapping) else []
+    return next((_INSTEAD[kind] for kind in kinds if kind in _INSTEAD), "str(...)")
+
+
+# --- ids --------------------------------------------------------------------------------------
 
 
 def is_session_id(value: object) -> bool:
@@ -196,7 +261,10 @@ def checked_owner(session_key: object) -> str:
     :raises SessionError: ``invalid``.
     """
     if not isinstance(session_key, str) or not 0 < len(session_key) <= _MAX_KEY:
-        raise SessionError(Reason.INVALID, f"a session key is a text of 1 to {_MAX_KEY} characters")
+        sentence = f"a session key must be a text of 1 to {_MAX_KEY} characters"
+        if not isinstance(session_key, str):
+            sentence += f", got {type(session_key).__name__}: write str(...)"
+        raise SessionError(Reason.INVALID, sentence)
     if not session_key.isprintable() and re.search(r"[\ud800-\udfff]", session_key):
         raise SessionError(Reason.INVALID, "a session key holds no lone surrogates")
     return session_key

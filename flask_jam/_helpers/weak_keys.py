@@ -28,6 +28,28 @@ PUBLISHED_SECRETS = frozenset(
 )
 
 
+_WHITESPACE = " \t\n\r\v\f\x1c\x1d\x1e\x1f\x85\xa0\u200b\u2028\u2029\u2060\u3000\ufeff"
+
+
+def without_whitespace(secret: bytes) -> bytes:
+    """Return a secret without whitespace and invisible characters around it.
+
+    One that is not text, such as random bytes, is returned unchanged: a byte 0x20 or 0x0A at one
+    of its ends is part of it.
+    """
+    try:
+        text = secret.decode()
+    except ValueError:
+        return secret
+    stripped = text.strip(_WHITESPACE)
+    return stripped.encode() if stripped.isprintable() else secret
+
+
+def surrounding_whitespace(secret: bytes | None) -> bool:
+    """Return True if a secret starts or ends with whitespace that another program may strip."""
+    return secret is not None and len(without_whitespace(secret)) < len(secret)
+
+
 def looks_asymmetric(secret: bytes) -> bool:
     # CVE-2022-29217 and its kin: a verifier that takes a public key for a secret.
     text = secret.lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n\0").replace(b"\0", b"")

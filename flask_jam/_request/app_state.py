@@ -21,6 +21,8 @@ from .werkzeug_internals import get_request
 _log = logging.getLogger("flask_jam")
 
 EXTENSION_KEY = "flask_jam"
+#: A rule may take any word as method, and what is remembered must have a bound.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 
 
 class AppState:
@@ -98,15 +100,20 @@ class AppState:
                 "redis_url, or run one process with threads"
             )
 
+    def view_of(self, request: Request) -> Any:
+        """Return the view function of a request, or None."""
+        return self.app.view_functions.get(request.endpoint or "")
+
     def schemes_for(self, request: Request) -> tuple[str, ...]:
         """Return the schemes to ask, those of the endpoint's guards first."""
         rule = request.url_rule
         if rule is None:  # the router answers, or Socket.IO
             return tuple(self.schemes)
-        key = (rule.endpoint, request.method)
+        method = request.method if request.method in _METHODS else ""
+        key = (rule.endpoint, method)
         found = self._orders.get(key)
         if found is None:
-            guards = self.guards_in_front(self.app, rule, request.method)
+            guards = self.guards_in_front(self.app, rule, method or "GET")
             own = [each.scheme for guard in guards for each in guard.rules]
             found = tuple(dict.fromkeys(name for name in (*own, *self.schemes)))
             self._orders[key] = found

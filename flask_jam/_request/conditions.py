@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
-from .._helpers.names import name_set
+from .._helpers.names import name_set, nearest
 from .._helpers.strict_json import copy_json
 from ..errors import ConfigError, Reason, safe_summary
 from ..policies import Policy
@@ -77,7 +77,7 @@ def _passes(check: Check, payload: dict[str, Any]) -> bool:
         return check(copy_json(payload)) is True  # the next rule must not see its changes
     except Exception as error:
         name = getattr(check, "__qualname__", type(check).__name__)
-        _log.error("check %s raised %s: access denied", name, safe_summary(error))
+        _log.error("check %s raised %s: access denied", name, safe_summary(error, check))
         return False
 
 
@@ -127,6 +127,23 @@ CONDITIONS: dict[str, Callable[[Any], Any]] = {
     "max_age": _checked_age,
     "check": _checked_check,
 }
+
+
+#: Arguments of ``jwt_required`` in Flask-JWT-Extended, and what is written here instead.
+_FLASK_JWT_EXTENDED = {
+    "fresh": "write max_age=300, the seconds since the login",
+    "refresh": "remove the guard, and call jwt.refresh() in the view",
+    "locations": "write header_name=… and cookie_name=… once, in JWTExtension(…)",
+    "verify_type": "remove it, a refresh token is never an access token here",
+    "skip_revocation_check": 'remove it; jwt.list="off" skips the check for all routes',
+}
+
+
+def unknown_condition(name: str) -> str:
+    """Return the sentence about an argument that no guard has."""
+    instead = _FLASK_JWT_EXTENDED.get(name)
+    hint = f": {instead}" if instead else nearest(name, CONDITIONS)
+    return f"{name} is no condition of a guard{hint}"
 
 
 def describe(rule: Rule) -> str:

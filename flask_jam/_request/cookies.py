@@ -7,6 +7,7 @@ import math
 import posixpath
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from flask import Flask, Response, request
@@ -23,6 +24,12 @@ _log = logging.getLogger("flask_jam.cookies")
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 #: Browsers drop a longer one without a word; it counts with its attributes (ASVS 3.3.5).
 LONGEST = 4096
+#: Of cookies of one name, so many are looked at: a browser keeps one for each domain and path.
+MOST_OF_A_NAME = 4
+#: Browsers keep 180 cookies of a site, and servers mostly take headers of 8 to 64 KiB.
+_LONGEST_HEADER, _MOST_PAIRS = 65536, 200
+#: What a lenient parser may drop around a name.
+_AROUND = "\"' \t\r\n\v\f"
 
 
 class Cookie(NamedTuple):
@@ -30,6 +37,11 @@ class Cookie(NamedTuple):
 
     name: str
     path: str = "/"
+
+
+def own_cookie(settings: Settings, name: str) -> Cookie:
+    """Return the cookie of a credential: it goes to every URL below ``cookie_path``."""
+    return Cookie(name, settings.cookie_path)
 
 
 def check_cookie_name(name: object) -> None:
@@ -55,6 +67,18 @@ def check_prefix(name: str, settings: Settings) -> None:
         raise ConfigError(
             f"the cookie {name} is for one host, by its prefix: leave cookie_domain "
             "unset, or name it __Secure-…"
+        )
+
+
+def check_path(name: str, settings: Settings) -> None:
+    """Refuse a ``__Host-`` name below another path than ``/``: no browser stores it.
+
+    :raises ConfigError: with a sentence (RFC 6265bis 4.1.3.2).
+    """
+    if name.lower().startswith("__host-") and settings.cookie_path != "/":
+        raise ConfigError(
+            f"the cookie {name} must have the path /, by its prefix: leave cookie_path unset, or "
+            "name it __Secure-…"
         )
 
 
@@ -110,31 +134,39 @@ def _covers(path: str, other: str) -> bool:
 # --- reading ------------------------------------------------------------------------------
 
 
+def is_oversized(header: str) -> bool:
+    """Return True for a Cookie header that no browser sends: it is not walked through."""
+    return len(header) > _LONGEST_HEADER or header.count(";") >= _MOST_PAIRS
+
+
 def values_of(environ: dict[str, Any], name: str) -> list[str]:
-    """Every value that the raw Cookie header has under exactly this name (RFC 6265 4.2.1).
+    """Return each value that the Cookie header has under exactly this name (RFC 6265 4.2.1).
 
-    Parsed here because a lenient parser takes the first of two, unquotes, and trims names.
+    Each once, in order: a client may repeat one a thousand times.
     """
-    header: str = environ.get("HTTP_COOKIE", "")
-    if name not in header:
-        return []
-    pairs = (part.strip(" \t").partition("=") for part in header.split(";"))
-    return [value for found, equals, value in pairs if equals and found == name]
+    return _read(environ, name)[0]
 
 
-def is_ambiguous(environ: dict[str, Any], name: str, count: int) -> bool:
-    """Whether somebody tossed in a second cookie of the name, or one that is nearly of it.
+def has_lookalike(environ: dict[str, Any], name: str) -> bool:
+    """Return True if a cookie has nearly this name.
 
     A browser sends the name as it is: another parser on the way may read ``name =`` or ``"name"=``
     as ours. None of them is believed.
-
-    :param count: how many are of exactly this name.
     """
+    return _read(environ, name)[1]
+
+
+def _read(environ: dict[str, Any], name: str) -> tuple[list[str], bool]:
+    # Parsed here because a lenient parser takes the first of two, unquotes, and trims names.
     header: str = environ.get("HTTP_COOKIE", "")
-    if count == 1 and header.count(name) == 1:
-        return False
-    names = (part.strip(" \t").partition("=")[0] for part in header.split(";"))
-    return count > 1 or any(name == found.strip("\"' \t\r\n\v\f") != found for found in names)
+    if name not in header or is_oversized(header):
+        return [], False
+    pairs = [part.strip(" \t").partition("=") for part in header.split(";")]
+    exact = [value for found, equals, value in pairs if equals and found == name]
+    values = list(dict.fromkeys(value for value in exact if value))
+    if header.count(name) == len(exact):
+        return values, False
+    return values, any(name == found.strip(_AROUND) != found for found, _, _ in pairs)
 
 
 # --- setting and clearing -------------------------------------------------------------------
@@ -174,8 +206,13 @@ def set_later(app: Flask, settings: Settings, *wanted: Setting) -> None:
         _send_later(line)
 
 
-def clear_later(app: Flask, settings: Settings, cookie: Cookie) -> None:
-    """Clear it with the attributes that it was set with: browsers keep it otherwise."""
+def clear_later(app: Flask, settings: Settings, cookie: Cookie, *, host_only: bool = False) -> None:
+    """Clear it with the attributes that it was set with: browsers keep it otherwise.
+
+    :param host_only: clear the one without a domain, which an earlier ``cookie_domain`` left.
+    """
+    if host_only:
+        settings = replace(settings, cookie_domain=None)
     line = _line(app, settings, cookie, "", 0)
     if len(line) <= LONGEST:  # a longer one was never set
         _send_later(line)

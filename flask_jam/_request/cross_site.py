@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Any
-from urllib.parse import urlsplit
+
+from .._helpers.setting_types import normal_origin
 
 #: They change nothing (RFC 9110 9.2.1), so another site gains nothing by them. TRACE echoes.
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def is_cross_site(environ: dict[str, Any], trusted: Collection[str]) -> bool:
-    """Whether a request with a cookie must be refused (ASVS 3.5.1).
+    """Return True if a request with an ambient credential must be refused (ASVS 3.5.1).
 
     :param trusted: origins that may send such requests: ``https://app.example.org``.
     """
@@ -28,9 +28,12 @@ def is_cross_site(environ: dict[str, Any], trusted: Collection[str]) -> bool:
 
 
 def is_from_elsewhere(environ: dict[str, Any], trusted: Collection[str]) -> bool:
-    """Whether another site made the browser send it, with whatever method."""
+    """Return True if another site made the browser send it, with whatever method."""
     site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
-    if origin is not None and origin.lower() in trusted:
+    if environ.get("HTTP_SEC_FETCH_MODE") == "same-origin":
+        # A service worker that makes a request anew sends a cross-site form as the site's own.
+        return True
+    if origin is not None and normal_origin(origin) in trusted:
         return False
     if site is not None:
         return site not in ("same-origin", "none")
@@ -38,15 +41,9 @@ def is_from_elsewhere(environ: dict[str, Any], trusted: Collection[str]) -> bool
 
 
 def _is_own(origin: str, environ: dict[str, Any]) -> bool:
-    """Whether an origin is the host that was asked. A proxy may end TLS, so ``https`` always is."""
+    """Return True if an origin is the host that was asked. A proxy may end TLS: https always is."""
     own = environ.get("HTTP_HOST") or f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
-    scheme = environ.get("wsgi.url_scheme", "http")
-    try:
-        said, asked = urlsplit(origin), urlsplit(f"//{own}")
-        same = said.hostname == asked.hostname and said.hostname is not None
-        ports = said.port or _DEFAULT_PORTS[said.scheme], asked.port
-    except (ValueError, KeyError):
-        return False
-    if scheme == "https" and said.scheme != "https":
-        return False  # whoever changes what plain http carries is not the site
-    return same and ports[0] == (ports[1] or _DEFAULT_PORTS[said.scheme])
+    found, scheme = normal_origin(origin), environ.get("wsgi.url_scheme", "http")
+    # An attacker who changes what plain http carries is not the site.
+    allowed = ("https",) if scheme == "https" else ("https", "http")
+    return found is not None and found in {normal_origin(f"{each}://{own}") for each in allowed}

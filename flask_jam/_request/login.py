@@ -25,6 +25,7 @@ from .cookies import (
     clear_later,
     clear_site_data_later,
     no_store_later,
+    own_cookie,
     refresh_cookies,
 )
 from .cross_site import is_cross_site, is_from_elsewhere
@@ -67,9 +68,17 @@ def cookies_of(state: AppState, scheme: TransportScheme) -> Iterator[Cookie]:
     """Return the cookies that a login of a scheme sets."""
     if scheme.cookie_name is None:
         return
-    yield Cookie(scheme.cookie_name)
+    yield own_cookie(state.jam.settings, scheme.cookie_name)
     if isinstance(scheme, JWTScheme):
         yield from refresh_cookies(state.app, scheme.cookie_name, scheme.refresh_path)
+
+
+def clear_twins(state: AppState, scheme: TransportScheme) -> None:
+    """Clear the cookies that a login before ``cookie_domain`` was set has left on this host."""
+    settings = state.jam.settings
+    if settings.cookie_domain is not None:
+        for cookie in cookies_of(state, scheme):
+            clear_later(state.app, settings, cookie, host_only=True)
 
 
 def candidates(state: AppState, scheme: TransportScheme) -> list[Credential]:
@@ -87,8 +96,9 @@ def _presented(state: AppState, scheme: TransportScheme) -> list[Credential]:
         # Also where no cookie came, as the answer clears it.
         check_site(state, scheme, ends=True)
     outcome = current_request_auth().resolve(scheme.name)
-    if not found and isinstance(outcome, Rejected) and outcome.reason is Reason.MALFORMED:
-        refuse_action(state, outcome)
+    is_malformed = isinstance(outcome, Rejected) and outcome.reason is Reason.MALFORMED
+    if is_malformed and (not found or scheme.has_too_many(current_request_auth().environ)):
+        refuse_action(state, outcome)  # type: ignore[arg-type]
     return found
 
 
@@ -98,8 +108,8 @@ def check_site(state: AppState, scheme: TransportScheme, *, ends: bool = False) 
     :param ends: whether it ends a login: then also of a GET, as a picture on another site sends.
     """
     is_foreign = is_from_elsewhere if ends else is_cross_site
-    environ = current_request_auth().environ
-    if scheme.cookie_name is not None and is_foreign(environ, state.jam.settings.trusted_origins):
+    auth = current_request_auth()
+    if scheme.cookie_name is not None and is_foreign(auth.environ, auth.trusted()):
         refuse_action(state, Rejected(scheme.name, Reason.CSRF, "cookie"))
 
 

@@ -7,8 +7,9 @@ data should see a 401. What is asked for is told by ``Accept`` and by how the re
 from __future__ import annotations
 
 import logging
+import posixpath
 import re
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from flask import current_app, request, url_for
 from werkzeug.exceptions import HTTPException
@@ -21,6 +22,8 @@ _log = logging.getLogger("flask_jam.pages")
 _PATH = re.compile(r"/(?!/)[^\\\x00-\x20\x7f]{0,2047}")
 _IN_PATH = "/!$&'()*+,:;=@"  # RFC 3986 3.3
 _ABSOLUTE = ("http://", "https://")
+#: The last segment of a URL that logs out. A login that led there would be undone at once.
+_LOGS_OUT = re.compile(r"(?:log|sign)[-_]?out", re.IGNORECASE)
 
 
 # --- to the login page ----------------------------------------------------------------------
@@ -75,7 +78,7 @@ def _next_url() -> str | None:
         back = quote(request.script_root + request.path, safe=_IN_PATH)
         if request.query_string:
             back += "?" + request.query_string.decode("latin-1")
-    return back if is_path(back) else None
+    return back if is_path(back) and not _logs_out(back) else None
 
 
 def _answers_get() -> bool:
@@ -100,12 +103,22 @@ def is_path(target: object) -> bool:
 
 
 def safe_next(default: str = "/") -> str:
-    """Where to go after a login: ``next`` of the query or the form, if it is a path of this host.
+    """Return where to go after a login: ``next`` of the query or form, if a path of this host.
 
-    Anything else, such as ``//evil.example``, gives ``default``. Redirect there with 303.
+    Anything else, such as ``//evil.example``, gives ``default``; so does a path that ends in
+    ``logout`` or ``sign-out``, which would end the login again. Redirect there with 303.
     """
     try:
         target = request.args.get("next") or request.form.get("next")
     except UnicodeDecodeError:  # what Werkzeug makes of a query of odd bytes
         return default
-    return target if target is not None and is_path(target) else default
+    if target is None or not is_path(target) or _logs_out(target):
+        return default
+    return target
+
+
+def _logs_out(target: str) -> bool:
+    """Return True if the last segment of a path is logout, log-out, log_out, signout or alike."""
+    # As the router reads it: decoded, and without what a browser resolves.
+    path = posixpath.normpath(unquote(re.split(r"[?#]", target, maxsplit=1)[0]))
+    return _LOGS_OUT.fullmatch(posixpath.basename(path)) is not None

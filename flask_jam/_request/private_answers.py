@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from typing import Any
 
 from flask import Response
-from werkzeug.wsgi import ClosingIterator
+from werkzeug.wsgi import FileWrapper
 
-from ..errors import ConfigError
-from ..schemes.interface import MISSING
-from .flask_internals import changes_before_sending, get_current_app
+from ..errors import ConfigError, Reason
+from ..schemes.outcome import Rejected
+from .flask_internals import app_of_request, changes_before_sending, note_sent
 from .request_auth import RequestAuth, current_request_auth, request_auth_so_far
 from .views import is_static
-from .werkzeug_internals import copy_response
+from .werkzeug_internals import copy_response, get_request
 
 #: A directive of Cache-Control; its value may be quoted and hold commas.
 _DIRECTIVE = re.compile(r'(?:[^,"]|"[^"]*")+')
@@ -21,58 +21,77 @@ _DIRECTIVE = re.compile(r'(?:[^,"]|"[^"]*")+')
 _PRIVATE = {"private", "no-store", "no-cache"}
 
 
-def keeping_private(process: Callable[[Response], Response]) -> Callable[[Response], Response]:
-    """Return an app's ``process_response`` that has the last word on who may keep the answer.
+def keep_private(response: Response) -> Response:
+    """Return the answer with the last word on who may keep it (ASVS 14.3.2).
 
-    What the view and every hook said of caching is known then (ASVS 14.3.2). Cookies of a login,
-    refresh or logout are added here, too, so that one in an ``after_request`` hook arrives.
+    What the view and every hook said of caching is known now. Cookies of a login, refresh or
+    logout are added here, too, so that one in an ``after_request`` hook arrives.
     """
-
-    def process_response(response: Response) -> Response:
-        try:
-            return _last_word(process(response))
-        except Exception:
-            # Flask sends the answer that the hook which raised was given, so that one is changed.
-            response.headers = _last_word(response).headers
-            raise
-
-    return process_response
-
-
-def _last_word(response: Response) -> Response:
     for change in changes_before_sending():
         response = change(response)
     auth = request_auth_so_far()
+    is_known = auth is not None and (auth.seen or auth.refused)
+    if response.response.__class__ is not list and not is_known:
+        auth = _looked_into(response) or auth
     if auth is not None and (auth.depends or auth.refused):
-        return _marked(auth, response)
-    if response.response.__class__ is not list:
-        return _marked_stream(auth, response)
+        response = _marked(auth, _refused(auth, response) if auth.refused else response)
+    note_sent()
     return response
 
 
-def _marked_stream(auth: RequestAuth | None, response: Response) -> Response:
-    """Mark a stream that may still ask who it is for, as no header can be changed then."""
-    is_error = isinstance(response.response, ClosingIterator)  # the page of an HTTPException
-    if is_error or not response.is_streamed or response.direct_passthrough:
+def _refused(auth: RequestAuth, response: Response) -> Response:
+    """Restore what an error handler of a library dropped of a refusal.
+
+    Flask-RESTX gives its own handlers even what has no code; others build a new answer without the
+    challenge, which a 401 must have (RFC 9110 15.5.2).
+    """
+    refusal = auth.refusal
+    if refusal is None:
         return response
+    if refusal.code is None:
+        lost = response.status_code >= 300 and "Location" not in response.headers
+        return copy_response(refusal.response, list(refusal.response.headers)) if lost else response
+    if response.status_code != refusal.code:
+        return response
+    missing = [each for each in refusal.extra_headers.items() if each[0] not in response.headers]
+    return copy_response(response, [*response.headers, *missing]) if missing else response
+
+
+def _looked_into(response: Response) -> RequestAuth | None:
+    """Mark a stream that may still ask who it is for: no header can be changed then.
+
+    Only a list or a tuple and the file wrappers are known to be done. The page of an
+    HTTPException is run like a WSGI app, so it counts as a stream, too.
+    """
+    body: Any = response.response
+    wrapper = get_request().environ.get("wsgi.file_wrapper", FileWrapper)
+    files = (FileWrapper, wrapper) if isinstance(wrapper, type) else (FileWrapper,)
+    if isinstance(body, (list, tuple, *files)):
+        return None
     try:
-        auth = auth or current_request_auth()
+        auth = current_request_auth()
     except ConfigError:
-        return response
-    if auth.state.app is not get_current_app() or not _carries_credential(auth):
-        return response
-    auth.depends = auth.seen = True
-    return _marked(auth, response)
+        return None
+    if auth.state.app is app_of_request() and _carries_credential(auth):
+        auth.depends = auth.seen = True
+        return auth
+    return None
 
 
 def _carries_credential(auth: RequestAuth) -> bool:
-    return any(scheme.find(auth.request) is not MISSING for scheme in auth.state.schemes.values())
+    for scheme in auth.state.schemes.values():
+        try:
+            found = auth.credential(scheme)
+        except Exception:  # it would be asked, and refused
+            return True
+        if not (isinstance(found, Rejected) and found.reason is Reason.MISSING):
+            return True
+    return False
 
 
 def _marked(auth: RequestAuth, response: Response) -> Response:
     """Return a copy that says who may keep it: the view may give this one to every request."""
-    rule = auth.request.url_rule
-    if rule is not None and not auth.refused and is_static(auth.state.app, rule):
+    if _is_public_file(auth, response):
         return response
     headers: list[tuple[str, str]] = []
     caching: list[str] = []
@@ -92,6 +111,13 @@ def _marked(auth: RequestAuth, response: Response) -> Response:
     if joined:
         headers.append(("Vary", joined))
     return copy_response(response, headers)
+
+
+def _is_public_file(auth: RequestAuth, response: Response) -> bool:
+    """Return True for a static file that no guard had to let anybody see."""
+    rule = auth.request.url_rule
+    is_file = rule is not None and response.status_code < 400 and is_static(auth.state.app, rule)
+    return is_file and not auth.refused and not auth.admitted
 
 
 def _caching(auth: RequestAuth, values: list[str]) -> str | None:

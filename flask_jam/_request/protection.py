@@ -16,7 +16,8 @@ from ..errors import ConfigError
 from ..guards import Guard
 from .app_state import AppState
 from .flask_internals import add_hook, has_automatic_options, hooks_of
-from .views import MARK, PUBLIC, blueprints_of, is_static, method_of, own_guards
+from .request_auth import current_request_auth
+from .views import blueprints_of, guards_of, is_public, is_static
 from .werkzeug_internals import get_app, get_request
 
 
@@ -31,8 +32,8 @@ class Protection:
         if endpoint is None:
             return  # the router answers
         automatic = asked.method == "OPTIONS" and has_automatic_options(asked.url_rule)
-        if not automatic and not is_open(get_app(), asked.url_rule):
-            self.guard.enforce()
+        if not automatic and not is_open(get_app(), asked.url_rule, asked.method):
+            self.guard.let_in(current_request_auth())
 
 
 def protect(where: Flask | Blueprint, guard: Guard) -> None:
@@ -69,10 +70,9 @@ def _after_ours(hooks: list[Any]) -> int:
 # --- what is asked of a rule; the audit asks it too ---------------------------------------------
 
 
-def is_open(app: Flask, rule: Rule) -> bool:
-    """Whether a protection lets everybody pass: ``@public``, or a file of a static folder."""
-    view = app.view_functions.get(rule.endpoint)
-    return getattr(view, MARK, None) is PUBLIC or is_static(app, rule)
+def is_open(app: Flask, rule: Rule, method: str | None) -> bool:
+    """Return True if a protection lets a method pass: ``@public``, or a file of a static folder."""
+    return is_public(app.view_functions.get(rule.endpoint), method) or is_static(app, rule)
 
 
 def protections(app: Flask, endpoint: str) -> Iterator[tuple[str, Guard]]:
@@ -97,12 +97,7 @@ def _is_enforce(hook: Any) -> bool:
 
 def guards_in_front(app: Flask, rule: Rule, method: str) -> Iterator[Guard]:
     """Return every guard that a request to a rule must satisfy, the outermost first."""
-    view: Any = app.view_functions.get(rule.endpoint)
-    if not is_open(app, rule):
+    if not is_open(app, rule, method):
         yield from (guard for _, guard in protections(app, rule.endpoint))
     yield from (guard for _, guard in enforcing_hooks(app, rule.endpoint))
-    yield from own_guards(view)
-    cls = getattr(view, "view_class", None)
-    if cls is not None:
-        yield from own_guards(cls.dispatch_request)
-        yield from own_guards(method_of(cls, method))
+    yield from guards_of(app.view_functions.get(rule.endpoint), method)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from functools import partial
+from threading import get_ident
 from typing import Any
 
 from flask import Request
@@ -11,8 +13,11 @@ from flask import Request
 from ..errors import ConfigError, Reason, SessionError, StoreUnavailable, TokenError, safe_summary
 from ..schemes.interface import Absence, Found, Scheme
 from ..schemes.outcome import Accepted, Credential, Outcome, Rejected
+from ..schemes.transport import SeveralCookies
 from .app_state import AppState, state_of
 from .cross_site import is_cross_site
+from .flask_internals import app_of_request
+from .views import ORIGINS
 from .werkzeug_internals import get_app, get_request
 
 _log = logging.getLogger("flask_jam.schemes")
@@ -25,14 +30,18 @@ class RequestAuth:
 
     __slots__ = (
         "_admitted",
+        "_answer",
+        "_asking",
         "_assigned",
+        "_chosen",
         "_found",
         "_issued",
-        "_settled",
         "accepted",
         "depends",
         "environ",
+        "failures",
         "outcomes",
+        "refusal",
         "refused",
         "request",
         "seen",
@@ -45,18 +54,27 @@ class RequestAuth:
         self.environ: dict[str, Any] = request.environ
         #: By scheme: what was resolved so far.
         self.outcomes: dict[str, Outcome] = {}
-        #: Who the request is from, once that is settled.
+        #: By scheme: what it raised, where that was no refusal. It is raised at each question.
+        self.failures: dict[str, Exception] | None = None
+        #: Whom a guard or a login of this request has let in.
         self.accepted: Accepted | None = None
         #: Whether the answer depends on who asks, whether a user was seen, and whether a guard
         #: refused: see :mod:`private_answers`.
         self.depends = self.seen = self.refused = False
+        #: What a guard has raised: an HTTP exception.
+        self.refusal: Any = None
+        #: Which of several cookies counts, by scheme.
+        self._chosen: dict[str, Credential | Rejected] = {}
         #: What a scheme of the app's own has found: it is asked once.
         self._found: dict[str, Found] | None = None
         #: Credentials that this request itself has issued, by scheme.
         self._issued: dict[str, Credential] = {}
-        self._settled = False
-        #: Whether a guard or a login settled it.
+        #: Whether ``accepted`` was set by a guard or a login.
         self._admitted = False
+        #: In a tuple: who the request was answered to be from. A guard never contradicts it.
+        self._answer: tuple[Accepted | None] | None = None
+        #: Which schemes are being asked, by which threads: one that asks sees no caller.
+        self._asking: set[tuple[str, int]] | None = None
         #: In a tuple: what the app itself assigned to ``g.payload``.
         self._assigned: tuple[Any] | None = None
 
@@ -67,8 +85,28 @@ class RequestAuth:
         outcome = self.outcomes.get(name)
         if outcome is None:
             scheme = self.state.schemes.get(name) or self.state.scheme(name)
-            outcome = self.outcomes[name] = self._authenticated(scheme)
+            ask = self._authenticated if scheme._is_built_in else self._guarded_ask
+            outcome = self.outcomes[name] = ask(scheme)
         return outcome
+
+    def _guarded_ask(self, scheme: Scheme) -> Outcome:
+        """Ask a scheme of the app's own: once, also if it fails or asks who asks."""
+        if self.failures is not None and scheme.name in self.failures:
+            raise self.failures[scheme.name]
+        asking, key = self._asking or set(), (scheme.name, get_ident())
+        self._asking = asking
+        asking.add(key)
+        try:
+            return self._authenticated(scheme)
+        except Exception as error:
+            self.failures = {**(self.failures or {}), scheme.name: error}
+            raise
+        finally:
+            asking.discard(key)
+
+    def _is_being_asked(self) -> bool:
+        own = get_ident()
+        return any(thread == own for _, thread in self._asking or ())
 
     def _authenticated(self, scheme: Scheme) -> Outcome:
         """Return the outcome of a scheme: refusals become values here and nowhere else."""
@@ -106,9 +144,40 @@ class RequestAuth:
         if not isinstance(found, Credential) or found.scheme != scheme.name:
             return _not_found(scheme, found, self.request)
         is_ambient = found.source == "cookie" or scheme.ambient
-        if is_ambient and is_cross_site(self.environ, self.state.jam.settings.trusted_origins):
+        if is_ambient and is_cross_site(self.environ, self.trusted()):
             return Rejected(scheme.name, Reason.CSRF, found.source)
-        return found
+        return self._choose(scheme, found) if isinstance(found, SeveralCookies) else found
+
+    def _choose(self, scheme: Scheme, found: SeveralCookies) -> Credential | Rejected:
+        """Of several cookies of a name, return the live one; of one owner's, the newest.
+
+        Those of an earlier ``cookie_domain``, or of another app on the host, are dead here. Live
+        ones of two owners are refused: a sibling host may have set one of them.
+        """
+        if scheme.name not in self._chosen:
+            self._chosen[scheme.name] = self._newest(scheme, found)
+        return self._chosen[scheme.name]
+
+    def _newest(self, scheme: Scheme, found: SeveralCookies) -> Credential | Rejected:
+        living: list[tuple[Accepted, Credential]] = []
+        for credential in found.each():
+            try:
+                living.append((scheme.authenticate(credential, self.request), credential))
+            except (TokenError, SessionError):
+                continue
+            except StoreUnavailable as error:
+                return Rejected(scheme.name, error.reason, found.source)
+        subjects = {accepted.subject for accepted, _ in living}
+        if len(living) > 1 and (len(subjects) > 1 or None in subjects):
+            return Rejected(scheme.name, Reason.MALFORMED, found.source)
+        first = Credential(*found)
+        return max(living, key=lambda each: _began(each[0]))[1] if living else first
+
+    def trusted(self) -> Collection[str]:
+        """Return the other origins that may send this request with a cookie."""
+        settings, view = self.state.jam.settings, self.state.view_of(self.request)
+        own: Collection[str] = getattr(view, ORIGINS, ())
+        return {*settings.trusted_origins, *own} if own else settings.trusted_origins
 
     def look(self) -> Accepted | None:
         """Return who asks, at any moment of the request; refuse nothing.
@@ -116,11 +185,14 @@ class RequestAuth:
         The guard's own schemes are asked first, then the others in the order of ``init_app``. The
         first one with a credential decides: a bad one is None, and so is a store that is down.
         """
-        if not self._settled:
-            self._settled = True  # first, so that a scheme that asks sees no caller
-            self.accepted = self._first()
-            self.observe(self.accepted)
-        return self.accepted
+        if self._admitted:
+            return self.accepted
+        if self._answer is None:
+            if self._asking and self._is_being_asked():
+                return None
+            self._answer = (self._first(),)
+            self.observe(self._answer[0])
+        return self._answer[0]
 
     def _first(self) -> Accepted | None:
         for name in self.state.schemes_for(self.request):
@@ -140,25 +212,40 @@ class RequestAuth:
 
     # --- deciding ---
 
-    def admit(self, accepted: Accepted | None) -> Rejected | None:
+    def admit(self, accepted: Accepted) -> Rejected | None:
         """Let the view see who a guard lets in.
 
         :returns: the refusal, if the request was answered for another caller before: a gate in
             ``before_request``, an outer guard and the view must never see two people.
         """
-        if self._settled and accepted is not None and accepted is not self.accepted:
-            conflict = self._conflict(accepted)
+        if self._answer is not None and accepted is not self._answer[0]:
+            conflict = self._conflict(accepted, self._answer[0])
             if conflict is not None:
                 return conflict
         self.accepted = accepted
-        self._settled = self._admitted = self.depends = True
+        self._answer = (accepted,)
+        self._admitted = self.depends = self.seen = True
         self._assigned = None
-        if accepted is not None:
-            self.seen = True
         return None
 
-    def _conflict(self, accepted: Accepted) -> Rejected | None:
-        earlier = self.accepted
+    @property
+    def admitted(self) -> bool:
+        """Whether a guard or a login has let a caller in."""
+        return self._admitted and self.accepted is not None
+
+    def pass_by(self) -> None:
+        """Note that an optional guard let the request pass without a credential.
+
+        It settles nothing: who asks may still be known by another scheme.
+        """
+        self.depends = True
+        self._assigned = None
+
+    def hide(self) -> None:
+        """Show the view below an optional guard only whom a guard or a login has let in."""
+        self._admitted = True
+
+    def _conflict(self, accepted: Accepted, earlier: Accepted | None) -> Rejected | None:
         if earlier is not None:
             is_same = earlier.subject is not None and earlier.subject == accepted.subject
             reasons = set() if is_same else {Reason.MALFORMED}
@@ -170,10 +257,6 @@ class RequestAuth:
             return None
         reason = Reason.UNAVAILABLE if Reason.UNAVAILABLE in reasons else Reason.MALFORMED
         return Rejected(accepted.scheme, reason, accepted.source)
-
-    def admitted(self) -> Accepted | None:
-        """Return who an outer guard or a login has let in."""
-        return self.accepted if self._admitted else None
 
     def refuse(self) -> None:
         """Note that a guard has refused the request. Who asks can still be looked up."""
@@ -207,7 +290,8 @@ class RequestAuth:
         """Forget the login of a scheme: it was ended during this request."""
         self._issued = {k: v for k, v in self._issued.items() if k != name}
         self.outcomes[name] = Rejected(name, Reason.MISSING)
-        if self.accepted is not None and self.accepted.scheme == name:
+        known = self.accepted if self._admitted else (self._answer or (None,))[0]
+        if known is not None and known.scheme == name:
             self._replace(None)
 
     def assign(self, value: Any) -> None:
@@ -216,11 +300,12 @@ class RequestAuth:
 
     def block(self) -> None:
         """Know no caller, and ask for none."""
-        self._settled = True
+        self._admitted = True
 
     def _replace(self, accepted: Accepted | None) -> None:
         self.accepted = accepted
-        self._settled = self._admitted = True
+        self._answer = (accepted,)
+        self._admitted = True
         self._assigned = None
 
 
@@ -244,6 +329,12 @@ def _checked(scheme: Scheme, credential: Credential, accepted: object) -> Accept
     return accepted
 
 
+def _began(accepted: Accepted) -> tuple[float, float]:
+    """Return when a login and its token were made, to find the newest."""
+    iat = accepted.payload.get("iat")
+    return accepted.auth_time or 0.0, float(iat) if isinstance(iat, (int, float)) else 0.0
+
+
 def _not_found(scheme: Scheme, found: object, request: Request) -> Rejected:
     if not isinstance(found, Absence):
         # Neither is a credential under the name of another scheme.
@@ -262,9 +353,9 @@ def current_request_auth() -> RequestAuth:
     """
     request, app = get_request(), get_app()
     auth: RequestAuth | None = request.__dict__.get(_KEY)
-    if auth is None:
+    if auth is None and app is app_of_request():
         auth = request.__dict__[_KEY] = RequestAuth(state_of(app), request)
-    elif auth.state.app is not app:
+    elif auth is None or auth.state.app is not app:
         # In the context of another app nobody is known: the request is not for that one.
         auth = RequestAuth(state_of(app), request)
         auth.block()

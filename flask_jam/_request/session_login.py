@@ -14,8 +14,8 @@ from .._credentials.sessions import SessionInfo
 from ..schemes.outcome import Credential, Rejected
 from ..schemes.session import SessionScheme
 from .app_state import AppState
-from .cookies import Cookie, Setting, set_later
-from .login import arrive, candidates, check_site, durably, refuse_action
+from .cookies import Setting, own_cookie, set_later
+from .login import arrive, candidates, check_site, clear_twins, durably, refuse_action
 from .request_auth import current_request_auth
 
 
@@ -31,9 +31,10 @@ def login(
         new_id = state.jam.create_session(
             session_key, data or {}, user_agent=agent, ip=request.remote_addr
         )
-        for credential in old:
-            # Fixation: an attacker who planted that id must not share the login (ASVS 7.2.4).
-            state.jam.delete_session(credential.value)
+        # Fixation: an attacker who planted an id must not share the login (ASVS 7.2.4).
+        ended = [state.jam.delete_session(credential.value) for credential in old]
+    if any(ended):
+        clear_twins(state, scheme)
     return _enter(state, scheme, new_id, signals.logged_in)
 
 
@@ -58,7 +59,11 @@ def _enter(
     if scheme.cookie_name is not None:
         # A timestamp may lie a moment ahead of the clock.
         life = min(session.ends_at - now, jam.settings.session.absolute)
-        set_later(state.app, jam.settings, Setting(Cookie(scheme.cookie_name), session_id, life))
+        set_later(
+            state.app,
+            jam.settings,
+            Setting(own_cookie(jam.settings, scheme.cookie_name), session_id, life),
+        )
     arrive(state, credential, scheme.accepted(credential, session), signal)
     answer = {"expires_in": math.ceil(session.expires_at - now)}
     # Where a cookie carries it, no script needs to see it (ASVS 3.3.4).

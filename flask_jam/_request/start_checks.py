@@ -9,19 +9,20 @@ from flask import Flask
 
 from .._helpers.names import nearest
 from ..errors import ConfigError
-from ..guards import Guard
 from .app_state import AppState
 from .protection import protections
 from .views import (
     CALLED,
     DECORATED,
     MARK,
-    PUBLIC,
     chain_of,
     covered_by,
+    guards_of,
     guards_of_class,
     is_covered_class,
-    method_of,
+    is_method_view,
+    is_public,
+    methods_of,
     name_of,
     own_guards,
     source_of,
@@ -39,15 +40,15 @@ def check_views(state: AppState) -> None:
     for endpoint, view in state.app.view_functions.items():
         _check_contradiction(view)
         around = [guard for _, guard in protections(state.app, endpoint)]
-        guards = [*around, *own_guards(view), *_of_methods(view)]
-        for rule in (rule for guard in guards for rule in guard.rules):
+        own = [guard for method in _methods(view) for guard in guards_of(view, method)]
+        for rule in (rule for guard in [*around, *own] for rule in guard.rules):
             state.scheme(rule.scheme)
 
 
-def _of_methods(view: Any) -> list[Guard]:
+def _methods(view: Any) -> list[str | None]:
+    """Return the methods whose guards may differ; None alone if all methods are one function."""
     cls = getattr(view, "view_class", None)
-    names = getattr(cls, "methods", None) or ()
-    return [guard for name in names for guard in own_guards(method_of(cls, name))]
+    return [*methods_of(cls), None] if is_method_view(cls) else [None]
 
 
 def idle_guards(app: Flask) -> Iterator[str]:
@@ -66,13 +67,14 @@ def _check_contradiction(view: Any) -> None:
     cls = getattr(view, "view_class", None)
     if cls is None:
         return
-    if getattr(view, MARK, None) is PUBLIC:
-        for method in getattr(cls, "methods", None) or ():
-            if own_guards(method_of(cls, method)):
-                raise ConfigError(
-                    f"{name_of(view)} is public and its {method} is guarded: remove one of the two"
-                )
-    elif not set(guards_of_class(cls)) <= set(own_guards(view)):
+    for method in _methods(view):
+        if is_public(view, method) and guards_of(view, method):
+            if is_public(view, None):
+                which = f"{name_of(view)} is public and its {method or 'dispatch_request'} is"
+            else:
+                which = f"{method} of {name_of(view)} is both public and"
+            raise ConfigError(f"{which} guarded: remove one of the two")
+    if not set(guards_of_class(cls)) <= set(own_guards(view)):
         raise ConfigError(
             f"{name_of(view)} inherits a guard that its as_view leaves out: call "
             "super().as_view(...) there, or guard the class itself"
@@ -97,8 +99,8 @@ def check_login_view(state: AppState) -> None:
     if not any(filled or rule.arguments <= set(rule.defaults or ()) for rule in rules):
         raise ConfigError(f"login_view: {name} has no URL that a GET without arguments reaches")
     view = app.view_functions[name]
-    around = () if getattr(view, MARK, None) is PUBLIC else protections(app, name)
-    guards = [*(guard for _, guard in around), *own_guards(view)]
+    around = () if is_public(view, "GET") else protections(app, name)
+    guards = [*(guard for _, guard in around), *guards_of(view, "GET")]
     if not all(any(rule.optional for rule in guard.rules) for guard in guards):
         raise ConfigError(
             f"login_view: {name} is guarded, so nobody could log in: mark it "

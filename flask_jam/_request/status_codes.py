@@ -51,17 +51,13 @@ ANSWERS: dict[Reason, Answer] = {
     ),
 }
 
-#: A credential refused for one of these never becomes valid again, so its cookie may be cleared.
-#: Others may be valid for another page, for another app of the same domain, or in a moment.
+#: A credential refused for one of these was ours and never becomes valid again, so its cookie may
+#: be cleared. Others may be valid in a moment, or for another app on the host.
 PERMANENT = frozenset(
     {
-        Reason.TOO_LARGE,
-        Reason.INVALID,
         Reason.EXPIRED,
-        Reason.WRONG_TYPE,
         Reason.REVOKED,
         Reason.REUSED,
-        Reason.UNKNOWN_SESSION,
         Reason.SESSION_EXPIRED,
     }
 )

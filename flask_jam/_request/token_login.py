@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from io import BytesIO
 from typing import Any
 
 from blinker import NamedSignal
@@ -16,23 +17,56 @@ from ..errors import Reason, TokenError
 from ..schemes.jwt import JWTScheme
 from ..schemes.outcome import Accepted, Credential, Rejected
 from .app_state import AppState
-from .cookies import Cookie, Setting, refresh_cookies, set_later
-from .login import arrive, check_site, durably, refuse_action
+from .cookies import Setting, own_cookie, refresh_cookies, set_later
+from .login import arrive, candidates, check_site, clear_twins, durably, refuse_action
 from .request_auth import current_request_auth
 
 #: A refresh request is small; a larger body is not read.
 _MAX_BODY = 16384
+#: How many tokens of one request a login ends.
+_MOST_REPLACED = 4
 _TOKENS = ("access_token", "refresh_token")
 
 
 def login(
     state: AppState, scheme: JWTScheme, subject: str, claims: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Issue a new pair; emit ``logged_in``."""
+    """Issue a new pair, end the login that it replaces; emit ``logged_in``."""
     check_site(state, scheme)
+    old = candidates(state, scheme)
     with durably(state, scheme):
         pair = state.jam.issue_pair(subject, **claims)
+        ended = _end_replaced(state, scheme, subject, old)
+    if ended:
+        clear_twins(state, scheme)
     return _send_pair(state, scheme, pair, signals.logged_in)
+
+
+def _end_replaced(
+    state: AppState, scheme: JWTScheme, subject: str, old: Iterable[Credential]
+) -> bool:
+    """End the logins that the request came with: those of the subject, and those of cookies.
+
+    A header may carry the token of a client that logs users in, so it is ended only if it is of
+    the same subject.
+
+    :returns: True if one was ended.
+    """
+    sources = {each.value: each.source for each in old}  # of a header and a cookie, the cookie
+    ended = [
+        scheme.end(token)
+        for token in list(sources)[:_MOST_REPLACED]
+        if sources[token] == "cookie" or _subject_of(state, token) == subject
+    ]
+    return any(each is not None for each in ended)
+
+
+def _subject_of(state: AppState, token: str) -> str | None:
+    facts = state.jam.tokens.of_ours(token)
+    if facts is not None:
+        return facts.sub
+    family = state.jam.families.of_token(token)
+    return None if family is None else family.subject
 
 
 def refresh(state: AppState, scheme: JWTScheme, reload: Reload | None) -> dict[str, Any]:
@@ -71,15 +105,14 @@ def _set_cookies(
     set_later(
         state.app,
         jam.settings,
-        Setting(Cookie(scheme.cookie_name), answer["access_token"], jwt.expire),
+        Setting(own_cookie(jam.settings, scheme.cookie_name), answer["access_token"], jwt.expire),
         *(Setting(cookie, answer["refresh_token"], life) for cookie in cookies),
     )
 
 
 def _refresh_token(state: AppState, scheme: JWTScheme) -> Credential:
     """Return the refresh token: one, in a JSON or form field of that name, or in its cookie."""
-    # With a cookie, a script need not send a body, whatever type it says that is of.
-    values = [] if scheme.cookie_name is not None and _is_empty() else _body_values()
+    values = _body_values(is_optional=scheme.cookie_name is not None)
     if values is None or len(values) > 1 or not all(isinstance(v, str) for v in values):
         refuse_action(state, Rejected(scheme.name, Reason.MALFORMED, "body"))
     if values and values[0]:
@@ -91,27 +124,42 @@ def _refresh_token(state: AppState, scheme: JWTScheme) -> Credential:
     return found
 
 
-def _body_values() -> list[Any] | None:
-    if _is_too_long():
-        return None
+def _body_values(*, is_optional: bool) -> list[Any] | None:
+    """Return the refresh tokens of the body; None if it cannot be read.
+
+    :param is_optional: a script need not send a body, whatever type it says that is of.
+    """
     try:
+        length = _length_of_body()
+        if length > _MAX_BODY:
+            return None
+        if is_optional and not length:
+            return []
         if not request.is_json:
             return list(request.form.getlist("refresh_token"))
         body = strict_object(request.get_data())
-    except (TokenError, RequestEntityTooLarge):
-        # The latter is what Werkzeug calls some forms that it cannot decode.
+    except (TokenError, RequestEntityTooLarge, OSError):
+        # The second is what Werkzeug calls some forms that it cannot decode, the third what servers
+        # raise for chunks that they cannot read.
         return None
     return [body["refresh_token"]] if "refresh_token" in body else []
 
 
-def _is_empty() -> bool:
-    return not request.content_length and "Transfer-Encoding" not in request.headers
-
-
-def _is_too_long() -> bool:
-    """Return True if the body is longer than a refresh needs, or of unknown length."""
+def _length_of_body() -> int:
+    """Return the length of the body. One of unknown length is read, up to the limit and a byte."""
     length = request.content_length or 0
-    if not length and request.environ.get("wsgi.input_terminated"):
-        # Some servers say so of every request, also of one without a body: one byte tells.
-        return "Transfer-Encoding" in request.headers or bool(request.stream.read(1))
-    return length > _MAX_BODY
+    if length or not request.environ.get("wsgi.input_terminated"):
+        return length
+    body = _read(_MAX_BODY + 1)
+    if body:
+        request.stream = BytesIO(body)  # where Werkzeug reads forms and data from
+        return len(body)
+    return len(request.get_data())  # a hook may have read it before
+
+
+def _read(size: int) -> bytes:
+    """Read up to ``size`` bytes of the body. The stream of a server may give fewer at once."""
+    body = b""
+    while len(body) < size and (part := request.stream.read(size - len(body))):
+        body += part
+    return body

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
-from types import FrameType
-from typing import Any
+import weakref
+from collections.abc import Iterator, Mapping
+from functools import partial
+from types import FrameType, FunctionType
+from typing import Any, NamedTuple
 
 from flask import Flask
+from flask.views import MethodView
 from werkzeug.routing import Rule
 
 #: On a view: the guard that covers it, or :data:`PUBLIC`.
 MARK = "__flask_jam__"
 PUBLIC = "public"
+#: On a public view: other origins that may send it requests with a cookie.
+ORIGINS = "__flask_jam_origins__"
+#: On what a guard makes: a weak reference to it. ``functools.wraps`` copies the mark, but what the
+#: copy refers to stays the product of the guard.
+_PRODUCT = "__flask_jam_product__"
+#: On a decorator that marks a view as public.
+OPENS = "__flask_jam_opens__"
 #: On a function that was given to a guard: the function itself, and how it was given.
 _COVERED = "__flask_jam_covered__"
 #: How: as a decorator, which takes the function's name; by a call of the code that defines it,
@@ -20,10 +30,33 @@ _COVERED = "__flask_jam_covered__"
 DECORATED, CALLED, UNKNOWN = "decorated", "called", "unknown"
 
 
+class AnyGuard:
+    """Base of :class:`~flask_jam.Guard`, which ranks above this module."""
+
+
 def name_of(view: Any) -> str:
     """What a view is called, for a sentence."""
-    view = getattr(view, "view_class", view)
+    view = getattr(_called(view), "view_class", _called(view))
     return getattr(view, "__qualname__", type(view).__name__)
+
+
+def _called(view: Any) -> Any:
+    """Return what a ``functools.partial`` calls, or the view itself."""
+    while isinstance(view, partial):
+        view = view.func
+    return view
+
+
+def mark_product(guarded: Any, guards: tuple[Any, ...]) -> None:
+    """Note on the product of a guard which guards it asks, the outermost first."""
+    setattr(guarded, MARK, guards)
+    setattr(guarded, _PRODUCT, weakref.ref(guarded))
+
+
+def _product_in(view: Any) -> Any:
+    """Return the product of a guard that a view is or has copied the note of; else None."""
+    noted = getattr(view, _PRODUCT, None)
+    return None if noted is None else noted()
 
 
 def cover(view: Any, caller: FrameType) -> None:
@@ -90,22 +123,226 @@ def chain_of(view: Any) -> Iterator[Any]:
 def source_of(view: Any) -> str:
     """File and line of a view, for a sentence."""
     cls = getattr(view, "view_class", None)
-    code = getattr(inspect.unwrap(view), "__code__", None)
+    code = getattr(inspect.unwrap(_called(view)), "__code__", None)
     if cls is not None or code is None:
         return f"in {getattr(cls or view, '__module__', 'an unknown place')}"
     return f"{code.co_filename}:{code.co_firstlineno}"
 
 
+# --- the guards and wrappers of a view and of one method ---------------------------------------
+
+
 def own_guards(view: Any) -> tuple[Any, ...]:
-    """The guards on a view, the outermost first."""
-    marks = getattr(view, MARK, ())
+    """Return the guards on one function, the outermost first."""
+    marks = getattr(_called(view), MARK, ())
     return marks if isinstance(marks, tuple) else ()
 
 
+def guards_of(view: Any, method: str | None) -> tuple[Any, ...]:
+    """Return every guard on a view that a request of a method meets, the outermost first.
+
+    Those on the view, on its class's ``dispatch_request``, in the ``method_decorators`` of
+    Flask-RESTful and Flask-RESTX, and on the method itself.
+
+    :param method: None where the class does not dispatch by method, or any method arrives.
+    """
+    found = own_guards(view)
+    cls = getattr(view, "view_class", None)
+    if cls is None:
+        return found
+    found += own_guards(getattr(cls, "dispatch_request", None))
+    if method is None or not is_method_view(cls):
+        return found
+    around = (each for each in decorators_of(cls, method) if isinstance(each, AnyGuard))
+    return (*found, *around, *own_guards(method_of(cls, method)))
+
+
+def is_public(view: Any, method: str | None) -> bool:
+    """Return True if a view, or the method of its class that answers, is marked ``@public``."""
+    if _is_marked_public(view):
+        return True
+    cls = getattr(view, "view_class", None)
+    if cls is None:
+        return False
+    if not is_method_view(cls):
+        return _is_marked_public(getattr(cls, "dispatch_request", None))
+    if method is None:
+        return False
+    if _is_marked_public(method_of(cls, method)):
+        return True
+    listed = getattr(cls, "method_decorators", None)
+    if isinstance(listed, Mapping) and "head" not in listed and not hasattr(cls, "head"):
+        method = "GET" if method == "HEAD" else method  # the function of GET answers
+    return any(getattr(_called(each), OPENS, False) for each in decorators_of(cls, method))
+
+
+def _is_marked_public(function: Any) -> bool:
+    return getattr(function, MARK, None) is PUBLIC
+
+
+def is_method_view(cls: Any) -> bool:
+    """Return True for a class with a function for each method of HTTP."""
+    return isinstance(cls, type) and issubclass(cls, MethodView)
+
+
+def methods_of(cls: Any) -> list[str]:
+    """Return the methods of HTTP that a class answers. GET brings HEAD along."""
+    names = set(getattr(cls, "methods", None) or ())
+    return sorted(names | {"HEAD"} if "GET" in names else names)
+
+
 def method_of(cls: Any, name: str) -> Any:
-    """What answers a method of HTTP in a class of views."""
+    """Return the function of a class that answers a method of HTTP."""
     found = getattr(cls, name.lower(), None)
     return getattr(cls, "get", None) if found is None and name == "HEAD" else found
+
+
+def decorators_of(cls: Any, method: str) -> list[Any]:
+    """Return the ``method_decorators`` around a method, the outermost first.
+
+    Flask-RESTful takes a list or a dict of lists; with a dict, HEAD has the list "head" only, even
+    where ``get`` answers it.
+    """
+    listed = getattr(cls, "method_decorators", None)
+    if not listed or not _applies_decorators(cls):
+        return []
+    if isinstance(listed, Mapping):
+        listed = listed.get(method.lower())
+    return list(reversed(listed)) if isinstance(listed, (list, tuple)) else []
+
+
+def _applies_decorators(cls: Any) -> bool:
+    """Return True if ``dispatch_request`` reads ``method_decorators``: Flask's own does not."""
+    for base in cls.__mro__:
+        dispatch = base.__dict__.get("dispatch_request")
+        code = getattr(inspect.unwrap(dispatch), "__code__", None) if dispatch else None
+        if code is not None and "method_decorators" in code.co_names:
+            return True
+        if code is not None and "dispatch_request" not in code.co_names:
+            return False  # it does not ask its base class either
+    return False
+
+
+class Wrapper(NamedTuple):
+    """A decorator's product above a guard."""
+
+    #: Module and function of the decorator.
+    name: str
+    #: File and line; empty for what is not written in Python.
+    source: str
+    #: True if it is known to answer without calling what it wraps.
+    is_cache: bool
+
+
+#: Packages whose decorators always call the view, or refuse.
+_CALL_THROUGH = frozenset(
+    {
+        "apiflask",
+        "contextlib",
+        "flask",
+        "flask_admin",
+        "flask_cors",
+        "flask_jam",
+        "flask_limiter",
+        "flask_login",
+        "flask_principal",
+        "flask_restful",
+        "flask_restx",
+        "flask_smorest",
+        "flask_wtf",
+        "webargs",
+    }
+)
+_CACHES = frozenset({"cachetools", "flask_caching", "functools"})
+#: What is written above a view, where the decorator's product has a name of its own.
+_NAMES_OF_TYPES = {"cachetools": "cached", "functools": "lru_cache"}
+
+
+def wrappers_above_guards(view: Any, method: str | None) -> list[Wrapper]:
+    """Return the decorators above a guard, which could answer without asking it."""
+    found: list[Wrapper] = []
+    is_guarded = False
+    for layer, is_guard in reversed(list(_layers(view, method))):
+        if is_guard:
+            is_guarded = True
+        elif is_guarded:
+            wrapper = _described(layer)
+            if wrapper.name.partition(".")[0] not in _CALL_THROUGH:
+                found.append(wrapper)
+    return found[::-1]
+
+
+def _layers(view: Any, method: str | None) -> Iterator[tuple[Any, bool]]:
+    """Return what is around a view and a method, the outermost first, and which are guards."""
+    yield from _layers_of_function(view)
+    cls = getattr(view, "view_class", None)
+    if cls is None:
+        return
+    yield from _layers_of_function(getattr(cls, "dispatch_request", None))
+    if method is not None and is_method_view(cls):
+        for each in decorators_of(cls, method):
+            yield each, isinstance(each, AnyGuard)
+        yield from _layers_of_function(method_of(cls, method))
+
+
+def _layers_of_function(function: Any) -> Iterator[tuple[Any, bool]]:
+    while function is not None:
+        function = _called(function)
+        function = getattr(function, "__func__", function)
+        product = _product_in(function)
+        is_guard = product is not None and product is function
+        inner = getattr(function, "__wrapped__", None)
+        if product is not None and not is_guard and not _is_inside(product, inner):
+            inner = product  # the notes were copied by hand
+        if inner is not None:
+            yield function, is_guard
+        function = inner
+
+
+def _is_inside(product: Any, view: Any) -> bool:
+    return any(getattr(each, "__func__", each) is product for each in chain_of(view))
+
+
+def _described(layer: Any) -> Wrapper:
+    # What functools.wraps copies names the view, so only what it does not copy is asked.
+    if type(layer) is FunctionType:
+        code = layer.__code__
+        module = str(layer.__globals__.get("__name__", ""))
+        name = getattr(code, "co_qualname", code.co_name).partition(".<locals>")[0]
+        source = f"{code.co_filename}:{code.co_firstlineno}"
+    else:
+        module, name, source = type(layer).__module__, type(layer).__qualname__, ""
+    package = module.partition(".")[0]
+    if not source and package in _NAMES_OF_TYPES:
+        module, name = package, _NAMES_OF_TYPES[package]
+    return Wrapper(f"{module}.{name}", source, package in _CACHES)
+
+
+def accessible_by(view: Any) -> str | None:
+    """Return the name of the class whose ``is_accessible`` Flask-Admin asks before a view.
+
+    None if the class is not Flask-Admin's, or leaves the method as it is: then all may pass.
+    """
+    owner = getattr(view, "__self__", None)
+    if not hasattr(view, "_wrapped") or not hasattr(type(owner), "_handle_view"):
+        return None
+    asks, check = _defined(type(owner), "_handle_view"), _defined(type(owner), "is_accessible")
+    if asks is None or check is None or _is_of_admin(check):
+        return None
+    names = getattr(asks.__dict__["_handle_view"], "__code__", None)
+    if not _is_of_admin(asks) and not {"is_accessible", "_handle_view"}.intersection(
+        getattr(names, "co_names", ())
+    ):
+        return None
+    return f"{check.__name__}.is_accessible"
+
+
+def _defined(cls: type, name: str) -> type | None:
+    return next((base for base in cls.__mro__ if name in base.__dict__), None)
+
+
+def _is_of_admin(cls: type) -> bool:
+    return cls.__module__.partition(".")[0] == "flask_admin"
 
 
 def is_static(app: Flask, rule: Rule) -> bool:

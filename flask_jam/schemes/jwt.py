@@ -8,11 +8,11 @@ from typing import Any
 from flask import Request
 
 from .._request.cookies import refresh_name
-from ..errors import ConfigError, Reason, TokenError
+from ..errors import ConfigError, Reason, StoreUnavailable, TokenError
 from ..jam import Jam
-from .interface import MISSING, Found
+from .interface import MALFORMED, MISSING, Found
 from .outcome import Accepted, Credential
-from .transport import TransportScheme, is_malformed
+from .transport import SeveralCookies, TransportScheme, is_malformed
 
 _new: Any = tuple.__new__  # as in transport.py
 _COOKIE_PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
@@ -64,9 +64,22 @@ class JWTScheme(TransportScheme):
 
     def find_refresh(self, environ: dict[str, Any]) -> Found:
         """Return the refresh token of its cookie."""
-        if self.cookie_name is None:
+        if self.cookie_name is None or "HTTP_COOKIE" not in environ:
             return MISSING
-        return self.in_cookie(environ, refresh_name(self.cookie_name))
+        found = self.in_cookie(environ, refresh_name(self.cookie_name))
+        return self._living_refresh(found) if isinstance(found, SeveralCookies) else found
+
+    def _living_refresh(self, found: SeveralCookies) -> Found:
+        """Of several refresh tokens, return the newest that lives; refuse those of two subjects."""
+        try:
+            families = [(self.jam.families.of_token(each.value), each) for each in found.each()]
+        except StoreUnavailable:
+            return Credential(*found)  # rotating it finds out
+        living = [(family, each) for family, each in families if family is not None]
+        if len({family.subject for family, _ in living}) > 1:
+            return MALFORMED
+        newest = max(living, key=lambda pair: pair[0].started_at, default=None)
+        return Credential(*found) if newest is None else newest[1]
 
 
 def check_refresh_path(path: object) -> None:

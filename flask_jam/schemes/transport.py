@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from flask import Request
 
-from .._request.cookies import check_cookie_name, is_ambiguous, values_of
+from .._request.cookies import (
+    MOST_OF_A_NAME,
+    check_cookie_name,
+    has_lookalike,
+    is_oversized,
+    values_of,
+)
 from .._request.status_codes import ANSWERS
 from ..errors import ConfigError, Reason
 from ..jam import Jam
@@ -90,23 +96,34 @@ class TransportScheme(Scheme):
         A logout ends all of them: passing one over would leave it alive.
         """
         header = environ.get(self._header_key, "") if self.header_name else ""
-        values = [("header", part) for part in re.split(r"[ ,\t]+", header[:_LONGEST_HEADER])]
+        parts = dict.fromkeys(re.split(r"[ ,\t]+", header[:_LONGEST_HEADER]))
+        values = [("header", part) for part in parts if self.recognises(part)][:MOST_OF_A_NAME]
         for name in self.cookie_names():
-            values += [("cookie", value) for value in values_of(environ, name)]
+            values += [("cookie", value) for value in values_of(environ, name)[:MOST_OF_A_NAME]]
         return [
             Credential(self.name, source, value)
             for source, value in values
             if self.recognises(value)
         ]
 
+    def has_too_many(self, environ: dict[str, Any]) -> bool:
+        """Return True if there are more cookies of a name than are looked at."""
+        header = environ.get("HTTP_COOKIE", "")
+        counts = (len(values_of(environ, name)) for name in self.cookie_names())
+        return is_oversized(header) or any(count > MOST_OF_A_NAME for count in counts)
+
     def in_cookie(self, environ: dict[str, Any], name: str) -> Found:
-        """Return the credential of one cookie (RFC 6265 4.2.1)."""
-        values = values_of(environ, name)
-        if is_ambiguous(environ, name, len(values)):
+        """Return the credential of one cookie (RFC 6265 4.2.1); of several cookies, all."""
+        if is_oversized(environ["HTTP_COOKIE"]):
             return MALFORMED
-        if not values or not values[0]:
-            return MISSING
-        return Credential(self.name, "cookie", values[0])
+        values = values_of(environ, name)
+        if has_lookalike(environ, name):
+            return MALFORMED
+        if len(values) < 2:
+            return Credential(self.name, "cookie", values[0]) if values else MISSING
+        if len(values) > MOST_OF_A_NAME or name.lower().startswith("__host-"):
+            return MALFORMED
+        return SeveralCookies.of(self.name, values)
 
     def _in_header(self, header: str) -> Found:
         if header[:7].lower() != "bearer ":
@@ -170,6 +187,26 @@ class TransportScheme(Scheme):
         # OpenAPI's bearer is the header Authorization and no other.
         description = f"Bearer <{self.label}>"
         return {"type": "apiKey", "in": "header", "name": header_name, "description": description}
+
+
+class SeveralCookies(Credential):
+    """Cookies of one name: a browser sends one for each domain and path that set one.
+
+    Which of them counts is known once each was looked up.
+    """
+
+    values: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, scheme: str, values: Sequence[str]) -> SeveralCookies:
+        """Return the cookies of a scheme."""
+        found: SeveralCookies = tuple.__new__(cls, (scheme, "cookie", values[0]))
+        found.values = tuple(values)
+        return found
+
+    def each(self) -> Iterator[Credential]:
+        """Return each as a credential of its own."""
+        return (Credential(self.scheme, self.source, value) for value in self.values)
 
 
 def is_malformed(credential: Credential) -> bool:

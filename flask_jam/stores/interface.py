@@ -158,10 +158,18 @@ class Store(Protocol):
         """Revoke. Of two marks of one name the later ``at`` and the later ``until`` stand."""
         ...
 
+    def identity(self) -> str:
+        """Return a name that no other store has, and that all processes of this one share.
+
+        Cut-offs of two stores cannot be compared, so what carries one says whose it is.
+        """
+        ...
+
     def standing(self, slot: str, subject: str, now: float) -> Standing:
         """Return the cut-offs of a subject as the store has them, never from a cache.
 
-        What is minted for the subject carries them. So clocks are never compared: what carries an
+        Also of one whose ``until`` has come, while it is there: the clocks of two machines may
+        differ. What is minted for the subject carries them. So clocks are never compared: what carries an
         earlier cut-off than the store has was minted before it, on whatever machine.
         """
         ...

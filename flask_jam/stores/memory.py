@@ -7,6 +7,7 @@ needs a store that they share.
 from __future__ import annotations
 
 import math
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,6 +23,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._lock = fork_safe_lock()
+        self._identity = secrets.token_hex(8)
         # Revocation marks, a table each: the hash of an Enum would be a Python call per look-up.
         self._tokens: dict[str, tuple[float, float]] = {}
         self._logins: dict[str, tuple[float, float]] = {}
@@ -47,7 +49,7 @@ class MemoryStore:
         ):
             return NO_MARKS
         token, login = self._marked(Kind.TOKEN, jti, now), self._marked(Kind.FAMILY, family, now)
-        cut_off = self._cut_off(subject, now) if subject in self._subjects else None
+        cut_off = self._cut_off(subject, now) or None
         allowed = jti is not None and self._allowed.get(jti, now) > now
         return Marks(token is not None or login is not None, cut_off, allowed)
 
@@ -67,7 +69,12 @@ class MemoryStore:
     def standing(self, slot: str, subject: str, now: float) -> Standing:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
-            return Standing(self._cut_off(subject, now), self._cleared_at(subject, now))
+            cut_off, cleared = self._subjects.get(subject), self._cleared.get(subject)
+            return Standing(cut_off[0] if cut_off else 0.0, cleared[0] if cleared else 0.0)
+
+    def identity(self) -> str:
+        """See :class:`~flask_jam.stores.Store`."""
+        return self._identity
 
     def _cleared_at(self, owner: str, now: float) -> float:
         at, until = self._cleared.get(owner, (0.0, 0.0))

@@ -9,6 +9,7 @@ key, after ``prefix:``    type    value                                        k
 ``a:{slot}:jti``         string  allow list: ``[1, at, until]``               as the token
 ``f:{slot}:family``      hash    refresh family, claims as JSON               idle or absolute end
 ``s:{slot}:id``          hash    session, each key of its data as JSON        idle or absolute end
+``i:{AA}:id``             string  the name of this store                       for ever
 ``k:{slot}:owner``       string  when an owner's sessions were cleared        a minute
 ``o:{slot}:owner``       zset    names of an owner's sessions, by their end   as its last session
 ========================  ======  ===========================================  ====================
@@ -65,6 +66,8 @@ _log = logging.getLogger(__name__)
 
 _LETTERS = {Kind.TOKEN: "t", Kind.FAMILY: "x"}
 _KEEPS = "noeviction"
+#: Where what belongs to no subject is kept.
+_ANY_SLOT = "AA"
 _REMOVED = "a value in Redis could not be read and was removed"
 #: What a server or the way to it can do to a question. ValueError: it does not speak RESP.
 FAILURES = (RedisError, RedisClusterException, OSError, ValueError, RecursionError)
@@ -112,6 +115,7 @@ class RedisStore:
         self._refused: set[str] = set()
         self._looked = False
         self._noted: set[str] = set()
+        self._identity: str | None = None
         self._lock = fork_safe_lock()
 
     # --- revocation marks, the allow list ---
@@ -148,7 +152,14 @@ class RedisStore:
     def standing(self, slot: str, subject: str, now: float) -> Standing:
         """See :class:`~flask_jam.stores.Store`."""
         keys = [self._key(letter, slot, hashed(subject)) for letter in ("c", "k")]
-        return Standing(*(cut_off_of(value, now) for value in self.read_marks(keys)))
+        return Standing(*(cut_off_of(value) for value in self.read_marks(keys)))
+
+    def identity(self) -> str:
+        """See :class:`~flask_jam.stores.Store`."""
+        if self._identity is None:
+            key = self._key("i", _ANY_SLOT, "id")
+            self._identity = as_text(self._ask(lua.IDENTITY, [key], secrets.token_hex(8))[1])
+        return self._identity
 
     def cut(self, slot: str, subject: str, now: float, until: float) -> None:
         """See :class:`~flask_jam.stores.Store`."""

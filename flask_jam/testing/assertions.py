@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from werkzeug.wrappers import Response
 
 from .._helpers.names import nearest
 from .._request.negotiation import PROBLEM
-from ..audit import open_routes
+from ..audit import open_routes, overridden_guards
 from ..errors import ConfigError, Reason
 from ..refusal import refusal
 from .client import rejections
@@ -102,9 +103,15 @@ def _described(response: Response) -> Iterator[str]:
 
 
 def assert_all_protected(app: Flask) -> None:
-    """Assert that each route has a guard or is marked ``@public``; else list those that do not."""
+    """Assert that each route has a guard or is marked ``@public``; else list those that do not.
+
+    Warns of decorators above a guard that may answer without asking it, as a cache does.
+    """
     __tracebackhide__ = True
-    found = open_routes(real_app(app))
+    real = real_app(app)
+    for sentence in overridden_guards(real):
+        warnings.warn(sentence, RuntimeWarning, stacklevel=2)
+    found = open_routes(real)
     if found:
         listed = [
             f"  {','.join(route.methods)} {route.rule} → {route.endpoint} ({route.source})"

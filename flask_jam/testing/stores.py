@@ -206,9 +206,14 @@ class StoreConformance:
 
     def test_a_cut_off_is_there_until_its_end_and_not_at_it(self, store: Store, now: float) -> None:
         store.cut(SLOT, "x", now, now + 10)
-        assert store.standing(SLOT, "x", now + 9.999).cut_off == now
-        assert store.standing(SLOT, "x", now + 10).cut_off == 0.0
+        assert store.marks(SLOT, None, None, "x", now + 9.999).cut_off == now
         assert store.marks(SLOT, None, None, "x", now + 10) == Marks()
+        # Carried while it is there: another machine may still believe it.
+        assert store.standing(SLOT, "x", now + 11).cut_off in (now, 0.0)
+
+    def test_its_identity_stays(self, store: Store) -> None:
+        assert store.identity() == store.identity()
+        assert len(store.identity()) >= 8
 
     @pytest.mark.parametrize("later", [5.0, 0.0, -5.0])
     def test_a_cut_off_only_grows_whatever_the_clock_says(

@@ -144,6 +144,12 @@ def is_csrf(answer: Any) -> bool:
     return True
 
 
+def raw_value(answer: Any, name: str) -> str:
+    """Return the value that an answer sets a cookie to."""
+    (line,) = [each for each in answer.headers.getlist("Set-Cookie") if each.startswith(f"{name}=")]
+    return str(line.partition("=")[2].partition(";")[0])
+
+
 def is_alive(jam: Jam) -> bool:
     """Ann's one session and her tokens are as they were, and nobody else has any."""
     return len(jam.list_sessions("ann")) == 1 and jam.list_sessions("mallory") == []
@@ -156,7 +162,7 @@ VERBS = ("/refresh", "/session/renew")
 
 @each_case("order", [1, -1], ids=["X01-good-first", "X01-good-last"])
 @each_case("tossed", ["alive", "dead", "", "same"])
-def test_a_cookie_that_a_sibling_tossed_in_makes_the_request_malformed(
+def test_a_living_cookie_of_another_that_a_sibling_tossed_in_is_refused(
     app: Flask, jam: Jam, order: int, tossed: str
 ) -> None:
     pairs = jam.issue_tokens("ann"), jam.issue_tokens("mallory")
@@ -173,9 +179,15 @@ def test_a_cookie_that_a_sibling_tossed_in_makes_the_request_malformed(
         header = "; ".join(f"{name}={value}" for value in (good[name], other)[::order])
         for path in paths:
             answer = raw(app, path, header, "POST")
-            assert verdict(answer) == R, path
-            assert "Set-Cookie" not in answer.headers
-        assert raw(app, "/open", header).json["subject"] is None
+            assert (verdict(answer) == R) is (tossed == "alive"), path
+            if tossed == "alive":
+                assert "Set-Cookie" not in answer.headers
+            elif path in VERBS:  # it has replaced what is good
+                good[name] = raw_value(answer, name)
+                header = "; ".join(f"{name}={value}" for value in (good[name], other)[::order])
+        if name != "token_refresh":
+            subject = raw(app, "/open", header).json["subject"]
+            assert subject == (None if tossed == "alive" else "ann")
 
 
 def test_X01_a_logout_ends_whatever_was_tossed_in_too(app: Flask, jam: Jam) -> None:
@@ -422,7 +434,7 @@ TOKENS = [
     pytest.param("{own}", id="X07-of-this-session"),
     pytest.param("\u00e9\u00ff", id="X09-latin-1"),
     pytest.param("\u00c3\u00a9\u0080", id="X09-utf-8-and-a-stray-byte"),
-    pytest.param("a" * 50_000, id="X09-huge"),
+    pytest.param("a" * 15_000, id="X09-huge"),
 ]
 
 
@@ -1290,9 +1302,8 @@ def test_a_handler_that_logs_somebody_in_keeps_the_new_cookie(make_jam: MakeJam)
     app.register_error_handler(401, lambda _error: (session.login("guest"), 200))
     client = app.test_client()
     client.set_cookie("sessionId", "A" * 45)
-    lines = client.get("/page", headers=PAGE).headers.getlist("Set-Cookie")
-    assert "Max-Age=0" in lines[0]
-    assert "Max-Age=0" not in lines[-1]
+    (line,) = client.get("/page", headers=PAGE).headers.getlist("Set-Cookie")
+    assert "Max-Age=0" not in line
 
 
 @each_case("view", ["login", "/login"])
@@ -1356,14 +1367,16 @@ def test_a_refresh_token_does_not_share_the_cookie_of_flasks_session(jam: Jam, u
 
 def test_only_the_scheme_whose_cookie_is_dead_loses_it(app: Flask, jam: Jam) -> None:
     good, token = jam.create_session("ann", {}), jam.issue_tokens("ann")["access_token"]
-    dead = "A" * 45
+    dead = jam.issue_tokens("ann")["access_token"]
+    jam.revoke_token(dead)
+    strange = "A" * 45  # another app's, maybe
     for path, cookie, gone in (
-        ("/session", f"sessionId={dead}; token={token}", {"sessionId"}),
-        ("/jwt", f"sessionId={good}; token=a.b.c", {"token"}),
-        ("/either", f"sessionId={good}; token=a.b.c", {"token"}),
-        ("/either", f"sessionId={dead}; token={token}", {"sessionId"}),
-        ("/open", f"sessionId={dead}; token=a.b.c", set()),
-        ("/public", f"sessionId={dead}; token=a.b.c", set()),
+        ("/session", f"sessionId={strange}; token={token}", set()),
+        ("/jwt", f"sessionId={good}; token=a.b.c", set()),
+        ("/jwt", f"sessionId={good}; token={dead}", {"token"}),
+        ("/either", f"sessionId={good}; token={dead}", {"token"}),
+        ("/open", f"sessionId={strange}; token={dead}", set()),
+        ("/public", f"sessionId={strange}; token={dead}", set()),
     ):
         assert cleared(raw(app, path, cookie, headers=PAGE)) == gone, path
 
@@ -1414,19 +1427,16 @@ def test_who_is_nobody_has_no_sessions_to_look_after(app: Flask, jam: Jam, clock
     ended, old = (jam.create_session("ann", {}) for _ in range(2))
     jam.delete_session(ended)
     clock.tick(86401)
-    alive = jam.create_session("ann", {})
+    alive, of_bob = jam.create_session("ann", {}), jam.create_session("bob", {})
     token = jam.issue_tokens("ann")["access_token"]
     for path in LOOKING:
         for cookie, expected in (
             ("", COOKIE), (f"sessionId={ended}", COOKIE), (f"sessionId={old}", COOKIE),
-            (f"token={token}", COOKIE), (f"sessionId={alive}; sessionId={alive}", R),
+            (f"token={token}", COOKIE), (f"sessionId={alive}; sessionId={of_bob}", R),
         ):  # fmt: skip
             answer = raw(app, path, cookie, "POST")
             assert verdict(answer) == expected
-            # A script's answer clears nothing; a page's does.
             assert "Set-Cookie" not in answer.headers
-        page = raw(app, path, f"sessionId={ended}", "POST", headers=PAGE)
-        assert cleared(page) == {"sessionId"}
     assert len(handles(jam, "ann")) == 1
 
 

@@ -109,7 +109,8 @@ DATES = [
     pytest.param({"nbf": {}}, id="C10-nbf-object"),
     pytest.param({"nbf": 1e30}, id="C10-nbf-1e30"),
     pytest.param({"nbf": math.nan}, id="C10-nbf-nan"),
-    pytest.param({"iat": NOW + 1}, id="C11-iat-future"),
+    pytest.param({"iat": NOW + 10.001}, id="C11-iat-future-by-more-than-the-skew-of-clocks"),
+    pytest.param({"iat": NOW + 11}, id="C11-iat-future"),
     pytest.param({"iat": NOW + 300, "exp": NOW + 600}, id="C11-iat-future-by-minutes"),
     pytest.param({"iat": str(NOW)}, id="C11-iat-text"),
     pytest.param({"iat": None}, id="C11-iat-null"),
@@ -265,6 +266,18 @@ def test_C10_and_C11_leeway_reaches_so_far_and_no_further(make_jam: MakeJam, clo
     assert answer(client, signed(claims(iat=NOW + 61))) == T
 
 
+@each_case("leeway", [0, 5, 10])
+def test_C11_iat_may_lie_ten_seconds_ahead_and_nbf_only_the_leeway(
+    make_jam: MakeJam, leeway: float
+) -> None:
+    # Two machines whose clocks are up to 5 s off, each its own way.
+    client = build_app(make_jam(jwt={"leeway": leeway})).test_client()
+    for ahead in (0.01, 4, 10):
+        assert answer(client, signed(claims(iat=NOW + ahead))) == OK
+    assert answer(client, signed(claims(iat=NOW + 10.001))) == T
+    assert answer(client, signed(claims(nbf=NOW + leeway + 0.001))) == T
+
+
 # --- how long ago ---------------------------------------------------------------------
 
 
@@ -280,6 +293,7 @@ def test_C10_and_C11_leeway_reaches_so_far_and_no_further(make_jam: MakeJam, clo
         pytest.param(True, id="C12-login-time-as-bool"),
         pytest.param(None, id="C12-login-time-null"),
         pytest.param([NOW], id="C12-login-time-as-list"),
+        pytest.param(NOW + 10.001, id="C12-login-further-ahead-than-clocks-differ"),
         pytest.param(NOW + 3600, id="C12-login-in-the-future"),
         pytest.param(1e300, id="C12-login-at-the-end-of-time"),
     ],
@@ -292,7 +306,8 @@ def test_a_login_that_is_not_known_to_be_recent_is_not(auth_time: object) -> Non
 
 
 def test_C12_a_recent_login_is(client: FlaskClient) -> None:
-    assert answer(client, signed(claims(auth_time=NOW - 300)), "/fresh") == OK
+    for auth_time in (NOW - 300, NOW + 4, NOW + 10):
+        assert answer(client, signed(claims(auth_time=auth_time)), "/fresh") == OK
 
 
 def test_C13_a_token_without_iat_could_escape_a_cut_off_and_is_refused(
@@ -307,12 +322,12 @@ def test_C13_without_revocation_iat_may_be_missing_and_the_life_that_is_left_is_
     assert answer(client, signed(claims(iat=ABSENT, exp=NOW + 86400))) == OK
     for exp in (NOW + 86401, 1_515_700_000_000, 1e30):
         assert on_every_route(client, bearer(signed(claims(iat=ABSENT, exp=exp)))) == {T}
-    for iat in (None, str(NOW), True, NOW + 1):
+    for iat in (None, str(NOW), True, NOW + 11):
         assert on_every_route(client, bearer(signed(claims(iat=iat)))) == {T}
 
 
-@each_case("iat", [NOW, NOW - 0.001, NOW - 80000])
-def test_C13_a_token_from_before_the_cut_off_is_revoked_to_the_very_instant(
+@each_case("iat", [NOW, NOW + 0.999, NOW - 0.001, NOW - 80000])
+def test_C13_foreign_token_dies_unless_its_second_follows_the_cut_off(
     jam: Jam, client: FlaskClient, iat: float
 ) -> None:
     token = signed(claims(iat=iat))
@@ -320,6 +335,37 @@ def test_C13_a_token_from_before_the_cut_off_is_revoked_to_the_very_instant(
 
     jam.revoke_subject("alice")
 
+    assert on_every_route(client, bearer(token)) == {T}
+    assert answer(client, signed(claims(iat=NOW + 1, jti="after"))) == OK
+
+
+@each_case("carried", [0, -1, NOW - 0.001, NOW, NOW + 1, 1e12])
+def test_C13_token_is_judged_by_the_cut_off_it_carries_not_by_iat(
+    jam: Jam, client: FlaskClient, carried: float
+) -> None:
+    # Whoever holds the key may write one; without the key it is under the signature.
+    jam.revoke_subject("alice")
+    for iat in (NOW - 80000, NOW + 10):
+        own, other = (
+            signed(claims(iat=iat, jti=f"id {iat}", jam_cut=[store, carried]))
+            for store in (jam.store.identity(), "another")
+        )
+        assert answer(client, own) == (OK if carried >= NOW else T)
+        # Cut-offs of two stores cannot be compared: its iat decides.
+        assert answer(client, other) == (OK if iat > NOW else T)
+
+
+@each_case(
+    "carried",
+    [True, "9e9", 9e9, None, [], {}, [9e9], ["x", "9e9"], [9e9, 9e9], ["x", 9e9, 9e9], 10**400],
+    ids=lambda value: repr(value)[:12],
+)
+def test_C13_a_carried_cut_off_of_the_wrong_kind_is_none(
+    jam: Jam, client: FlaskClient, carried: Any
+) -> None:
+    token = signed(claims(jam_cut=carried))
+    assert answer(client, token) in (OK, T)
+    jam.revoke_subject("alice")
     assert on_every_route(client, bearer(token)) == {T}
 
 
@@ -421,8 +467,7 @@ def test_C26_a_token_of_another_issuer_cannot_revoke_ours_by_its_jti(make_jam: M
     ours, theirs = (signed(claims(iss=iss)) for iss in (ISSUER, "https://other.example"))
 
     assert jam.revoke_token(theirs) is False
-    with pytest.raises(TokenError):
-        jam.revoke_token(claims(iss="https://other.example"))
+    assert jam.revoke_token(claims(iss="https://other.example")) is False
     client.post("/logout", headers=bearer(theirs))
 
     assert answer(client, ours) == OK
@@ -597,6 +642,8 @@ CLAIMS = (
     "at_use_nbr", "div", "opt", "groups", "entitlements", "_claim_names", "_claim_sources",
     "__class__", "__proto__", "items", "user", "admin",
 )  # fmt: skip
+#: What only a token of another kind says: refused, whatever stands in it.
+OTHER_KINDS = {"nonce", "at_hash", "c_hash", "cnf", "events"}
 
 
 @each_case("name", [pytest.param(name, id=f"C31-header-{name}") for name in HEADERS])
@@ -615,7 +662,7 @@ def test_anything_in_a_claim_is_data_or_refused_and_never_fetched(name: str) -> 
     for value in INJECTED:
         said = claims(**{name: value})
         response = client.get("/jwt", headers=bearer(signed(said)))
-        if claims_are_good(said, NOW):
+        if name not in OTHER_KINDS and claims_are_good(said, NOW):
             assert verdict(response) == OK, value
             assert response.json["payload"] == said
         else:

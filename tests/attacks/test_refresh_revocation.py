@@ -614,8 +614,7 @@ def test_R18_a_token_until_the_year_9999_fills_no_list(make_jam: MakeJam) -> Non
     for said in (claims(exp=253_402_300_799), claims(exp=253_402_300_799, iat=253_402_300_000)):
         assert on_every_route(client, bearer(signed(said))) == {T}
     assert jam.revoke_token(signed(claims(exp=253_402_300_799))) is False
-    with pytest.raises(TokenError, match="exp"):
-        jam.revoke_token(claims(exp=253_402_300_799))
+    assert jam.revoke_token(claims(exp=253_402_300_799)) is False
     with pytest.raises(TokenError, match="exp"):
         jam.gen_jwt_token(jam.make_payload(exp=10**9, sub="alice"))
     assert "mark" not in store.calls

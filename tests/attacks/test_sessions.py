@@ -211,7 +211,7 @@ def test_S04_what_has_not_the_shape_of_an_id_never_reaches_the_store(
     for verb in ("read_session", "delete_session", "update_session", "rework_session"):
         monkeypatch.setattr(jam.store, verb, asked)
     fuzz = [
-        "", "x", good[:-1], good + "A", good * 2, "A" * 44, "A" * 46, "x" * 1_000_000,
+        "", "x", good[:-1], good + "A", good * 2, "A" * 44, "A" * 46, "x" * 50_000,
         "../../etc/passwd" + "A" * 29, "*" * 45, "A" * 44 + "*", "A" * 44 + "\x00",
         "A" * 43 + "\r\n", "A" * 44 + "\n", "A" * 44 + "%", "é" * 45, "\uff21" * 45,
         f"{good} x", f" {good}x", f'"{good}"', good[:20] + ":" + good[21:], "{" + good[1:],

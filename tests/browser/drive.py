@@ -254,6 +254,11 @@ class Browser:
         """As if its time had come."""
         self.driver.execute_cdp_cmd("Network.deleteCookies", {"name": name, "url": url})
 
+    def drop_workers(self, origin: str) -> None:
+        """Remove the service workers of an origin: another site may run on its port later."""
+        wanted = {"origin": origin, "storageTypes": "service_workers"}
+        self.driver.execute_cdp_cmd("Storage.clearDataForOrigin", wanted)
+
 
 def _arguments() -> list[str]:
     return [

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from click.testing import CliRunner, Result
 from flask import Blueprint, Flask
 from flask.cli import FlaskGroup, ScriptInfo
 from flask.views import MethodView
+from werkzeug.routing import BaseConverter, Rule
 
 from flask_jam import (
     Jam,
@@ -263,6 +264,53 @@ def test_each_key_is_another_and_as_long_as_it_should_be(app: Flask) -> None:
         assert len(secret[1]) == 86
 
 
+def new_output(alg: str, form: str) -> str:
+    result = runner().invoke(group, ["keygen", "--alg", alg, "--format", form])
+    assert (result.exit_code, result.stderr) == (0, "")
+    return result.stdout
+
+
+def by_docker(text: str) -> dict[str, str]:
+    """What docker --env-file reads: a line is a variable, and quotes are part of the value."""
+    return dict(line.split("=", 1) for line in text.splitlines())
+
+
+def test_the_default_format_of_keygen_is_env() -> None:
+    assert re.fullmatch(
+        r"JAM_JWT_ALG=HS256\nJAM_JWT_SECRET_KEY=[\w-]+\n", new_output("HS256", "env")
+    )
+    assert '\n-----END PRIVATE KEY-----"\n' in new_lines("ES256")
+
+
+@each_case("alg", ["HS256", "ES256", "EdDSA", "RS256"])
+@each_case("form", ["line", "json"])
+def test_a_new_key_in_one_line_or_as_json_signs_and_verifies(
+    alg: str, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = new_output(alg, form)
+    found = by_docker(text) if form == "line" else json.loads(text)
+    assert found["JAM_JWT_ALG"] == alg
+    jam = verifies(found, monkeypatch)
+    token = jam.issue_tokens("ann")["access_token"]
+    if "JAM_JWT_PRIVATE_KEY" in found:
+        del found["JAM_JWT_PRIVATE_KEY"]
+    assert verifies(found, monkeypatch).verify_jwt_token(token)["sub"] == "ann"
+
+
+@each_case("alg", ["HS512", "ES384"])
+def test_the_line_format_has_one_line_for_each_value(alg: str) -> None:
+    lines = new_output(alg, "line").splitlines()
+    assert [line.partition("=")[0] for line in lines] == (
+        ["JAM_JWT_ALG", "JAM_JWT_SECRET_KEY"]
+        if alg == "HS512"
+        else ["JAM_JWT_ALG", "JAM_JWT_PRIVATE_KEY", "JAM_JWT_PUBLIC_KEY"]
+    )
+    for line in lines[1:] if alg == "ES384" else []:
+        assert re.fullmatch(
+            r"\w+=-----BEGIN [A-Z]+ KEY-----\\n[\w+/=\\]+\\n-----END [A-Z]+ KEY-----", line
+        )
+
+
 # --- routes --------------------------------------------------------------------------------------
 
 
@@ -406,6 +454,35 @@ def test_check_finds_a_guard_that_protects_nothing_also_behind_another(app: Flas
     assert result.exit_code == 1
     assert re.search(r"admin \(.*test_commands\.py:\d+\) stands above the route", result.stderr)
     assert "@public" not in result.stderr
+
+
+def never(*_: Any) -> str:
+    raise AssertionError
+
+
+def test_decorator_above_a_guard_is_a_warning(app: Flask) -> None:
+    app.add_url_rule("/a", "a", lru_cache(jwt_required(asks)))
+    for arguments in ((), ("--check",), ("--format", "json")):
+        result = run(app, "routes", *arguments)
+        assert result.exit_code == 0
+        assert result.stderr.startswith("\nwarning: functools.lru_cache stands above the guard on ")
+        assert "warning" not in result.stdout
+
+
+def test_check_names_code_that_runs_before_the_guard(app: Flask) -> None:
+    app.url_map.converters["number"] = type("Number", (BaseConverter,), {"__module__": "shop"})
+    app.add_url_rule("/things/<number:x>", "things", lambda x: "")
+    app.url_map.add(Rule("/old", endpoint="things", redirect_to=never))
+    protect(app, jwt_required)
+    assert run(app, "routes").stderr == ""
+    result = run(app, "routes", "--check")
+    assert result.exit_code == 0
+    assert result.stderr.splitlines()[1::2] == [
+        "warning: /old: its redirect_to function runs before the guard of protect, also for a "
+        "client without a credential",
+        "warning: /things/<number:x>: its converter number runs before the guard of protect, also "
+        "for a client without a credential",
+    ]
 
 
 # --- token ---------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from flask import Blueprint, Flask, Response, g, request
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.middleware.shared_data import SharedDataMiddleware
 
@@ -17,6 +19,7 @@ from flask_jam import (
     JamExtension,
     JWTExtension,
     SessionExtension,
+    current_auth,
     jwt_required,
     protect,
     public,
@@ -116,6 +119,32 @@ def test_an_access_token_should_be_short_lived(
     assert f"lives {said}" in says
 
 
+@each_case(
+    ("longest", "expected", "said"),
+    [(86400, "ok", "15 min by default, and 1 d at most"), (900, "ok", "15 min by default"),
+     (60, "ok", "15 min by default"), (366 * 86400, "warning", "and 366 d at most")],
+)  # fmt: skip
+def test_longest_life_of_a_token_is_named(
+    make_jam: MakeJam, longest: float, expected: str, said: str
+) -> None:
+    ((is_, says),) = found(new_app(make_jam(jwt={"max_lifetime": longest})), "7.1.1")
+    assert is_ == expected
+    assert said in says
+    assert ("max_lifetime" in says) == (longest > 900)
+
+
+@each_case("secret", ["\n", " ", "\t", "\r\n"])
+def test_whitespace_around_a_secret_is_named(app: Flask, secret: str) -> None:
+    assert found(app, "13.3.1") == []
+    for name, value in (("secret_key", b"k"), ("secret_key_fallbacks", (b"k",))):
+        jwt = app.extensions["flask_jam"].jam.settings.jwt
+        key = SECRET.encode() + secret.encode()
+        # By force: the reader of settings may have an opinion about it as well.
+        object.__setattr__(jwt, name, key if isinstance(value, bytes) else (key,))
+        assert status(app, "13.3.1", f"jwt.{name} begins or ends with whitespace") == "warning"
+        assert SECRET not in run(app, "doctor").output
+
+
 def test_the_ends_of_a_session_are_told(make_jam: MakeJam) -> None:
     app = new_app(make_jam(session={"idle": 1800, "absolute": 43200}))
     assert found(app, "7.3.1") == [
@@ -174,12 +203,64 @@ def test_a_domain_is_told_and_no_name_is_proposed_that_it_forbids(make_jam: Make
     assert found(app, "3.3.3") == [("warning", "cookies go to every host below example.org")]
 
 
+@each_case(
+    ("domain", "server", "fits"),
+    [("example.org", "example.org", True), ("example.org", "www.example.org:8000", True),
+     ("example.org", "WWW.Example.org", True), ("example.org", None, True),
+     ("example.org", "notexample.org", False), ("www.example.org", "example.org", False),
+     ("example.org", "localhost:5000", False)],
+)  # fmt: skip
+def test_domain_of_cookies_must_fit_the_server_name(
+    make_jam: MakeJam, domain: str, server: str | None, fits: bool
+) -> None:
+    app = new_app(make_jam(cookie_domain=domain))
+    app.config["SERVER_NAME"] = server
+    assert [is_ for is_, _ in found(app, "3.3.3", "SERVER_NAME")] == ([] if fits else ["warning"])
+
+
+def mounted(app: Flask) -> None:
+    app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/b": lambda *_: []})  # type: ignore[method-assign]
+
+
+def below_a(app: Flask) -> None:
+    app.config["APPLICATION_ROOT"] = "/a"
+
+
+@each_case("place", [mounted, below_a])
+def test_common_cookie_name_beside_other_apps_is_named(
+    app: Flask, jam: Jam, place: Callable[[Flask], None]
+) -> None:
+    assert found(app, "3.3.3", "logs this one's users out") == []
+    place(app)
+    assert status(app, "3.3.3", "the cookie sessionId goes to all apps") == "warning"
+    renamed, narrowed = new_app(jam, session="a_session"), new_app(jam)
+    object.__setattr__(jam.settings, "cookie_path", "/a")
+    for other in (renamed, narrowed):
+        place(other)
+        assert found(other, "3.3.3", "logs this one's users out") == []
+
+
 def test_a_proxy_that_ends_tls_should_be_known(app: Flask) -> None:
     assert status(app, "4.1.3") == "warning"
     app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]
     assert status(app, "4.1.3") == "ok"
     app.wsgi_app = SharedDataMiddleware(app.wsgi_app, {})  # type: ignore[method-assign]
     assert status(app, "4.1.3") == "ok", "also as an inner layer"
+
+
+@each_case(
+    ("headers", "expected", "said"),
+    [({}, "ok", "takes the scheme from"), ({"x_host": 1}, "ok", "takes the scheme and host from"),
+     ({"x_proto": 0}, "warning", "does not take the scheme")],
+)  # fmt: skip
+def test_proxy_fix_is_described_as_it_is_set(
+    app: Flask, headers: dict[str, int], expected: str, said: str
+) -> None:
+    app.wsgi_app = ProxyFix(app.wsgi_app, **headers)  # type: ignore[method-assign]
+    ((is_, says),) = found(app, "4.1.3")
+    assert is_ == expected
+    assert said in says
+    assert "nobody" not in says
 
 
 def test_nobody_needs_a_proxy_to_develop(app: Flask) -> None:
@@ -412,6 +493,17 @@ def test_all_is_well_where_every_route_has_a_guard(app: Flask) -> None:
     app.add_url_rule("/b", "b", public(lambda: ""))
     assert found(app, "8.3.1") == [("ok", "every guard stands where it protects something")]
     assert found(app, "8.2.1") == [("ok", "every route has a guard, or is open on purpose")]
+
+
+def test_public_page_that_greets_is_not_called_open(app: Flask) -> None:
+    app.add_url_rule("/", "front", public(lambda: str(current_auth())))
+    assert found(app, "8.2.1") == [("ok", "every route has a guard, or is open on purpose")]
+
+
+def test_decorator_above_a_guard_is_named(app: Flask) -> None:
+    app.add_url_rule("/a", "a", functools.lru_cache(jwt_required(lambda: "")))
+    assert status(app, "8.3.1", "functools.lru_cache stands above the guard") == "warning"
+    assert run(app, "doctor").exit_code == 0
 
 
 def test_each_open_route_is_named_with_file_and_line(app: Flask) -> None:

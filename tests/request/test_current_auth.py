@@ -173,12 +173,12 @@ class Counting:
     def __init__(self, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked = 0
         for scheme in app.extensions["flask_jam"].schemes.values():
-            monkeypatch.setattr(scheme, "find", self._counted(scheme.find))
+            monkeypatch.setattr(scheme, "authenticate", self._counted(scheme.authenticate))
 
     def _counted(self, find: Any) -> Any:
-        def counted(request: Any) -> Any:
+        def counted(*args: Any) -> Any:
             self.asked += 1
-            return find(request)
+            return find(*args)
 
         return counted
 
@@ -197,7 +197,9 @@ def test_a_refused_guard_asked_only_its_own_scheme(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counting = Counting(app, monkeypatch)
-    assert app.test_client().get("/jwt").status_code == 401
+    client = app.test_client()
+    client.set_cookie("sessionId", "A" * 45)
+    assert client.get("/jwt", headers=bearer("a.b.c")).status_code == 401
     assert counting.asked == 1
 
 

@@ -270,3 +270,141 @@ def test_a_refused_verb_is_not_cached(app: Flask) -> None:
     answer = app.test_client().get("/")
     assert answer.status_code == 410
     assert answer.headers["Cache-Control"] == "no-store"
+
+
+# --- found by attacking it ---------------------------------------------------------------------
+
+
+def failing_once(app: Flask, path: str) -> None:
+    failed: list[int] = []
+
+    def hook(response: Response) -> Response:
+        from flask import request
+
+        if request.path == path and not failed:
+            failed.append(1)
+            raise RuntimeError("the audit database is down")
+        return response
+
+    app.after_request(hook)
+
+
+def test_a_hook_that_raises_puts_no_cookie_into_a_shared_response(app: Flask) -> None:
+    session, shared = app.extensions["flask_jam"].owners["session"], Response("ok")
+    app.add_url_rule("/login", "login", lambda: (session.login("ann"), shared)[1], methods=["POST"])
+    app.add_url_rule("/ping", "ping", lambda: shared)
+    failing_once(app, "/login")
+    client = app.test_client()
+    failed = client.post("/login")
+    # The login happened, so the answer that is sent, a 500, carries its cookie.
+    assert failed.status_code == 500
+    assert len(failed.headers.getlist("Set-Cookie")) == 1
+    assert failed.headers["Cache-Control"] == "no-store"
+    assert "Set-Cookie" not in app.test_client().get("/ping").headers
+    assert list(shared.headers.keys()) == ["Content-Type"]
+
+
+def test_a_refresh_before_a_hook_that_raises_loses_no_token(make_jam: Any) -> None:
+    jam = make_jam(jwt={"refresh_grace": 0})
+    app = Flask("raising")
+    jwt = JWTExtension(jam, app, header_name=None, cookie_name="t", refresh_path="/auth")
+    app.add_url_rule("/auth/login", "login", lambda: jwt.login("ann"), methods=["POST"])
+    app.add_url_rule("/auth/refresh", "refresh", lambda: jwt.refresh(), methods=["POST"])
+    failing_once(app, "/auth/refresh")
+    client = app.test_client()
+    client.post("/auth/login")
+    assert [client.post("/auth/refresh").status_code for _ in range(3)] == [500, 200, 200]
+
+
+@each_case("how", ["view", "hook"])
+def test_a_guarded_static_file_is_not_public(jam: Jam, tmp_path: Path, how: str) -> None:
+    (tmp_path / "a.txt").write_text("secret")
+    app = Flask("static", static_folder=str(tmp_path), static_url_path="/static")
+    SessionExtension(jam, app)
+    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 3600
+    if how == "view":
+        app.view_functions["static"] = session_required(app.view_functions["static"])
+    else:
+        app.before_request(session_required.enforce)
+    client = app.test_client()
+    client.set_cookie("sessionId", jam.create_session("ann", {}))
+    with client.get("/static/a.txt") as answer:
+        assert answer.status_code == 200
+        assert is_private(answer)
+        assert "Cookie" in answer.headers["Vary"]
+
+
+def test_an_error_page_below_static_that_greets_is_private(app: Flask, client: Any) -> None:
+    app.register_error_handler(404, lambda _error: (f"hello {named()}", 404))
+    answer = client.get("/static/missing.js")
+    assert answer.text == "hello ann"
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_every_kind_of_late_body_leaves_private(app: Flask, client: Any) -> None:
+    from flask import abort
+
+    class Rows:
+        """A lazy body with a length."""
+
+        def __init__(self, parts: Any) -> None:
+            self.parts = parts
+
+        def __len__(self) -> int:
+            return 2
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(self.parts)
+
+    def parts() -> Any:
+        def late_parts() -> Iterator[str]:
+            yield "Hello "
+            yield named()
+
+        return stream_with_context(late_parts())
+
+    app.add_url_rule("/abort", "abort", lambda: abort(Response(parts())))
+    app.add_url_rule("/pass", "pass", lambda: Response(parts(), direct_passthrough=True))
+    app.add_url_rule("/rows", "rows", lambda: Response(Rows(parts())))
+    for path in ("/abort", "/pass", "/rows"):
+        answer = client.get(path)
+        assert answer.text == "Hello ann", path
+        assert answer.headers["Cache-Control"] == "no-store", path
+        assert "Cookie" in answer.headers["Vary"], path
+
+
+def test_a_login_within_a_stream_is_refused_before_the_store_is_asked(
+    app: Flask, client: Any, jam: Jam
+) -> None:
+    session = app.extensions["flask_jam"].owners["session"]
+
+    def view() -> Response:
+        def parts() -> Iterator[str]:
+            yield "a"
+            session.refresh()
+            yield "b"
+
+        return Response(stream_with_context(parts()))
+
+    app.add_url_rule("/", "view", view)
+    before = jam.list_sessions("ann")
+    with pytest.raises(ValueError, match="before the stream begins"):
+        client.get("/")
+    assert [each.handle for each in jam.list_sessions("ann")] == [each.handle for each in before]
+
+
+def test_a_scheme_that_fails_to_find_is_no_500_on_an_open_stream(jam: Jam) -> None:
+    from flask_jam import Reason, SchemeExtension, TokenError
+    from flask_jam.schemes import Scheme
+
+    class Raising(Scheme):
+        name = "raising"
+
+        def find(self, request: Any) -> Any:
+            raise TokenError(Reason.MALFORMED)
+
+    app = new_app(jam)
+    SchemeExtension(Raising(), jam, app)
+    app.add_url_rule("/", "view", lambda: Response(iter(["x"])))
+    answer = app.test_client().get("/")
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")

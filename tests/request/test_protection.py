@@ -239,6 +239,76 @@ def test_public_that_got_lost_under_a_decorator_is_closed(app: Flask) -> None:
     assert (status(app, "/lost"), status(app, "/kept")) == (401, 200)
 
 
+class Articles(MethodView):
+    @public
+    def get(self) -> str:
+        return "all"
+
+    def post(self) -> str:
+        return "made"
+
+    def options(self) -> str:
+        return "own"
+
+
+def test_public_opens_one_method_of_a_class(app: Flask, ann: dict[str, str]) -> None:
+    protect(app, jwt_required)
+    app.add_url_rule("/", view_func=Articles.as_view("articles"))
+    for method, expected in (("GET", 200), ("HEAD", 200), ("POST", 401), ("OPTIONS", 401)):
+        assert status(app, "/", method) == expected
+        assert app.test_client().open("/", method=method, headers=ann).status_code == 200
+
+
+def test_public_method_that_is_overridden_is_closed(app: Flask) -> None:
+    class Drafts(Articles):
+        def get(self) -> str:
+            return "drafts"
+
+    class WithHead(Articles):
+        def head(self) -> str:
+            return ""
+
+    protect(app, jwt_required)
+    app.add_url_rule("/drafts", view_func=Drafts.as_view("drafts"))
+    app.add_url_rule("/head", view_func=WithHead.as_view("with_head"))
+    assert (status(app, "/drafts"), status(app, "/drafts", "HEAD")) == (401, 401)
+    assert (status(app, "/head"), status(app, "/head", "HEAD")) == (200, 401)
+
+
+def test_public_dispatch_opens_its_class(app: Flask) -> None:
+    class Open(View):
+        @public
+        def dispatch_request(self) -> str:
+            return "open"
+
+    class OfMethods(MethodView):
+        @public
+        def dispatch_request(self) -> str:  # type: ignore[override]
+            return "closed"
+
+        def get(self) -> str:
+            return ""
+
+    protect(app, jwt_required)
+    app.add_url_rule("/", view_func=Open.as_view("open"))
+    app.add_url_rule("/methods", view_func=OfMethods.as_view("methods"))
+    assert (status(app, "/"), status(app, "/methods")) == (200, 401)
+
+
+def test_public_login_method_is_a_login_view(make_jam: MakeJam) -> None:
+    class Login(MethodView):
+        @public
+        def get(self) -> str:
+            return "login"
+
+    app = new_app(make_jam(login_view="login"))
+    protect(app, session_required)
+    app.add_url_rule("/login", view_func=Login.as_view("login"))
+    app.add_url_rule("/", "it", lambda: "")
+    answer = app.test_client().get("/", headers={"Accept": "text/html"}, follow_redirects=True)
+    assert answer.text == "login"
+
+
 @pytest.fixture
 def with_files(jam: Jam, tmp_path: Path) -> Flask:
     (tmp_path / "style.css").write_text("css")

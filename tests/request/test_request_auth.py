@@ -29,6 +29,7 @@ from flask_jam import (
     session_required,
     signals,
 )
+from flask_jam._request.current_auth import current_auth_in_template
 from flask_jam.audit import open_routes
 
 from ..cases import each_case
@@ -149,7 +150,7 @@ def test_the_template_global_keeps_the_apps_own_environment(jam: Jam) -> None:
     app.jinja_env.globals["own"] = 1
     SessionExtension(jam, app)
     assert app.jinja_env.globals["own"] == 1
-    assert app.jinja_env.globals["current_auth"] is current_auth
+    assert app.jinja_env.globals["current_auth"] is current_auth_in_template
     other = new_app(jam)
     other.jinja_options = {"trim_blocks": True}
     assert other.jinja_env.trim_blocks
@@ -279,7 +280,7 @@ def test_the_token_of_another_beside_a_cookie_opens_no_gate(jam: Jam) -> None:
 
 def test_two_schemes_of_one_person_are_fine(jam: Jam) -> None:
     app = new_app(jam)
-    app.before_request(lambda: [current_auth()] and None)
+    app.before_request(lambda: print(end="") if current_auth() else None)
     app.add_url_rule("/in", "in", enforcing(session_required))
     app.add_url_rule("/both", "both", jwt_required(session_required(who)))
     client = app.test_client()
@@ -436,3 +437,162 @@ def test_a_blueprint_and_a_stream_know_the_caller(jam: Jam) -> None:
 
     app.register_blueprint(pages)
     assert app.test_client().get("/stream", headers=token(jam)).text == "jwt:annjwt:ann"
+
+
+# --- found by attacking it ---------------------------------------------------------------------
+
+BANNED = {"banned": True}
+
+
+def ban(app: Flask) -> list[str]:
+    """A gate that shuts out banned users; what it saw."""
+    gate: list[str] = []
+
+    @app.before_request
+    def gate_() -> None:
+        auth = current_auth()
+        gate.append(who())
+        if auth is not None and auth.payload.get("banned"):
+            abort(403)
+
+    return gate
+
+
+@each_case("how", ["protect", "hook"])
+def test_an_optional_guard_before_a_gate_settles_nothing(jam: Jam, how: str) -> None:
+    app = new_app(jam)
+    if how == "protect":
+        protect(app, jwt_required(optional=True))
+    else:
+        app.before_request(jwt_required(optional=True).enforce)
+    gate = ban(app)
+    app.add_url_rule("/staff", "staff", session_required(who))
+    client = app.test_client()
+    client.set_cookie("sessionId", jam.create_session("alice", BANNED))
+    assert client.get("/staff").status_code == 403
+    assert gate == ["session:alice"]
+
+
+def test_an_optional_guard_between_two_people_hides_neither(jam: Jam) -> None:
+    app = new_app(jam)
+    gate = ban(app)
+    either = session_required(roles={"admin"}) | jwt_required
+    app.add_url_rule("/", "view", session_required(roles={"x"}, optional=True)(either(who)))
+    app.add_url_rule("/k", "k", jwt_required(scopes={"k"}, optional=True)(either(who)))
+    client = app.test_client()
+    client.set_cookie("sessionId", jam.create_session("alice", {}))
+    for path in ("/", "/k"):
+        assert client.get(path, headers=token(jam, "bob")).status_code in (400, 403), path
+    assert gate == ["session:alice", "jwt:bob"]
+
+
+def test_the_context_of_another_app_answers_none_and_settles_nothing(
+    jam: Jam, make_jam: Any
+) -> None:
+    app, other = new_app(jam), new_app(make_jam())
+
+    @app.before_request
+    def task_in_its_own_app() -> None:
+        with other.app_context():
+            assert current_auth() is None
+
+    gate = ban(app)
+    app.add_url_rule("/me", "me", session_required(lambda: (who(), {"Cache-Control": "public"})))
+    client = app.test_client()
+    client.set_cookie("sessionId", jam.create_session("alice", {}))
+    answer = client.get("/me")
+    assert (answer.text, answer.headers["Cache-Control"]) == ("session:alice", "private")
+    client.set_cookie("sessionId", jam.create_session("bob", BANNED))
+    assert client.get("/me").status_code == 403
+    assert gate == ["session:alice", "session:bob"]
+
+
+def test_a_scheme_that_fails_once_fails_for_the_whole_request(jam: Jam) -> None:
+    from flask_jam import SchemeExtension
+    from flask_jam.schemes import MISSING, Accepted, Credential, Scheme
+
+    class Hiccup(Scheme):
+        name = "key"
+        calls = 0
+
+        def find(self, request: Any) -> Any:
+            value = request.headers.get("X-Key")
+            return Credential("key", "header", value) if value else MISSING
+
+        def authenticate(self, credential: Any, request: Any) -> Any:
+            Hiccup.calls += 1
+            if Hiccup.calls == 1:
+                raise ConnectionError
+            return Accepted("key", credential.source, credential.value, BANNED)
+
+    app = new_app(jam)
+    required = SchemeExtension(Hiccup(), jam, app).required
+
+    @app.before_request
+    def a_limiter_that_swallows_errors() -> None:
+        try:
+            current_auth()
+        except ConnectionError:
+            pass
+
+    app.add_url_rule("/me", "me", required(who))
+    assert app.test_client().get("/me", headers={"X-Key": "alice"}).status_code == 500
+    assert Hiccup.calls == 1
+
+
+def test_a_scheme_that_asks_who_asks_is_run_once_and_sees_no_caller(jam: Jam) -> None:
+    from flask_jam import SchemeExtension
+    from flask_jam.schemes import Accepted, Credential, Scheme
+
+    inside: list[Any] = []
+
+    class Asking(Scheme):
+        name = "asking"
+
+        def find(self, request: Any) -> Any:
+            return Credential("asking", "header", "x")
+
+        def authenticate(self, credential: Any, request: Any) -> Any:
+            inside.append(current_auth())
+            return Accepted("asking", "header", None, {})
+
+    app = new_app(jam)
+    required = SchemeExtension(Asking(), jam, app).required
+    app.add_url_rule("/", "view", required(lambda: "in"))
+    assert app.test_client().get("/").text == "in"
+    assert inside == [None]
+
+
+def test_parallel_questions_of_one_request_see_the_same_caller(
+    jam: Jam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import time
+    from concurrent.futures import ThreadPoolExecutor
+
+    from flask import copy_current_request_context
+
+    app = new_app(jam)
+    read = jam.store.read_session
+    monkeypatch.setattr(jam.store, "read_session", lambda *a: (time.sleep(0.05), read(*a))[1])
+
+    def view() -> str:
+        with ThreadPoolExecutor(4) as pool:
+            runs = [pool.submit(copy_current_request_context(who)) for _ in range(4)]
+            return ",".join(sorted({run.result() for run in runs}))
+
+    app.add_url_rule("/", "view", view)
+    client = app.test_client()
+    client.set_cookie("sessionId", jam.create_session("ann", {}))
+    assert client.get("/").text == "session:ann"
+
+
+def test_what_is_remembered_of_methods_has_a_bound(jam: Jam) -> None:
+    from werkzeug.routing import Rule
+
+    app = new_app(jam)
+    app.url_map.add(Rule("/any", endpoint="any"))
+    app.view_functions["any"] = who
+    client = app.test_client()
+    for number in range(50):
+        client.open("/any", method=f"M{number}", headers=token(jam))
+    assert len(app.extensions["flask_jam"]._orders) <= 2

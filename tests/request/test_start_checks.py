@@ -6,11 +6,11 @@ Of a ``login_view`` at which nobody arrives see :mod:`tests.test_pages`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, update_wrapper, wraps
 from typing import Any
 
 import pytest
-from flask import Blueprint, Flask
+from flask import Blueprint, Flask, request
 from flask.views import MethodView, View
 
 from flask_jam import (
@@ -91,6 +91,51 @@ def test_P09_public_and_guarded_in_one_class_is_an_error(app: Flask) -> None:
     said = first_error(app)
     assert "public" in said
     assert "POST" in said
+
+
+@each_case("how", ["method", "head", "dispatch"])
+def test_P09_public_method_of_a_guarded_class_is_an_error(app: Flask, how: str) -> None:
+    class Views(MethodView):
+        def get(self) -> str:
+            return ""
+
+    if how == "dispatch":
+        view: Any = type("Views", (View,), {"dispatch_request": public(lambda self: "")})
+    else:
+        name = "get" if how == "method" else "head"
+        view = type("Views", (Views,), {name: public(lambda self: "")})
+    app.add_url_rule("/v", view_func=jwt_required(view).as_view("v"))
+    said = first_error(app)
+    assert "Views" in said
+    assert "public" in said
+    assert "remove one of the two" in said
+
+
+def test_public_method_beside_a_guarded_one_is_no_error(app: Flask) -> None:
+    class Half(MethodView):
+        @public
+        def get(self) -> str:
+            return "open"
+
+        @jwt_required
+        def post(self) -> str:
+            return ""
+
+    app.add_url_rule("/", view_func=Half.as_view("half"))
+    assert app.test_client().get("/").text == "open"
+    assert app.test_client().post("/").status_code == 401
+
+
+def test_guard_of_a_dispatch_without_its_extension_is_found(jam: Jam) -> None:
+    class Own(View):
+        @session_required
+        def dispatch_request(self) -> str:
+            return ""
+
+    app = Flask("half")
+    JWTExtension(jam, app)
+    app.add_url_rule("/own", view_func=Own.as_view("own"))
+    assert "SessionExtension" in first_error(app)
 
 
 @each_case(("marked", "fine"), [(False, False), (True, True)])
@@ -200,6 +245,60 @@ def test_a_decorator_between_route_and_guard_is_no_mistake(app: Flask, jam: Jam)
     client = app.test_client()
     assert client.get("/").status_code == 401
     assert client.get("/", headers=ann(jam)).text == "jwt:ann"
+
+
+def basic_or_jwt(view: Any) -> Any:
+    guarded = jwt_required(view)
+
+    @wraps(view)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        basic = request.authorization is not None and request.authorization.type == "basic"
+        return view(*args, **kwargs) if basic else guarded(*args, **kwargs)
+
+    return wrapper
+
+
+class BasicOrJWT:
+    def __init__(self, view: Any) -> None:
+        update_wrapper(self, view)
+        self.view, self.guarded = view, jwt_required(view)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        basic = request.authorization is not None and request.authorization.type == "basic"
+        return (self.view if basic else self.guarded)(*args, **kwargs)
+
+
+class Unnamed(BasicOrJWT):
+    """Without functools.update_wrapper, but with the name that Flask needs."""
+
+    def __init__(self, view: Any) -> None:
+        self.view, self.guarded, self.__name__ = view, jwt_required(view), view.__name__
+
+
+def with_partial(view: Any) -> Any:
+    return partial(basic_or_jwt(view))
+
+
+@each_case("decorator", [basic_or_jwt, BasicOrJWT, Unnamed, with_partial])
+@each_case("routes", ["stacked", "two calls", "one call"])
+def test_decorator_that_calls_a_guard_inside_is_no_mistake(
+    app: Flask, jam: Jam, decorator: Any, routes: str
+) -> None:
+    def page() -> str:
+        return who()
+
+    decorated = decorator(page)
+    if routes == "stacked":  # as decorators do it: the lower route takes the same view
+        app.add_url_rule("/b", "page", decorated)
+        app.add_url_rule("/a", "page", decorated)
+    else:
+        app.add_url_rule("/a", "a", decorated)
+        app.add_url_rule("/b", "b", decorated if routes == "one call" else decorator(page))
+    client = app.test_client()
+    for path in ("/a", "/b"):
+        assert client.get(path).status_code == 401
+        assert client.get(path, headers=ann(jam)).text == "jwt:ann"
+        assert client.get(path, auth=("ann", "password")).text == "nobody"
 
 
 def test_the_checks_of_the_start_come_first(app: Flask) -> None:

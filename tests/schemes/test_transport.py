@@ -18,7 +18,7 @@ from flask_jam import (
 from flask_jam._request.cookies import values_of
 
 from ..cases import each_case
-from ..conftest import bearer, build_app
+from ..conftest import Clock, bearer, build_app
 
 
 def said() -> str:
@@ -124,19 +124,48 @@ def test_a_mangled_shared_header_is_refused_by_the_scheme_it_looks_like(jam: Jam
     assert client.get("/jwt", headers=bearer("a.b.c d")).status_code == 400
 
 
-@each_case("cookie", ["token={};token={}", "token={}; token={}", "token={};a=b;token="])
-def test_two_cookies_of_one_name_are_a_400(jam: Jam, token: str, cookie: str) -> None:
-    client = app_with(jam, {"header_name": None, "cookie_name": "token"})
+@each_case(
+    ("cookie", "status"),
+    [
+        ("token={own};token={own}", 200), ("token={own}; token=", 200), ("token={own}; token=x", 200),
+        ("token=x; token={own}", 200), ("token={own}; token={newer}", 200), ("token=x; token=y", 401),
+        ("token={own}; token={other}", 400), ("token={own}; token={anonymous}", 400),
+        ("token={own}; token=1; token=2; token=3", 200),
+        ("token={own}; token=1; token=2; token=3; token=4", 400),
+        ("token={own}" + "; a=b" * 200, 400), ("token={own}; b=" + "x" * 65536, 400),
+        ("__Host-t={own}; __Host-t={own}", 200), ("__Host-t={own}; __Host-t=x", 400),
+    ],
+)  # fmt: skip
+def test_of_several_cookies_the_living_one_counts(jam: Jam, cookie: str, status: int) -> None:
+    name = "__Host-t" if "__Host-" in cookie else "token"
+    client = app_with(jam, {"header_name": None, "cookie_name": name})
     client = client.application.test_client(use_cookies=False)
-    sent = {"Cookie": cookie.format(token, token)}
-    assert client.get("/jwt", headers=sent).status_code == 400
+    tokens = {
+        "own": jam.issue_tokens("alice")["access_token"],
+        "newer": jam.issue_tokens("alice")["access_token"],
+        "other": jam.issue_tokens("bob")["access_token"],
+        "anonymous": jam.gen_jwt_token({"user": 1}),
+    }
+    sent = {"Cookie": cookie.format(**tokens)}
+    assert client.get("/jwt", headers=sent).status_code == status
+
+
+def test_of_several_sessions_of_one_owner_the_newest_counts(jam: Jam, clock: Clock) -> None:
+    app = build_app(jam)
+    old = jam.create_session("bob", {"n": 1})
+    clock.tick(1)
+    new = jam.create_session("bob", {"n": 2})
+    for pair in ((old, new), (new, old)):
+        sent = {"Cookie": "; ".join(f"sessionId={each}" for each in pair)}
+        answer = app.test_client(use_cookies=False).get("/session", headers=sent)
+        assert answer.json["payload"] == {"n": 2}
 
 
 @each_case(
     ("header", "values"),
     [
         ("a=1", ["1"]), ("b=2; a=1", ["1"]), ("a=1;a=2", ["1", "2"]), ("aa=1", []),
-        ("a =1", []), ("a", []), ("a=", [""]), ("A=1", []), ("a=x=y", ["x=y"]),
+        ("a =1", []), ("a", []), ("a=", []), ("A=1", []), ("a=x=y", ["x=y"]),
         ('a="1"', ['"1"']), (" a=1 ", ["1"]), ("\ta=1", ["1"]), ("b=a=1", []), ("", []), (";;", []),
     ],
 )  # fmt: skip
@@ -154,7 +183,7 @@ def test_a_quoted_cookie_is_not_unquoted_into_a_credential(jam: Jam) -> None:
         assert client.get("/session", headers=sent).status_code == 401
 
 
-@each_case("value", ["", "x", "A" * 44, "A" * 46, "../" * 14 + "A", "*" * 45, "A" * 100000])
+@each_case("value", ["", "x", "A" * 44, "A" * 46, "../" * 14 + "A", "*" * 45, "A" * 60000])
 def test_an_id_of_another_shape_never_reaches_the_store(
     jam: Jam, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import random
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, cast
 
 import pytest
@@ -35,6 +37,8 @@ from ..cases import each_case, loop_inherited_cases
 from ..servers import HOST, SLOTS, Proxy, RedisCluster, RedisServer, binaries
 
 pytestmark = [pytest.mark.redis, pytest.mark.slow]
+
+ROOT = Path(__file__).parents[2]
 
 
 def near_store(url: str, timeout: float = 5.0, silence: float = 1.0) -> NearStore:
@@ -1496,5 +1500,7 @@ print("went on" if left() is None else "was not collected")
 
 def test_collecting_a_store_while_its_link_is_busy_waits_for_nothing() -> None:
     command = [sys.executable, "-c", COLLECTED_IN_THE_LINK]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    # This checkout, also where the interpreter has another one installed.
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
     assert done.stdout == "went on\n", done.stderr

@@ -426,8 +426,9 @@ def test_public_and_undecorated_routes_live(site: Site, redis: Redis, outage: Ou
         assert public.response.json == undecorated.response.json == {
             "payload": None, "scheme": None, "subject": None,
         }  # fmt: skip
-        assert max(quickest_of_three(lambda: [site.ask("/public")])) < LIMIT / 2
-        assert max(quickest_of_three(lambda: [site.ask("/open")])) <= IN_TIME
+        # Both ask who it is: once, and then the store stays down for that request.
+        for path in ("/public", "/open"):
+            assert max(quickest_of_three(lambda path=path: [site.ask(path)])) <= IN_TIME  # type: ignore[misc]
         assert [site.bare(path).status for path in ("/public", "/open", "/optional")] == [200] * 3
         assert site.bare("/jwt").status == 401
         assert site.bare("/jwt", headers={"Authorization": "Bearer a.b.c"}).status == 401
@@ -481,7 +482,7 @@ def test_an_app_that_starts_without_redis_works_when_it_comes(redis: Redis, near
     redis.proxy.refuse()
     site = Site(redis.url, near=near)
     try:
-        site.access = site.jam.gen_jwt_token({"sub": "bob"})
+        site.access = token_of_bob(site.jam)
         assert is_a_refusal(site.ask("/jwt"))
         assert site.bare("/public").status == 200
         redis.proxy.accept()
@@ -499,7 +500,7 @@ def test_a_password_that_was_wrong_from_the_start_can_be_put_right_at_the_server
     site = Site(redis.url.replace(PASSWORD, "hunter-two"), near=near)
     looking = redis.server.client()
     try:
-        site.access = site.jam.gen_jwt_token({"sub": "bob"})
+        site.access = token_of_bob(site.jam)
         assert all(is_a_refusal(site.ask("/jwt")) for _ in range(10))
         assert len(lines(caplog)) == 1
         assert "hunter" not in caplog.text
@@ -840,13 +841,18 @@ def asked_of(reply: bytes, near: bool) -> list[Answer]:
     with speaking(reply) as port:
         site = Site(f"redis://{HOST}:{port}", near=near)
         try:
-            site.access = site.jam.gen_jwt_token({"sub": "bob"})
+            site.access = token_of_bob(site.jam)
             site.session_id = "A" * 45
             site.refresh = pair_of_nobody(site.jam)
             answers = site.together(site.ask, ["/jwt", "/session"])
             return answers + site.together(site.post, ["/refresh", "/session-refresh"])
         finally:
             site.close()
+
+
+def token_of_bob(jam: Jam) -> str:
+    """An access token that another machine minted: to mint one for a subject asks the store."""
+    return Jam(jam.settings, store=MemoryStore()).gen_jwt_token({"sub": "bob"})
 
 
 def pair_of_nobody(jam: Jam) -> str:

@@ -22,7 +22,9 @@ def test_it_gives_what_was_sent_in_order_with_its_arguments(client: JamClient) -
     assert [(one.endpoint, one.reason) for one in heard] == [
         ("jwt", Reason.MISSING), ("admin", "insufficient_role"),
     ]  # fmt: skip
-    assert set(vars(heard[1])) == {"scheme", "reason", "source", "endpoint", "fingerprint"}
+    names = {"scheme", "reason", "source", "endpoint", "fingerprint", "subject"}
+    assert set(vars(heard[1])) == names
+    assert [one.subject for one in heard] == [None, "alice"]
     with pytest.raises(AttributeError, match="raison"):
         assert heard[0].raison
 

@@ -40,18 +40,42 @@ class TestCountingStore(StoreConformance):
 
 
 class MarksForEver(MemoryStore):
-    def mark(
-        self, place: str, kind: Kind, name: str, at: float, until: float,
-        *, now: float | None = None,
-    ) -> None:  # fmt: skip
-        super().mark(place, kind, name, at, until + 1e9, now=now)
+    def mark(self, slot: str, kind: Kind, name: str, at: float, until: float) -> None:
+        super().mark(slot, kind, name, at, until + 1e9)
+
+
+class CutsByTheClock(MemoryStore):
+    """Two cut-offs at one moment are one, and a clock that is behind sets an earlier one."""
+
+    def cut(self, slot: str, subject: str, now: float, until: float) -> None:
+        self._subjects[subject] = (now, until)
+
+
+class KeepsCutSessions(MemoryStore):
+    """A session is compared with the cut-off when it is created, and never again."""
+
+    def read_session(self, key: str, now: float) -> Session | None:
+        session = self._sessions.get(key)
+        return session if session and now < session.expires_at else super().read_session(key, now)
+
+
+class KeepsCutFamilies(MemoryStore):
+    def read_family(self, family_id: str, now: float) -> Family | None:
+        return self._families.get(family_id)
+
+
+class ForgetsClearings(MemoryStore):
+    """Clears what is there, and not what is on its way."""
+
+    def create_session(self, key: str, session: Session) -> bool:
+        return super().create_session(key, replace(session, cleared=9e9))
 
 
 class LosesTheFraction(MemoryStore):
     def marks(self, *args: Any) -> Marks:
         found = super().marks(*args)
-        cut = found.not_before
-        return found._replace(not_before=None if cut is None else float(int(cut)))
+        cut = found.cut_off
+        return found._replace(cut_off=None if cut is None else float(int(cut)))
 
 
 class TurnsTwice(MemoryStore):
@@ -88,12 +112,12 @@ class Revives(MemoryStore):
 
 class ClearsByPrefix(MemoryStore):
     def clear_sessions(
-        self, place: str, session_key: str, now: float, keep: str | None = None
+        self, slot: str, session_key: str, now: float, keep: str | None = None
     ) -> int:
         others = {"a": ("a:b", "a:b:c", "a "), "a:b": ("a:b:c",)}.get(session_key, ())
         for other in others:
-            super().clear_sessions(place, other, now)
-        return super().clear_sessions(place, session_key, now, keep)
+            super().clear_sessions(slot, other, now)
+        return super().clear_sessions(slot, session_key, now, keep)
 
 
 class OldestLast(MemoryStore):
@@ -105,6 +129,10 @@ class OldestLast(MemoryStore):
 BROKEN = {
     MarksForEver: "a_mark_is_there_until_its_end_and_not_at_it",
     LosesTheFraction: "a_cut_off_keeps_its_fraction",
+    CutsByTheClock: "a_cut_off_only_grows_whatever_the_clock_says",
+    KeepsCutSessions: "a_session_dies_with_a_cut_off_that_is_later_than_its_own",
+    KeepsCutFamilies: "a_family_dies_with_a_cut_off_that_is_later_than_its_own",
+    ForgetsClearings: "a_clearing_ends_logins_that_began_before_it_and_none_that_began_after",
     TurnsTwice: "fifty_parallel_turns_give_one_successor",
     Revives: "nothing_revives_an_ended_session",
     ClearsByPrefix: "clearing_takes_the_sessions_of_that_owner_only",

@@ -62,13 +62,23 @@ return found
 """
 )
 
+# KEYS: the name of this store. ARGV: one for it, if it has none.
+IDENTITY = """
+redis.call('SET', KEYS[1], ARGV[1], 'NX')
+return {'done', redis.call('GET', KEYS[1])}
+"""
+
 # A cut-off only grows, so that what was minted under the one before is told from what is minted
 # under this one.
 _GROW = """
 local function grow(key, at, till, keep)
-  local old_at = parsed(redis.pcall('GET', key))
+  local old = redis.pcall('GET', key)
+  local old_at = parsed(old)
   if old_at and tonumber(old_at) >= tonumber(at) then
     at = string.format('%.17g', tonumber(old_at) + 0.000001)
+  elseif old and not old_at then
+    -- What could not be read may have been set by a clock that is ahead.
+    at = string.format('%.17g', tonumber(at) + 20)
   end
   set_mark(key, at, till, keep)
 end

@@ -44,13 +44,13 @@ def _marked(value: bytes | None, now: float) -> float | None:
     return at if until > now else None
 
 
-def cut_off_of(value: bytes | None, now: float) -> float:
+def cut_off_of(value: bytes | None) -> float:
     """Return the cut-off that a login carries; 0 for none.
 
     Under one that cannot be read nothing lives, also what is minted now, so it carries none.
     """
-    at = _marked(value, now)
-    return 0.0 if at is None or at == _UNREADABLE else at
+    found = None if value is None else parsed_mark(value)
+    return 0.0 if found is None else found[0]
 
 
 def parsed_mark(value: bytes) -> tuple[float, float] | None:
