@@ -301,20 +301,15 @@ def _decode(raw: bytes) -> str:
     return raw.decode("utf-16" if is_utf16 else "utf-8-sig")
 
 
-_AROUND = " \t\r\n\ufeff"
-_QUOTED = re.compile(r"""(\\*["'])(.*)\1""", re.DOTALL)
 _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
 
 
 def normal_pem(text: str) -> str:
     r"""Return PEM text in its usual form, however a .env file or a dashboard has written it.
 
-    Undone are surrounding quotes, ``\n`` written as two characters, indentation, line endings of
-    other systems, and lines joined by spaces.
+    Undone are ``\n`` written as two characters, indentation, line endings of other systems, lines
+    joined by spaces, and quotes: each block gets lines of its own.
     """
-    text = text.strip(_AROUND)
-    while quoted := _QUOTED.fullmatch(text):
-        text = quoted[2].strip(_AROUND)
     # Base64 has no backslash. Text that was quoted twice has two in front of an n.
     text = re.sub(r"\\+[rn]", "\n", text)
     text = "\n".join(line.strip() for line in text.splitlines())
@@ -324,9 +319,9 @@ def normal_pem(text: str) -> str:
 def _normal_block(block: re.Match[str]) -> str:
     body = "".join(block[2].split())
     if not re.fullmatch(r"[A-Za-z0-9+/]+={0,2}", body):
-        return block[0]
+        return f"\n{block[0]}\n"
     lines = "\n".join(body[at : at + 64] for at in range(0, len(body), 64))
-    return f"-----BEGIN {block[1]}-----\n{lines}\n-----END {block[1]}-----\n"
+    return f"\n-----BEGIN {block[1]}-----\n{lines}\n-----END {block[1]}-----\n"
 
 
 def _load_private(pem: _Pem) -> Any:
@@ -364,7 +359,9 @@ def _explain(pem: _Pem, wanted: str) -> NoReturn:
     file = "_file" if setting.endswith("_file") else ""
     found = re.findall(r"-----BEGIN ([A-Z0-9 ]+)-----", text)
     label = next((each for each in found if each != "EC PARAMETERS"), "")
-    if label == "OPENSSH PRIVATE KEY" or text.startswith(("ssh-", "ecdsa-sha2-", "sk-")):
+    if label == "OPENSSH PRIVATE KEY" or text.strip("\"' \n").startswith(
+        ("ssh-", "ecdsa-sha2-", "sk-")
+    ):
         options = "-p" if label else "-e"
         why = f"is an OpenSSH key: ssh-keygen {options} -m PKCS8 -f KEY converts it"
     elif not label:

@@ -587,3 +587,69 @@ def test_a_check_is_asked_whatever_python_takes_it_for(jam: Jam) -> None:
     assert client.get("/", headers=bearer(token)).status_code == 403
     invited.append("ann")
     assert client.get("/", headers=bearer(token)).status_code == 200
+
+
+# --- classes that inherit guards ---------------------------------------------------------------
+
+
+@jwt_required
+class LoggedIn(MethodView):
+    def get(self) -> str:
+        return "in"
+
+
+@jwt_required(roles={"admin"})
+class AdminOnly(MethodView):
+    def get(self) -> str:
+        return "in"
+
+
+@public
+class Opened(MethodView):
+    def get(self) -> str:
+        return "in"
+
+
+def test_every_guard_of_the_base_classes_counts(app: Flask, jam: Jam) -> None:
+    class Delete(LoggedIn, AdminOnly):
+        pass
+
+    class Turned(AdminOnly, LoggedIn):
+        pass
+
+    @jwt_required(scopes={"write"})
+    class Own(Delete):
+        decorators: tuple[Any, ...] = ()
+
+        @classmethod
+        def as_view(cls, name: str, *args: Any, **kwargs: Any) -> Any:
+            return super().as_view(name, *args, **kwargs)
+
+    for cls in (Delete, Turned, Own):
+        app.add_url_rule(f"/{cls.__name__}", view_func=cls.as_view(cls.__name__))
+    client = app.test_client()
+    reader, admin = bearer(token_of(jam)), bearer(token_of(jam, roles={"admin"}))
+    writer = bearer(token_of(jam, roles={"admin"}, scopes={"write"}))
+    for path, statuses in (("/Delete", (401, 403, 200, 200)), ("/Turned", (401, 403, 200, 200)),
+                           ("/Own", (401, 403, 403, 200))):  # fmt: skip
+        found = [client.get(path, headers=each).status_code for each in ({}, reader, admin, writer)]
+        assert tuple(found) == statuses, path
+
+
+def test_public_and_guarded_base_classes_are_a_contradiction() -> None:
+    for bases in ((Opened, LoggedIn), (LoggedIn, Opened)):
+        both = type("Both", bases, {})
+        with pytest.raises(ConfigError, match="public and from one that is guarded"):
+            both.as_view("both")
+
+
+def test_an_as_view_that_leaves_out_an_inherited_guard_is_an_error(app: Flask) -> None:
+    class Lost(LoggedIn):
+        @classmethod
+        def as_view(cls, name: str, *args: Any, **kwargs: Any) -> Any:
+            return View.as_view.__func__(cls, name)  # type: ignore[attr-defined]
+
+    app.add_url_rule("/", view_func=Lost.as_view("lost"))
+    app.testing = True
+    with pytest.raises(ConfigError, match="as_view leaves out"):
+        app.test_client().get("/")

@@ -72,7 +72,6 @@ TESTED_BY = {
     "_credentials.claims": "credentials/test_access_tokens",
     "_credentials.revocation": "test_jam",
     "_request.app_state": "request/test_current_auth",
-
     "_request.status_codes": "test_refusal",
     "_request.negotiation": "request/test_login_redirect",
     "_request.login": "request/test_actions",

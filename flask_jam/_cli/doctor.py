@@ -17,6 +17,7 @@ from .._request.start_checks import check_login_view, check_views, idle_guards
 from .._request.views import is_static
 from ..audit import open_routes, overridden_guards
 from ..errors import ConfigError, StoreUnavailable
+from ..keys import settings_with_whitespace
 from ..schemes.interface import Scheme
 from ..schemes.jwt import JWTScheme
 from ..schemes.session import SessionScheme
@@ -62,17 +63,13 @@ def _keys(state: AppState) -> Iterator[Finding]:
     secret, own = state.app.config.get("SECRET_KEY"), jwt.secret_key
     if own is not None and secret in (own, own.decode("utf-8", "replace")):
         yield Finding(FAILURE, "13.3.1", "jwt.secret_key is Flask's SECRET_KEY: give each its own")
-    for name, keys in (
-        ("secret_key", (own,)),
-        ("secret_key_fallbacks", jwt.secret_key_fallbacks or ()),
-    ):
-        if any(isinstance(key, bytes) and key != key.strip() for key in keys):
-            yield Finding(
-                WARNING,
-                "13.3.1",
-                f"jwt.{name} begins or ends with whitespace, such as the newline of a secrets "
-                "file: a service that strips it has another key",
-            )
+    for name in settings_with_whitespace(jwt):
+        yield Finding(
+            WARNING,
+            "13.3.1",
+            f"{name} begins or ends with whitespace, such as the newline of a secrets file: a "
+            "service that strips it has another key",
+        )
 
 
 def _tokens(state: AppState) -> Iterator[Finding]:
@@ -213,12 +210,16 @@ def _layers(app: Flask) -> Iterator[Any]:
 
 def _origins(state: AppState) -> Iterator[Finding]:
     for origin in state.jam.settings.trusted_origins:
-        secure = urlsplit(origin).scheme == "https"
+        secure = urlsplit(origin).scheme != "http"
         yield Finding(
             OK if secure else WARNING,
             "3.5.1",
             f"pages of {origin} are trusted"
-            + ("" if secure else ": so is whoever changes what plain http carries; write https"),
+            + (
+                ""
+                if secure
+                else ": so is an attacker who changes what plain http carries; write https"
+            ),
         )
     found = list(dict.fromkeys(_readable_by_all(state.app)))
     if found:

@@ -80,12 +80,12 @@ def as_domain(value: Any) -> str:
     return text
 
 
-_COOKIE_PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
+COOKIE_PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
 
 
 def as_cookie_path(value: Any) -> str:
     text = as_text(value)
-    if not _COOKIE_PATH.fullmatch(text):
+    if not COOKIE_PATH.fullmatch(text):
         raise ValueError("must be an absolute path of letters, digits and . _ ~ / -, such as /shop")
     return text
 

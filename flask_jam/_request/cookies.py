@@ -195,6 +195,7 @@ def set_later(app: Flask, settings: Settings, *wanted: Setting) -> None:
                 f"the cookie {cookie.name} would be longer than "
                 f"{LONGEST} bytes: put less into the token",
             )
+    _warn_of_domain(app, settings)
     if any("; Secure" in line for line in lines) and not request.is_secure:
         _log.warning(
             "the cookie %s is Secure and this request came over http: a browser will not send it "
@@ -204,6 +205,21 @@ def set_later(app: Flask, settings: Settings, *wanted: Setting) -> None:
         )
     for line in lines:
         _send_later(line)
+
+
+def _warn_of_domain(app: Flask, settings: Settings) -> None:
+    """Warn once of a ``cookie_domain`` that browsers refuse from this host (RFC 6265 5.3)."""
+    domain, host = settings.cookie_domain, request.host.rpartition(":")[0] or request.host
+    if domain is None or f".{host.lower()}".endswith("." + domain.lower().lstrip(".")):
+        return
+    warned = app.extensions.setdefault("flask_jam_warned", set())
+    if domain not in warned:
+        warned.add(domain)
+        _log.warning(
+            "cookie_domain is %s and this request is for another host: a browser drops the cookie. "
+            "Leave cookie_domain unset, or set it to a parent of the host",
+            domain,
+        )
 
 
 def clear_later(app: Flask, settings: Settings, cookie: Cookie, *, host_only: bool = False) -> None:

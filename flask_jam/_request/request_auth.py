@@ -17,7 +17,7 @@ from ..schemes.transport import SeveralCookies
 from .app_state import AppState, state_of
 from .cross_site import is_cross_site
 from .flask_internals import app_of_request
-from .views import ORIGINS
+from .views import ORIGINS, method_of
 from .werkzeug_internals import get_app, get_request
 
 _log = logging.getLogger("flask_jam.schemes")
@@ -176,7 +176,8 @@ class RequestAuth:
     def trusted(self) -> Collection[str]:
         """Return the other origins that may send this request with a cookie."""
         settings, view = self.state.jam.settings, self.state.view_of(self.request)
-        own: Collection[str] = getattr(view, ORIGINS, ())
+        method = method_of(getattr(view, "view_class", None), self.request.method)
+        own: Collection[str] = getattr(view, ORIGINS, ()) or getattr(method, ORIGINS, ())
         return {*settings.trusted_origins, *own} if own else settings.trusted_origins
 
     def look(self) -> Accepted | None:

@@ -6,7 +6,7 @@ import inspect
 import weakref
 from collections.abc import Iterator, Mapping
 from functools import partial
-from types import FrameType, FunctionType
+from types import CodeType, FrameType, FunctionType
 from typing import Any, NamedTuple
 
 from flask import Flask
@@ -67,21 +67,35 @@ def cover(view: Any, caller: FrameType) -> None:
 
     :param caller: the frame that gives the view to the guard.
     """
-    # A bound method has no attributes of its own: its function does.
-    functions = [getattr(inner, "__func__", inner) for inner in chain_of(view)]
-    manner = _manner(functions[-1], caller)
-    for function in functions:
+    chain = list(chain_of(view))
+    manner = _manner(getattr(chain[-1], "__func__", chain[-1]), caller)
+    for inner in chain:
+        # A bound method has no attributes of its own: its function does.
+        function = getattr(inner, "__func__", inner)
         if hasattr(function, "__dict__"):
-            setattr(function, _COVERED, (function, manner))
+            setattr(function, _COVERED, (function, manner, getattr(inner, "__self__", None)))
+
+
+#: A guard may be given a view by a decorator of the app's own, which another may call.
+_MOST_HELPERS = 4
 
 
 def _manner(function: Any, caller: FrameType) -> str:
     code = getattr(function, "__code__", None)
-    if code is None or code not in caller.f_code.co_consts:
+    frame: FrameType | None = caller
+    for _ in range(_MOST_HELPERS):
+        if frame is None or code is None or code in frame.f_code.co_consts:
+            break
+        frame = frame.f_back
+    if frame is None or code is None or code not in frame.f_code.co_consts:
         return UNKNOWN
+    return CALLED if code.co_name == "<lambda>" else _manner_in(frame, code)
+
+
+def _manner_in(definer: FrameType, code: CodeType) -> str:
     lines = [line for *_, line in code.co_lines() if line and line > code.co_firstlineno]
     body = min(lines, default=code.co_firstlineno + 1)
-    return DECORATED if code.co_firstlineno <= caller.f_lineno < body else CALLED
+    return DECORATED if code.co_firstlineno <= definer.f_lineno < body else CALLED
 
 
 def covered_by(view: Any) -> str | None:
@@ -91,7 +105,9 @@ def covered_by(view: Any) -> str | None:
     """
     function = getattr(view, "__func__", view)
     noted = getattr(function, _COVERED, None)
-    return noted[1] if noted is not None and noted[0] is function else None
+    if noted is None or noted[0] is not function:
+        return None
+    return str(noted[1]) if noted[2] is getattr(view, "__self__", None) else None
 
 
 def cover_class(cls: Any, guard: Any) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from flask import Request
 
+from .._helpers.setting_types import COOKIE_PATH
 from .._request.cookies import refresh_name
 from ..errors import ConfigError, Reason, StoreUnavailable, TokenError
 from ..jam import Jam
@@ -15,7 +15,6 @@ from .outcome import Accepted, Credential
 from .transport import SeveralCookies, TransportScheme, is_malformed
 
 _new: Any = tuple.__new__  # as in transport.py
-_COOKIE_PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
 
 
 class JWTScheme(TransportScheme):
@@ -87,7 +86,7 @@ def check_refresh_path(path: object) -> None:
 
     :raises ConfigError: with a sentence.
     """
-    if path is not None and not (isinstance(path, str) and _COOKIE_PATH.fullmatch(path)):
+    if path is not None and not (isinstance(path, str) and COOKIE_PATH.fullmatch(path)):
         raise ConfigError(
             "refresh_path: write the path that your refresh and logout URLs have in common, such "
             "as /auth"

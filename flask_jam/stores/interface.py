@@ -169,7 +169,8 @@ class Store(Protocol):
         """Return the cut-offs of a subject as the store has them, never from a cache.
 
         Also of one whose ``until`` has come, while it is there: the clocks of two machines may
-        differ. What is minted for the subject carries them. So clocks are never compared: what carries an
+        differ. What is minted for the subject carries them. So clocks are never compared: what
+        carries an
         earlier cut-off than the store has was minted before it, on whatever machine.
         """
         ...

@@ -16,7 +16,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from flask_jam import ConfigError, Jam, TokenError
+from flask_jam import ConfigError, Jam
 from flask_jam._credentials.token_cache import MAX_AGE, FactCache
 
 from ..cases import each_case

@@ -250,9 +250,10 @@ def test_login_works_beside_a_dead_cookie_of_old_settings(
 
 @each_scheme
 @each_case(
-    "users, alive", [("alice alice alice", True), ("alice bob carol", True), ("bob bob bob", False)],
+    "users, alive",
+    [("alice alice alice", True), ("alice bob carol", True), ("bob bob bob", False)],
     ids=["one-user", "three-users", "dead"],
-)  # fmt: skip
+)
 @each_case("now", [HOST, BOTH], ids=["host", "both"])
 def test_login_works_beside_three_old_cookies(
     visit: Callable[..., Visit], name: str, users: str, alive: bool, now: dict[str, Any]

@@ -39,7 +39,10 @@ def test_a_good_token_shows_what_it_says_and_until_when(jam: Jam) -> None:
     token = jam.issue_tokens("ann", roles={"admin"})["access_token"]
     found = inspect(jam, token)
     assert (found["kind"], found["good"]) == ("access token", True)
-    assert found["claims"] == {**jam.verify_jwt_token(token), "jam_cut": [jam.store.identity(), 0.0]}
+    assert found["claims"] == {
+        **jam.verify_jwt_token(token),
+        "jam_cut": [jam.store.identity(), 0.0],
+    }
     assert found["header"]["alg"] == "HS256"
     assert found["expires_at"] == found["claims"]["exp"]
     assert "reason" not in found

@@ -487,3 +487,15 @@ def test_who_sends_what_is_nearly_a_cookie_of_ours_is_refused(
     bare = client.application.test_client(use_cookies=False)
     answer = get(bare, "/mine", headers={"Cookie": cookie})
     assert (answer.status_code, answer.json["error"]) == (400, "invalid_request")
+
+
+def test_a_cookie_domain_of_another_host_is_warned_of_once(
+    make_jam: MakeJam, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = build(make_jam(cookie_domain="shop.example"))
+    for host, count in (("shop.example", 0), ("www.SHOP.example:8443", 0), ("other.example", 1)):
+        caplog.clear()
+        for _ in range(2):
+            app.test_client().post("/login", base_url=f"https://{host}")
+        warned = [each for each in caplog.records if "cookie_domain" in each.getMessage()]
+        assert len(warned) == count, host

@@ -310,3 +310,55 @@ def test_the_checks_of_the_start_come_first(app: Flask) -> None:
         return ""
 
     assert "swap the two lines" in first_error(app)
+
+
+# --- a guard between two routes ----------------------------------------------------------------
+
+
+def login_required(view: Any) -> Any:
+    """A decorator of the app's own."""
+    return jwt_required(view)
+
+
+@each_case("guard", [jwt_required, login_required], ids=["guard", "alias"])
+def test_a_guard_between_two_routes_is_an_error(app: Flask, guard: Any) -> None:
+    @app.get("/v2", endpoint="v2")
+    @guard
+    @app.get("/v1", endpoint="v1")
+    def between() -> str:
+        return who()
+
+    assert "swap the two lines" in first_error(app, "/v1")
+
+
+def test_two_guards_around_a_route_are_an_error(app: Flask) -> None:
+    @app.get("/v2", endpoint="v2")
+    @session_required
+    @app.get("/v1", endpoint="v1")
+    @jwt_required
+    def between() -> str:
+        return who()
+
+    assert "swap the two lines" in first_error(app, "/v1")
+
+
+def test_a_plain_call_on_another_route_is_no_mistake(app: Flask, jam: Jam) -> None:
+    def view() -> str:
+        return who()
+
+    class Pages:
+        def page(self) -> str:
+            return who()
+
+    one, two, odd = Pages(), Pages(), lambda: who()
+    app.add_url_rule("/open", "open", view)
+    app.add_url_rule("/closed", "closed", jwt_required(view))
+    app.add_url_rule("/alias", "alias", login_required(view))
+    app.add_url_rule("/one", "one", one.page)
+    app.add_url_rule("/two", "two", jwt_required(two.page))
+    app.add_url_rule("/odd", "odd", odd), app.add_url_rule("/odd2", "odd2", jwt_required(odd))
+    client = app.test_client()
+    assert client.get("/open").text == "nobody"
+    for path in ("/closed", "/alias", "/two", "/odd2"):
+        assert client.get(path).status_code == 401
+        assert client.get(path, headers=ann(jam)).text == "jwt:ann"
