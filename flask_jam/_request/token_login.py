@@ -152,7 +152,7 @@ def _length_of_body() -> int:
         return length
     body = _read(_MAX_BODY + 1)
     if body:
-        request.stream = BytesIO(body)  # where Werkzeug reads forms and data from
+        request.__dict__["stream"] = BytesIO(body)  # where Werkzeug reads forms and data from
         return len(body)
     return len(request.get_data())  # a hook may have read it before
 

@@ -309,9 +309,9 @@ def test_a_session_holds_up_to_its_size_and_no_more(make_jam: MakeJam) -> None:
 
 def test_a_refusal_to_keep_quotes_nothing(make_jam: MakeJam) -> None:
     jam = make_jam(session={"max_bytes": 100})
-    for key, data in (("ann", {"x": {MARKER}}), ("ann", {"x": MARKER * 50}), ("ann", {"x": {MARKER: b""}}),
-                      ("ann", {"x": MARKER + "\ud800"}), (MARKER * 500, {}), ("ann", MARKER),
-                      (MARKER + "\ud800", {})):  # fmt: skip
+    for key, data in (("ann", {"x": {MARKER}}), ("ann", {"x": MARKER * 50}),
+                      ("ann", {"x": {MARKER: b""}}), ("ann", {"x": MARKER + "\ud800"}),
+                      (MARKER * 500, {}), ("ann", MARKER), (MARKER + "\ud800", {})):  # fmt: skip
         with pytest.raises(SessionError) as caught:
             jam.create_session(key, data)  # type: ignore[arg-type]
         assert MARKER not in repr(caught.value)

@@ -207,7 +207,7 @@ def test_a_living_cookie_that_a_sibling_tossed_in_is_refused(jam: Jam, kind: str
     assert browser.get().text == "ann"
 
 
-# --- bounds -----------------------------------------------------------------------------------------
+# --- bounds ---------------------------------------------------------------------------------------
 
 
 def count_questions(jam: Jam, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -265,7 +265,7 @@ def test_a_cookie_header_of_semicolons_costs_next_to_nothing(jam: Jam) -> None:
     assert seconds(header) < seconds({"Cookie": "sessionId=x"}) + 0.2
 
 
-# --- a provider that posts back ---------------------------------------------------------------------
+# --- a provider that posts back -------------------------------------------------------------------
 
 IDP = {"Origin": "https://idp.example", "Sec-Fetch-Site": "cross-site"}
 

@@ -455,7 +455,8 @@ def test_only_what_has_exactly_the_name_is_read(header: str, values: list[str]) 
     [
         ("s=1", False), ("s=1; a=2", False), ("s=1; xs=2", False), ("s=1; a=s", False),
         ("a=s=2; s=1", False), ("a=2", False), ("", False), ("\ts=1", False),
-        ("s=1; s=2", False), ("s=1; s=1; s=2", False), ("s =1", True), ("s\t=1", True), ('"s"=1', True), ("'s'=1", True),
+        ("s=1; s=2", False), ("s=1; s=1; s=2", False), ("s =1", True), ("s\t=1", True),
+        ('"s"=1', True), ("'s'=1", True),
         ('s=1; "s"=2', True), ("s=1; s =2", True), ("s\x0b=1", True), ("s=1; s", False),
         ('" s "=1', True),
     ],

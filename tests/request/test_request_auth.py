@@ -138,7 +138,8 @@ def test_templates_and_imported_macros_know_the_caller(jam: Jam) -> None:
     app = new_app(jam)
     app.jinja_loader = DictLoader(  # type: ignore[assignment]
         {
-            "nav.html": "{% macro nav() %}{{ current_auth().subject if current_auth() }}{% endmacro %}"
+            "nav.html": "{% macro nav() %}"
+            "{{ current_auth().subject if current_auth() }}{% endmacro %}"
         }
     )
     source = "{% import 'nav.html' as n %}{{ n.nav() }}/{{ current_auth().subject }}"
