@@ -24,6 +24,7 @@ from werkzeug.utils import redirect
 from . import signals
 from ._request.app_state import AppState
 from ._request.cookies import clear_later, own_cookie
+from ._request.flask_internals import has_own_handler
 from ._request.login_redirect import login_url
 from ._request.negotiation import PROBLEM, wants_html, wants_page
 from ._request.request_auth import current_request_auth
@@ -94,11 +95,11 @@ class Unavailable(Refusal, ServiceUnavailable):
 class ToLogin(Refusal):
     """A redirect to the login page, for a client that wants a page.
 
-    It has no ``code``, so Flask gives it to no error handler: one for ``HTTPException`` or
-    ``Exception`` would lose the way.
+    It has no ``code``, so Flask gives it to no error handler but one of its own: one for
+    ``HTTPException`` or ``Exception`` would lose the way.
     """
 
-    code = None
+    code: int | None = None
 
     def __init__(self, location: str, status: int) -> None:
         response = redirect(location, status)
@@ -203,6 +204,9 @@ def _sent_to_login(state: AppState, refused: Refusal, *, is_page: bool) -> Refus
         # https://htmx.org/reference/#response_headers: it follows this with any status.
         refused.login_url = url
         return refused
-    to_login = ToLogin(url, 302 if request.method in ("GET", "HEAD") else 303)
+    status = 302 if request.method in ("GET", "HEAD") else 303
+    to_login = ToLogin(url, status)
     to_login.reason, to_login.error = refused.reason, refused.error
+    if has_own_handler(state.app, ToLogin, request.blueprints):
+        to_login.code = status  # no longer final: Flask asks that handler
     return to_login

@@ -31,7 +31,7 @@ _SHAPE = re.compile(r"([A-Za-z0-9_-]{45})\.([1-9][0-9]{0,8})\.[A-Za-z0-9_-]{43}"
 #: What a pair says by itself; callers say the rest.
 _RESERVED = OTHER_KINDS | {
     *("sub", "jti", "iat", "exp", "nbf", "iss", "aud", "fam", "auth_time", "scope", CUT_OFF),
-    *("typ", "token_type", "token_use"),
+    *("typ", "token_type", "token_use", "expires_in"),
 }
 #: The same at a refresh, which may bring other scopes.
 _FIXED = _RESERVED - {"scope"}
@@ -237,6 +237,8 @@ def _own(claims: Mapping[str, Any], reserved: frozenset[str]) -> Mapping[str, An
 def _why_reserved(name: str) -> str:
     if name in OTHER_KINDS or name in ("typ", "token_type", "token_use"):
         return f"the claim {name} marks a token that is no bearer access token: leave it out"
+    if name == "expires_in":
+        return "expires_in is no claim: set jwt.expire, in seconds"
     return f"the claim {name} is written by flask_jam itself"
 
 

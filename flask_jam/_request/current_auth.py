@@ -71,7 +71,7 @@ def with_payload(base: type[Any]) -> Any:
 
         def __delattr__(self, name: str) -> None:
             if name == "payload" and request:
-                _forget_assigned()
+                current_request_auth().unassign()
             else:
                 super().__delattr__(name)
 
@@ -85,7 +85,7 @@ def with_payload(base: type[Any]) -> Any:
             if name != "payload" or not request:
                 return super().pop(name) if default is _ABSENT else super().pop(name, default)
             payload = self.get(name, None if default is _ABSENT else default)
-            _forget_assigned()
+            current_request_auth().unassign()
             return payload
 
         def setdefault(self, name: str, default: Any = None) -> Any:
@@ -105,8 +105,3 @@ def with_payload(base: type[Any]) -> Any:
 
     Globals.__name__, Globals.__qualname__ = base.__name__, base.__qualname__
     return Globals
-
-
-def _forget_assigned() -> None:
-    """Have ``g.payload`` be the caller's again."""
-    current_request_auth()._assigned = None

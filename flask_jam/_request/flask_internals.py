@@ -47,6 +47,16 @@ def add_hook(where: Flask | Blueprint, hook: Hook, position: Callable[[list[Hook
     hooks.insert(position(hooks), hook)
 
 
+def has_own_handler(app: Flask, error: type[Exception], blueprints: list[str]) -> bool:
+    """Return True if Flask would choose a handler registered for just this class of error."""
+    for name in (*blueprints, None):
+        handlers = app.error_handler_spec[name][None]
+        for cls in error.__mro__:
+            if cls in handlers:
+                return cls is error
+    return False
+
+
 def wrap_finalize_request(app: Flask, wrapper: Callable[[Any], Any]) -> None:
     """Have the last word on every response, whatever a hook or an error handler made of it.
 

@@ -299,6 +299,10 @@ class RequestAuth:
         """Have ``g.payload`` be a value of the app's own, for this request."""
         self._assigned = (value,)
 
+    def unassign(self) -> None:
+        """Have ``g.payload`` be the caller's again."""
+        self._assigned = None
+
     def block(self) -> None:
         """Know no caller, and ask for none."""
         self._admitted = True

@@ -10,6 +10,7 @@ from .._helpers.setting_types import COOKIE_PATH
 from .._request.cookies import refresh_name
 from ..errors import ConfigError, Reason, StoreUnavailable, TokenError
 from ..jam import Jam
+from ..stores.interface import Family
 from .interface import MALFORMED, MISSING, Found
 from .outcome import Accepted, Credential
 from .transport import SeveralCookies, TransportScheme, is_malformed
@@ -69,16 +70,27 @@ class JWTScheme(TransportScheme):
         return self._living_refresh(found) if isinstance(found, SeveralCookies) else found
 
     def _living_refresh(self, found: SeveralCookies) -> Found:
-        """Of several refresh tokens, return the newest that lives; refuse those of two subjects."""
+        """Of several refresh tokens, return the newest that lives; refuse those of two subjects.
+
+        No login can end a cookie that is sent to the refresh only. So what contradicts is ended
+        here, and the next login works.
+        """
         try:
             families = [(self.jam.families.of_token(each.value), each) for each in found.each()]
+            living = [(family, each) for family, each in families if family is not None]
+            if len({family.subject for family, _ in living}) > 1:
+                for _, each in living:
+                    self.end(each.value)
+                return MALFORMED
         except StoreUnavailable:
             return Credential(*found)  # rotating it finds out
-        living = [(family, each) for family, each in families if family is not None]
-        if len({family.subject for family, _ in living}) > 1:
-            return MALFORMED
-        newest = max(living, key=lambda pair: pair[0].started_at, default=None)
+        newest = max(living, key=self._age_of_refresh, default=None)
         return Credential(*found) if newest is None else newest[1]
+
+    def _age_of_refresh(self, pair: tuple[Family, Credential]) -> tuple[float, int]:
+        """Sort by login, and within a family by generation: an older one would count as reuse."""
+        family, credential = pair
+        return family.started_at, self.jam.families.parsed(credential.value)[1]
 
 
 def check_refresh_path(path: object) -> None:

@@ -3,7 +3,8 @@
 Rules for every verb of every store:
 
 - It happens whole or not at all, also under threads and processes.
-- It may be repeated when its reply was lost: the second time changes nothing more.
+- It may be repeated when its reply was lost: the second time changes nothing more,
+  but that a cut-off may move by a microsecond.
 - "Not there" is an ordinary answer. "I could not ask" is
   :class:`~flask_jam.errors.StoreUnavailable`, and never anything else.
 - Nothing revives: a verb that changes something changes only what is still there and alive.

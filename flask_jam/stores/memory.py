@@ -308,5 +308,5 @@ def _age(item: tuple[str, Session]) -> float:
 
 def _grow(cuts: dict[str, tuple[float, float]], name: str, now: float, until: float) -> None:
     """Set a cut-off that is later than the one before it, whatever the clocks say."""
-    at, old_until = cuts.get(name, (-math.inf, until))
+    at, old_until = cuts.get(name, (0.0, until))  # 0.0 is what "none" is
     cuts[name] = (max(now, math.nextafter(at, math.inf)), max(until, old_until))

@@ -113,6 +113,8 @@ class Victim:
 
         :param reason: what the signal tells where the answer is 401.
         """
+        if len(token) > 65_000:
+            cookie = MALFORMED  # no browser sends such a header, so nothing in it is looked at
         kept = self.jam.verifier.cache_info().currsize
         for path in GUARDED:
             del self.reasons[:]

@@ -1076,6 +1076,11 @@ def test_no_payload_shows_the_cut_off_that_a_token_carries(jam: Jam) -> None:
         assert jam.verifier.verify(token).cut_off == (jam.store.identity(), NOW)
 
 
+def test_a_word_that_is_no_claim_is_refused_at_a_login(jam: Jam) -> None:
+    with pytest.raises(TokenError, match="expires_in is no claim: set jwt.expire"):
+        jam.issue_tokens("ann", expires_in=60)
+
+
 def test_a_caller_cannot_choose_the_cut_off_of_a_token(jam: Jam) -> None:
     early = jam.gen_jwt_token({"sub": "ann", CUT_OFF: 9e9})
     with pytest.raises(TokenError, match="jam_cut is written by flask_jam itself"):

@@ -125,6 +125,36 @@ def test_a_login_works_beside_three_cookies_of_earlier_settings(
     browser.works("bob")
 
 
+@each_case("settings", [({}, SETTINGS[1]), (SETTINGS[1], {})], ids=["set", "unset"])
+def test_the_newest_refresh_token_of_a_family_is_used(
+    make_jam: MakeJam, clock: Clock, settings: tuple[dict[str, Any], dict[str, Any]]
+) -> None:
+    jam = make_jam(**settings[0], jwt={"refresh_grace": 0})
+    later = make_jam(**settings[1], jwt={"refresh_grace": 0}, store=jam.store)
+    browser = Browser(build(jam, "jwt"))
+    assert browser.post("login/ann") == 200
+    browser.at(build(later, "jwt"))
+    for _ in range(3):
+        clock.tick(1)
+        assert browser.post("refresh") == 200
+
+
+def test_a_login_works_again_after_refresh_tokens_of_two_users(
+    make_jam: MakeJam, clock: Clock
+) -> None:
+    jam = make_jam(cookie_domain="shop.example")
+    later = build(make_jam(store=jam.store), "jwt")
+    browser = Browser(build(jam, "jwt"))
+    assert browser.post("login/ann") == 200
+    browser.client.delete_cookie("sessionId", domain="shop.example")  # it expired: nobody ends ann
+    browser.at(later)
+    assert browser.post("login/bob") == 200
+    assert browser.post("refresh") == 400
+    assert browser.get().status_code == 401
+    assert browser.post("login/bob") == 200
+    browser.works("bob")
+
+
 @pytest.mark.parametrize("kind", ["session", "jwt"])
 def test_the_host_only_twin_of_a_domain_cookie_is_cleared(make_jam: MakeJam, kind: str) -> None:
     jam = make_jam()

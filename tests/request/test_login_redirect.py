@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
-from flask import Flask, Response, abort, g, redirect, render_template_string, request
+from flask import Blueprint, Flask, Response, abort, g, redirect, render_template_string, request
 from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +27,7 @@ from flask_jam import (
     signals,
 )
 from flask_jam._request.login_redirect import is_path
-from flask_jam.refusal import Refusal
+from flask_jam.refusal import Refusal, ToLogin
 
 from ..cases import each_case
 from ..conftest import Clock, bearer
@@ -251,6 +251,28 @@ def test_the_way_to_the_login_page_is_final(app: Flask, kind: type[Exception]) -
     answer = app.test_client().get("/private", headers=PAGE)
     assert (answer.status_code, *goes_to(answer)) == (302, "/login", "/private")
     assert app.test_client().get("/private").text == "own"  # a script's refusal is theirs
+
+
+def test_only_a_handler_of_the_way_itself_is_asked_for_it(app: Flask) -> None:
+    part = Blueprint("part", __name__, url_prefix="/part")
+    part.add_url_rule("/", "index", session_required(lambda: "in"))
+    part.register_error_handler(ToLogin, lambda error: (f"{error.code}", 401))
+    app.register_blueprint(part)
+    app.register_error_handler(HTTPException, lambda _error: ("own", 500))
+    answer = app.test_client().get("/part/", headers=PAGE)
+    assert (answer.status_code, answer.text) == (401, "302")
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert goes_to(app.test_client().get("/private", headers=PAGE)) == ("/login", "/private")
+
+
+def test_a_handler_that_comes_before_that_of_the_way_loses_nothing(app: Flask) -> None:
+    part = Blueprint("part", __name__, url_prefix="/part")
+    part.add_url_rule("/", "index", session_required(lambda: "in"))
+    part.register_error_handler(Exception, lambda _error: ("own", 500))
+    app.register_blueprint(part)
+    app.register_error_handler(ToLogin, lambda _error: ("the app's", 401))
+    answer = app.test_client().get("/part/", headers=PAGE)
+    assert (answer.status_code, *goes_to(answer)) == (302, "/login", "/part/")
 
 
 def test_a_redirect_is_a_refusal_to_who_listens(app: Flask, client: FlaskClient) -> None:

@@ -84,7 +84,6 @@ def test_a_mark_of_the_epoch_itself_is_a_mark(kind: Kind) -> None:
     assert store.marks("ab", "x", "x", "x", 1.0) != Marks()
 
 
-@pytest.mark.xfail(strict=True, reason="a first cut-off at or before 0 ends nothing")
 def test_cut_off_at_the_epoch_itself_counts() -> None:
     store = MemoryStore()
     store.cut("ab", "ann", 0.0, 10.0)

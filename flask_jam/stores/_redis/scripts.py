@@ -73,7 +73,7 @@ return {'done', redis.call('GET', KEYS[1])}
 _GROW = """
 local function grow(key, at, till, keep)
   local old = redis.pcall('GET', key)
-  local old_at = parsed(old)
+  local old_at = old and parsed(old) or not old and '0'
   if old_at and tonumber(old_at) >= tonumber(at) then
     at = string.format('%.17g', tonumber(old_at) + 0.000001)
   elseif old and not old_at then
