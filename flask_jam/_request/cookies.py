@@ -26,8 +26,8 @@ _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 LONGEST = 4096
 #: Of cookies of one name, so many are looked at: a browser keeps one for each domain and path.
 MOST_OF_A_NAME = 4
-#: Browsers keep 180 cookies of a site, and servers mostly take headers of 8 to 64 KiB.
-_LONGEST_HEADER, _MOST_PAIRS = 65536, 200
+#: Four times the largest token allowed. Browsers keep 180 cookies of a site.
+_LONGEST_HEADER, _MOST_PAIRS = 4 * 65536, 200
 #: What a lenient parser may drop around a name.
 _AROUND = "\"' \t\r\n\v\f"
 

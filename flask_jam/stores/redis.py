@@ -5,7 +5,7 @@ key, after ``prefix:``    type    value                                        k
 ========================  ======  ===========================================  ====================
 ``t:{slot}:jti``         string  mark of a token: JSON ``[1, at, until]``     as the token
 ``x:{slot}:family``      string  mark of a refresh family                     as its last token
-``c:{slot}:subject``     string  cut-off of a subject                         as its last family
+``c:{slot}:subject``     string  cut-off of a subject                         400 days or more
 ``a:{slot}:jti``         string  allow list: ``[1, at, until]``               as the token
 ``f:{slot}:family``      hash    refresh family, claims as JSON               idle or absolute end
 ``s:{slot}:id``          hash    session, each key of its data as JSON        idle or absolute end

@@ -37,7 +37,8 @@ class Watch:
         elif isinstance(arguments[0], (str, bytes)):
             path = os.path.abspath(os.fsdecode(arguments[0]))
             self.opened.append(path)
-            if not path.startswith(_PYTHON):
+            # Tracebacks of Python 3.11 parse lines, and look for the file of one that is no code.
+            if not path.startswith(_PYTHON) and not path.endswith("<unknown>"):
                 self._stop(f"open {path}")
 
     def _stop(self, what: str) -> None:

@@ -507,8 +507,7 @@ def test_size_costs_next_to_nothing(victim: Target, text: str) -> None:
         target.jam.verify_jwt_token(text)
     # Parsing such a thing takes hundreds of milliseconds; refusing it, what copying it takes.
     assert time.process_time() - started < 0.25
-    assert [answer.status_code for answer in answers][1] == 401
-    assert answers[0].status_code in {400, 401}
+    assert {answer.status_code for answer in answers} <= {400, 401}
     assert caught.value.reason in {Reason.TOO_LARGE, Reason.INVALID}
 
 

@@ -113,7 +113,7 @@ class Victim:
 
         :param reason: what the signal tells where the answer is 401.
         """
-        if len(token) > 65_000:
+        if len(f"{COOKIE}={token}") > 4 * 65536:
             cookie = MALFORMED  # no browser sends such a header, so nothing in it is looked at
         kept = self.jam.verifier.cache_info().currsize
         for path in GUARDED:

@@ -1261,7 +1261,7 @@ KEPT = {
     "as the token": 900.0,
     "as its last token": 86_400.0,
     # Clocks may differ, so a cut-off is kept twice their skew longer.
-    "as its last family": 90 * 86_400.0 + 2 * CLOCK_SKEW,
+    "400 days or more": 400 * 86_400.0 + 2 * CLOCK_SKEW,
     "as its last session": 30 * 86_400.0,
     "a minute": 60.0,
 }
