@@ -15,11 +15,12 @@ from datetime import timedelta
 from functools import partial, wraps
 from typing import Any, NoReturn, ParamSpec, TypeVar, overload
 
-from flask import Flask
+from flask import Flask, request
 from flask.views import View
 
 from ._helpers.setting_types import as_origins
 from ._request.conditions import CONDITIONS, Check, Rule, describe, unknown_condition
+from ._request.flask_internals import is_answered_by_flask
 from ._request.request_auth import RequestAuth, current_request_auth
 from ._request.views import (
     MARK,
@@ -102,6 +103,10 @@ class Guard(AnyGuard):
         """
         if view is None:
             return self._configured(conditions)
+        if isinstance(view, (classmethod, staticmethod)):
+            raise ConfigError(
+                "a guard goes below @classmethod or @staticmethod: swap the two lines"
+            )
         if conditions or not callable(view):
             raise ConfigError(
                 "a guard takes a view, or conditions by name: "
@@ -135,7 +140,10 @@ class Guard(AnyGuard):
         :raises Refusal: an HTTP exception; the signal ``rejected`` was sent before.
         """
         auth = current_request_auth()
-        if not self.let_in(auth) and not self._is_hook(auth.state.app):
+        is_hook = self._is_hook(auth.state.app)
+        if is_hook and is_answered_by_flask(request):
+            return  # a preflight carries no credential, and no view answers it
+        if not self.let_in(auth) and not is_hook:
             auth.hide()
 
     def _is_hook(self, app: Flask) -> bool:

@@ -55,7 +55,7 @@ class Jam:
         or ``.yaml``; or ``None``: the environment (``JAM_...``) over ``./pyproject.toml``.
     :param store: where state is kept; on Redis where ``redis_url`` says so, else in this process's
         memory.
-    :param clock: seconds since the epoch.
+    :param clock: returns seconds since the epoch; ``time.time`` by default.
     :raises ConfigError: with a sentence that says what to write instead.
     """
 
@@ -64,10 +64,10 @@ class Jam:
         config: Source | Settings = None,
         *,
         store: Store | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.settings = config if isinstance(config, Settings) else load(config)
-        self.clock = _wall_clock if clock is time.time else clock
+        self.clock = _wall_clock if clock is None or clock is time.time else clock
         if store is not None and not hasattr(store, "marks"):
             raise ConfigError("store: write a Store object, such as MemoryStore()")
         self.store: Store = _store_for(self.settings) if store is None else store

@@ -392,6 +392,22 @@ def test_enforce_guards_where_no_decorator_can(app: Flask, jam: Jam) -> None:
     client = app.test_client()
     assert client.get("/all/").status_code == 401
     assert client.get("/all/", headers=bearer(token_of(jam))).text == "jwt:alice"
+    preflight = client.options("/all/")
+    assert (preflight.status_code, preflight.headers["Allow"]) == (200, "GET, HEAD, OPTIONS")
+
+
+def test_an_options_of_the_views_own_is_guarded_by_a_hook(app: Flask) -> None:
+    blueprint = Blueprint("all", __name__)
+    blueprint.before_request(jwt_required.enforce)
+    blueprint.add_url_rule("/all", "view", who, methods=["OPTIONS"])
+    app.register_blueprint(blueprint)
+    assert app.test_client().options("/all").status_code == 401
+
+
+@each_case("kind", [classmethod, staticmethod])
+def test_a_guard_above_a_kind_of_method_says_to_swap(kind: Any) -> None:
+    with pytest.raises(ConfigError, match="swap the two lines"):
+        jwt_required(kind(who))
 
 
 class Desk:

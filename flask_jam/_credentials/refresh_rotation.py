@@ -31,7 +31,18 @@ _SHAPE = re.compile(r"([A-Za-z0-9_-]{45})\.([1-9][0-9]{0,8})\.[A-Za-z0-9_-]{43}"
 #: What a pair says by itself; callers say the rest.
 _RESERVED = OTHER_KINDS | {
     *("sub", "jti", "iat", "exp", "nbf", "iss", "aud", "fam", "auth_time", "scope", CUT_OFF),
-    *("typ", "token_type", "token_use", "expires_in"),
+    *("typ", "token_type", "token_use"),
+}
+#: What callers write who know other libraries; as a claim it would say nothing.
+_NO_CLAIMS = {
+    "expires_in": "set jwt.expire, in seconds",
+    "expires": "set jwt.expire, in seconds",
+    "expires_delta": "set jwt.expire, in seconds",
+    "fresh": "a guard with max_age asks how old the login is",
+    "identity": "it is the first argument, the subject",
+    "additional_claims": "give each claim by its name",
+    "user_claims": "give each claim by its name",
+    "additional_headers": "a token has no headers of your own",
 }
 #: The same at a refresh, which may bring other scopes.
 _FIXED = _RESERVED - {"scope"}
@@ -213,6 +224,8 @@ def build_claims(
     :raises TokenError: for a reserved claim.
     :raises ConfigError: for scopes or roles that are no set of names.
     """
+    for name in _NO_CLAIMS.keys() & claims.keys():
+        raise TokenError(Reason.INVALID, f"{name} is no claim: {_NO_CLAIMS[name]}")
     said = dict(_own(claims, _RESERVED))
     named = name_set(scopes, "scopes"), name_set(roles, "roles")
     if named[0]:
@@ -237,8 +250,6 @@ def _own(claims: Mapping[str, Any], reserved: frozenset[str]) -> Mapping[str, An
 def _why_reserved(name: str) -> str:
     if name in OTHER_KINDS or name in ("typ", "token_type", "token_use"):
         return f"the claim {name} marks a token that is no bearer access token: leave it out"
-    if name == "expires_in":
-        return "expires_in is no claim: set jwt.expire, in seconds"
     return f"the claim {name} is written by flask_jam itself"
 
 

@@ -310,6 +310,6 @@ def as_origins(value: Any) -> tuple[str, ...]:
         # No wildcards: an attacker with a page on a sibling host would be trusted, too.
         raise ValueError(
             "must be whole origins without a path, user or wildcard, such as "
-            "https://app.example.org or capacitor://localhost"
+            "https://app.example.org (another alphabet is written xn--…) or capacitor://localhost"
         )
     return tuple(dict.fromkeys(each for each in found if each is not None))

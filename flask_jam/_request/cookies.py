@@ -96,24 +96,32 @@ def refresh_name(name: str, use: str = "refresh") -> str:
     return f"{name}_{use}"
 
 
-def refresh_cookies(app: Flask, name: str, path: str | None) -> Iterator[Cookie]:
+def refresh_cookies(
+    app: Flask, settings: Settings, name: str, path: str | None
+) -> Iterator[Cookie]:
     """The cookies of a refresh token: for the URL that refreshes, and for the one that logs out.
 
     A cookie has one path, so each of the two has its own, and the rest of the site sees neither.
 
     :param path: what both lie below, where the extension was told.
     """
-    root = request.script_root
+    below = settings.cookie_path
     refresh = _shared(app, "refresh") if path is None else path
     if path is None and refresh == "/":
         _log.warning(
             "the refresh token goes to every URL of this host, because none or several end in "
             "refresh: write JWTExtension(refresh_path=…), such as /auth"
         )
-    yield Cookie(refresh_name(name), root + refresh)
+    yield Cookie(refresh_name(name), _as_seen(refresh, below))
     logout = _shared(app, "logout") if path is None else path
     if logout != "/" and not _covers(refresh, logout):
-        yield Cookie(refresh_name(name, "logout"), root + logout)
+        yield Cookie(refresh_name(name, "logout"), _as_seen(logout, below))
+
+
+def _as_seen(path: str, below: str) -> str:
+    """Return a path as the browser has it: ``cookie_path`` may begin with what a proxy removes."""
+    path = request.script_root + path
+    return path if _covers(below, path) else below.rstrip("/") + path
 
 
 def _shared(app: Flask, word: str) -> str:

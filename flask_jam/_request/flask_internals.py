@@ -142,6 +142,12 @@ def request_attributes(request: Request) -> dict[str, Any]:
     return request.__dict__
 
 
+def is_answered_by_flask(request: Request) -> bool:
+    """Return True for an ``OPTIONS`` that no view answers."""
+    rule = request.url_rule
+    return request.method == "OPTIONS" and rule is not None and has_automatic_options(rule)
+
+
 def has_automatic_options(rule: Rule) -> bool:
     """Return True if Flask, and no view, answers the ``OPTIONS`` of a rule."""
     return bool(getattr(rule, "provide_automatic_options", False))

@@ -70,7 +70,9 @@ def cookies_of(state: AppState, scheme: TransportScheme) -> Iterator[Cookie]:
         return
     yield own_cookie(state.jam.settings, scheme.cookie_name)
     if isinstance(scheme, JWTScheme):
-        yield from refresh_cookies(state.app, scheme.cookie_name, scheme.refresh_path)
+        yield from refresh_cookies(
+            state.app, state.jam.settings, scheme.cookie_name, scheme.refresh_path
+        )
 
 
 def clear_twins(state: AppState, scheme: TransportScheme) -> None:

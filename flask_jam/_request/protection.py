@@ -15,7 +15,7 @@ from werkzeug.routing import Rule
 from ..errors import ConfigError
 from ..guards import Guard
 from .app_state import AppState
-from .flask_internals import add_hook, has_automatic_options, hooks_of
+from .flask_internals import add_hook, hooks_of, is_answered_by_flask
 from .request_auth import current_request_auth
 from .views import blueprints_of, guards_of, is_public, is_static
 from .werkzeug_internals import get_app, get_request
@@ -31,8 +31,7 @@ class Protection:
         asked = get_request()
         if endpoint is None:
             return  # the router answers
-        automatic = asked.method == "OPTIONS" and has_automatic_options(asked.url_rule)
-        if not automatic and not is_open(get_app(), asked.url_rule, asked.method):
+        if not is_answered_by_flask(asked) and not is_open(get_app(), asked.url_rule, asked.method):
             self.guard.let_in(current_request_auth())
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 from flask import Flask
 
 from .._helpers.names import nearest
 from ..errors import ConfigError
+from ..guards import Guard
 from .app_state import AppState
-from .protection import protections
+from .protection import enforcing_hooks, protections
 from .views import (
     CALLED,
     DECORATED,
@@ -100,9 +101,18 @@ def check_login_view(state: AppState) -> None:
         raise ConfigError(f"login_view: {name} has no URL that a GET without arguments reaches")
     view = app.view_functions[name]
     around = () if is_public(view, "GET") else protections(app, name)
-    guards = [*(guard for _, guard in around), *guards_of(view, "GET")]
-    if not all(any(rule.optional for rule in guard.rules) for guard in guards):
+    if _refuses([*(guard for _, guard in around), *guards_of(view, "GET")]):
         raise ConfigError(f"login_view: {name} is guarded, so nobody could log in: mark it @public")
+    if _refuses(guard for _, guard in enforcing_hooks(app, name)):
+        raise ConfigError(
+            f"login_view: before_request(guard.enforce) guards {name}, so nobody could log in: "
+            "write protect(app, guard) instead, and mark it @public"
+        )
+
+
+def _refuses(guards: Iterable[Guard]) -> bool:
+    """Return True if a guard refuses a request without a credential."""
+    return not all(any(rule.optional for rule in guard.rules) for guard in guards)
 
 
 def _is_idle(view: Any, inside: Container[int]) -> bool:

@@ -101,7 +101,7 @@ def _set_cookies(
     jam = state.jam
     jwt = jam.settings.jwt
     life = min(jwt.refresh_idle, auth_time + jwt.refresh_absolute - jam.clock())
-    cookies = refresh_cookies(state.app, scheme.cookie_name, scheme.refresh_path)
+    cookies = refresh_cookies(state.app, jam.settings, scheme.cookie_name, scheme.refresh_path)
     set_later(
         state.app,
         jam.settings,

@@ -1076,9 +1076,17 @@ def test_no_payload_shows_the_cut_off_that_a_token_carries(jam: Jam) -> None:
         assert jam.verifier.verify(token).cut_off == (jam.store.identity(), NOW)
 
 
-def test_a_word_that_is_no_claim_is_refused_at_a_login(jam: Jam) -> None:
-    with pytest.raises(TokenError, match="expires_in is no claim: set jwt.expire"):
-        jam.issue_tokens("ann", expires_in=60)
+@each_case(
+    ("word", "instead"),
+    [
+        ("expires_in", "set jwt.expire"), ("expires_delta", "set jwt.expire"),
+        ("fresh", "max_age"), ("additional_claims", "each claim by its name"),
+        ("identity", "the first argument"), ("additional_headers", "no headers"),
+    ],
+)  # fmt: skip
+def test_a_word_that_is_no_claim_is_refused_at_a_login(jam: Jam, word: str, instead: str) -> None:
+    with pytest.raises(TokenError, match=f"{word} is no claim: .*{instead}"):
+        jam.issue_tokens("ann", **{word: 60})
 
 
 def test_a_caller_cannot_choose_the_cut_off_of_a_token(jam: Jam) -> None:

@@ -623,6 +623,19 @@ def test_travelling_in_time_moves_the_default_clock(
 
 
 @pytest.mark.parametrize("travel", [freezegun_at, time_machine_at])
+@each_case("chosen", [{}, {"clock": "time.time"}], ids=["default", "time.time"])
+def test_a_jam_that_was_made_in_another_time_follows_it(
+    travel: Callable[[datetime], AbstractContextManager[Any]], chosen: dict[str, str]
+) -> None:
+    with travel(datetime(2040, 1, 1, tzinfo=timezone.utc)):
+        jam = Jam(CONFIG, **{name: time.time for name in chosen})
+        token = jam.issue_tokens("ann")["access_token"]
+    with travel(datetime(2040, 1, 1, 1, tzinfo=timezone.utc)), pytest.raises(TokenError) as caught:
+        jam.verify_jwt_token(token)
+    assert caught.value.reason is Reason.EXPIRED
+
+
+@pytest.mark.parametrize("travel", [freezegun_at, time_machine_at])
 def test_revocation_in_a_time_that_was_travelled_to_ends_no_later_login(
     travel: Callable[[datetime], AbstractContextManager[Any]],
 ) -> None:

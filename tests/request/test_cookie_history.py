@@ -139,6 +139,14 @@ def test_the_newest_refresh_token_of_a_family_is_used(
         assert browser.post("refresh") == 200
 
 
+def test_refresh_cookies_lie_below_the_path_that_a_proxy_removes(make_jam: MakeJam) -> None:
+    app = build(make_jam(cookie_path="/shop"), "jwt")
+    answer = app.test_client().post("/app/login/ann", base_url=BASE)
+    paths = [line.partition("Path=")[2].partition(";")[0] for line in
+             answer.headers.getlist("Set-Cookie")]  # fmt: skip
+    assert paths == ["/shop", "/shop/app/refresh", "/shop/app/logout"]
+
+
 def test_a_login_works_again_after_refresh_tokens_of_two_users(
     make_jam: MakeJam, clock: Clock
 ) -> None:

@@ -302,6 +302,16 @@ def test_a_login_view_at_which_nobody_arrives_is_an_error_at_the_first_request(
         app.test_client().get("/open")
 
 
+def test_a_hook_that_guards_the_login_view_is_an_error_at_the_first_request(
+    make_jam: MakeJam,
+) -> None:
+    app = build(make_jam(login_view="public"))
+    app.before_request(session_required.enforce)
+    app.testing = True
+    with pytest.raises(ConfigError, match="before_request.*protect"):
+        app.test_client().get("/open")
+
+
 @each_case("view", ["login", "optional", "public", "with_default", "/anything"])
 def test_a_login_view_that_lets_in_who_is_nobody_is_fine(make_jam: MakeJam, view: str) -> None:
     app = build(make_jam(login_view=view))
