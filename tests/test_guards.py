@@ -22,6 +22,7 @@ from flask_jam import (
     SessionExtension,
     current_auth,
     jwt_required,
+    protect,
     public,
     session_required,
 )
@@ -624,6 +625,17 @@ class AdminOnly(MethodView):
 class Opened(MethodView):
     def get(self) -> str:
         return "in"
+
+
+def test_a_class_below_a_public_one_is_not_public(app: Flask) -> None:
+    class Below(Opened):
+        pass
+
+    protect(app, jwt_required)
+    for cls in (Opened, Below):
+        app.add_url_rule(f"/{cls.__name__}", view_func=cls.as_view(cls.__name__))
+    client = app.test_client()
+    assert [client.get(path).status_code for path in ("/Opened", "/Below")] == [200, 401]
 
 
 def test_every_guard_of_the_base_classes_counts(app: Flask, jam: Jam) -> None:

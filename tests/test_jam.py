@@ -310,6 +310,24 @@ def test_incomplete_claims_are_an_error_with_a_sentence(
         jam.revoke_token(claims)
 
 
+def test_incomplete_claims_are_an_error_until_their_leeway_is_over(
+    make_jam: MakeJam, clock: Clock
+) -> None:
+    jam = make_jam(jwt={"leeway": 10})
+    claims = {"jti": "x", "exp": clock.now}
+    clock.tick(9)
+    with pytest.raises(TokenError, match="iat is missing"):
+        jam.revoke_token(claims)
+    clock.tick(1)
+    assert jam.revoke_token(claims) is False
+
+
+def test_revoking_a_token_that_was_never_allowed_returns_false(jam: Jam, make_jam: MakeJam) -> None:
+    strict = make_jam(jwt={"list": "allow"})
+    assert strict.revoke_token(jam.gen_jwt_token({"sub": "ann"})) is False
+    assert strict.revoke_token(strict.gen_jwt_token({"sub": "ann"})) is True
+
+
 def test_without_a_list_a_token_of_ours_cannot_be_revoked(make_jam: MakeJam, clock: Clock) -> None:
     jam = make_jam(jwt={"list": "off"})
     token = jam.issue_tokens("ann")["access_token"]

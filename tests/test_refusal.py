@@ -13,6 +13,7 @@ from flask_jam import (
     Jam,
     JWTExtension,
     Reason,
+    SchemeExtension,
     SessionExtension,
     StoreUnavailable,
     jwt_required,
@@ -23,6 +24,7 @@ from flask_jam.stores.memory import MemoryStore
 
 from .cases import each_case
 from .conftest import Clock, bearer, build_app
+from .schemes.test_interface import HeaderScheme
 
 BODY = (
     '{{"type": "about:blank", "title": "{title}", "status": {status}, '
@@ -115,6 +117,19 @@ def test_a_missing_scope_names_all_that_is_needed(jam: Jam) -> None:
 def test_a_missing_role_has_no_challenge(client: FlaskClient, jam: Jam) -> None:
     token = jam.issue_tokens("alice", roles={"reader"})["access_token"]
     assert seen(client, "/admin", Authorization=f"Bearer {token}") == (403, None, ACCESS_DENIED)
+
+
+def test_denied_user_of_any_scheme_gets_no_challenge(jam: Jam) -> None:
+    class Key(HeaderScheme):
+        def challenge(self, *_: Any) -> str:
+            return "Key"
+
+    app = Flask("denied")
+    required = SchemeExtension(Key(), jam, app).required
+    app.add_url_rule("/", "view", required(roles={"admin"})(lambda: "in"))
+    client = app.test_client()
+    assert seen(client, "/") == (401, "Key", MISSING)
+    assert seen(client, "/", X_Key="ann") == (403, None, ACCESS_DENIED)
 
 
 @each_case("sent", [None, "A" * 45, "nonsense"])
@@ -238,3 +253,21 @@ def test_a_refusal_is_logged_for_debugging_without_the_credential(
     (record,) = [r for r in caplog.records if r.name.startswith("flask_jam")]
     assert "refused at admin: insufficient_role" in record.getMessage()
     assert token not in caplog.text
+
+
+@each_case("source", ["header", "cookie"])
+@each_case("accept", ["text/html", "application/json"])
+def test_only_a_page_refused_for_its_dead_cookie_clears_it(
+    jam: Jam, clock: Clock, source: str, accept: str
+) -> None:
+    app = Flask("dead")
+    JWTExtension(jam, app, cookie_name="token")
+    app.add_url_rule("/", "view", jwt_required(lambda: "in"))
+    token = jam.gen_jwt_token({"sub": "ann"})
+    clock.tick(900)
+    sent = bearer(token) if source == "header" else {"Cookie": f"token={token}"}
+    client = app.test_client(use_cookies=False)
+    answer = client.get("/", headers={"Accept": accept, **sent})
+    assert answer.status_code == 401
+    clears = source == "cookie" and accept == "text/html"
+    assert ("Set-Cookie" in answer.headers) is clears

@@ -125,6 +125,15 @@ def test_of_two_apps_with_one_jam_the_current_one_speaks(jam: Jam) -> None:
     assert heard == [two, one, two]
 
 
+def test_in_the_context_of_a_strange_app_every_app_of_the_jam_speaks(jam: Jam) -> None:
+    app = build_app(jam)
+    heard: list[Flask] = []
+    heard_by = signals.revoked.connected_to(lambda sender, **_: heard.append(sender))
+    with heard_by, Flask("strange").app_context():
+        jam.revoke_subject("alice")
+    assert heard == [app]
+
+
 def test_a_raising_receiver_is_logged_and_changes_nothing(
     client: FlaskClient, event_log: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -25,7 +25,7 @@ from flask_jam import ConfigError, Jam, Reason, SessionError, StoreUnavailable, 
 from flask_jam._credentials.claims import CUT_OFF
 from flask_jam._credentials.token_cache import FactCache
 from flask_jam.settings import ALGORITHMS
-from flask_jam.stores.interface import Marks
+from flask_jam.stores.interface import Marks, slot_of
 from flask_jam.stores.memory import MemoryStore
 
 from ..cases import each_case
@@ -417,6 +417,12 @@ def test_a_token_over_the_size_limit_is_refused_unread(make_jam: MakeJam) -> Non
     assert refused(jam, forged(good(x="x" * 500))) is Reason.TOO_LARGE
     assert refused(jam, "x" * 501) is Reason.TOO_LARGE
     assert jam.verifier.cache_info().misses == 0
+
+
+def test_a_token_of_exactly_the_size_limit_is_verified(jam: Jam, make_jam: MakeJam) -> None:
+    token = jam.gen_jwt_token({"sub": "ann"})
+    assert make_jam(jwt={"max_token_bytes": len(token)}).verify_jwt_token(token)
+    assert refused(make_jam(jwt={"max_token_bytes": len(token) - 1}), token) is Reason.TOO_LARGE
 
 
 def test_issuer_and_audience_are_exact(make_jam: MakeJam) -> None:
@@ -1025,6 +1031,16 @@ def test_a_refresh_token_of_another_library_is_no_access_token(jam: Jam) -> None
     assert jam.verify_jwt_token(forged(good(type="access")))
 
 
+def test_kind_of_another_library_is_read_in_any_letter_case(jam: Jam) -> None:
+    assert refused(jam, forged(good(type="Refresh"))) is Reason.WRONG_TYPE
+    assert refused(jam, forged(good(typ="ID"))) is Reason.WRONG_TYPE
+
+
+def test_family_of_another_slot_is_refused(jam: Jam) -> None:
+    assert jam.verify_jwt_token(forged(good(fam=slot_of("ann") + "x")))
+    assert refused(jam, forged(good(fam=slot_of("bob") + "x"))) is Reason.INVALID
+
+
 def test_a_cut_off_outlives_every_token_that_it_hits(make_jam: MakeJam, clock: Clock) -> None:
     settings = {"max_lifetime": 5000, "leeway": 100, "refresh_absolute": 10}
     jam = make_jam(jwt=settings)
@@ -1052,6 +1068,18 @@ def test_cut_off_outlives_what_it_ends_while_clocks_differ(
     assert refused(jam, token) is Reason.REVOKED
     clock.tick(0.001)
     assert refused(jam, token) is Reason.EXPIRED
+
+
+def test_cut_off_outlives_the_longest_token_while_clocks_differ(
+    make_jam: MakeJam, clock: Clock
+) -> None:
+    life = 401 * 86400
+    jam = make_jam(jwt={"max_lifetime": life, "expire": life, "leeway": 5})
+    token = jam.gen_jwt_token({"sub": "ann"})
+    clock.tick(-10)
+    jam.revoke_subject("ann")
+    clock.tick(10 + life + 4.999)
+    assert refused(jam, token) is Reason.REVOKED
 
 
 # --- the cut-off that a token carries -------------------------------------------------
@@ -1098,6 +1126,29 @@ def test_a_caller_cannot_choose_the_cut_off_of_a_token(jam: Jam) -> None:
     assert jam.verify_jwt_token(jam.gen_jwt_token({"sub": "ann", CUT_OFF: 0}))
     # Nor is it handed on with the claims of an earlier token.
     payload = {**make_claims(early), "jti": "another"}
+    assert jam.verify_jwt_token(jam.gen_jwt_token(payload))
+
+
+def test_cut_off_that_another_store_has_set_counts_for_nothing(jam: Jam) -> None:
+    token = forged(good(**{CUT_OFF: ["another", NOW + 1000]}))
+    assert jam.verify_jwt_token(token)
+    jam.revoke_subject("ann")
+    assert refused(jam, token) is Reason.REVOKED
+
+
+def test_old_payload_is_not_minted_under_a_cut_off_of_a_clock_ahead(jam: Jam, clock: Clock) -> None:
+    payload = jam.make_payload(sub="ann")
+    clock.tick(20)
+    jam.revoke_subject("ann")
+    clock.tick(-5)
+    assert unmintable(jam, payload).reason is Reason.REVOKED
+
+
+def test_payload_of_a_clock_behind_is_minted_after_a_cut_off(jam: Jam, clock: Clock) -> None:
+    jam.revoke_subject("ann")
+    clock.tick(-10)
+    payload = jam.make_payload(sub="ann")
+    clock.tick(10)
     assert jam.verify_jwt_token(jam.gen_jwt_token(payload))
 
 

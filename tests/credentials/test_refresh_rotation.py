@@ -752,3 +752,13 @@ def test_a_service_that_only_verifies_refuses_every_refresh_token(
 
     verifies = make_jam(jwt={"alg": "RS256", "public_key": pem_for("RS256").public})
     assert refused(verifies, jam.issue_tokens("ann")["refresh_token"]) is Reason.INVALID
+
+
+def test_ended_family_is_marked_as_long_as_its_tokens_and_their_leeway(
+    make_jam: MakeJam, clock: Clock
+) -> None:
+    jam = make_jam(jwt={"expire": 100, "max_lifetime": 100, "leeway": 10})
+    pair = jam.issue_tokens("ann")
+    jam.revoke_token(pair["refresh_token"])
+    clock.tick(109.999)
+    assert access_refused(jam, pair) is Reason.REVOKED

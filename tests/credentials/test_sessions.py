@@ -390,6 +390,15 @@ def test_rework_gives_a_new_id_for_the_same_session(jam: Jam, clock: Clock) -> N
     assert after.auth_time == NOW
 
 
+def test_rework_by_a_clock_behind_shortens_no_life(make_jam: MakeJam, clock: Clock) -> None:
+    jam = make_jam(session={"idle": 100})
+    old = jam.create_session("ann", {})
+    clock.tick(-10)
+    new = jam.rework_session(old)
+    clock.tick(109.999)
+    assert verdict(jam, new) is None
+
+
 def test_a_reworked_id_is_dead_for_every_verb(jam: Jam) -> None:
     old = jam.create_session("ann", {"n": 1})
     new = jam.rework_session(old)

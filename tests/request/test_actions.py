@@ -426,6 +426,13 @@ def test_a_logout_that_carries_only_rubbish_is_refused(jam: Jam, path: str) -> N
     assert client.post(path, headers=sent).status_code == 400
 
 
+def test_a_logout_with_more_cookies_than_are_looked_at_is_refused(jam: Jam) -> None:
+    client = build_app(jam).test_client(use_cookies=False)
+    many = "; ".join(f"sessionId={jam.create_session('ann', {})}" for _ in range(5))
+    assert client.post("/session-logout", headers={"Cookie": many}).status_code == 400
+    assert len(jam.list_sessions("ann")) == 5
+
+
 class Racing(MemoryStore):
     """Somebody revokes alice right after a session of hers was stored."""
 
@@ -628,6 +635,17 @@ def test_another_site_ends_nothing(devices: list[FlaskClient]) -> None:
     for path in ("/others", f"/end/{handles(devices[0])[1]}"):
         assert devices[0].post(path, headers=crossed).status_code == 403
     assert len(handles(devices[0])) == 3
+
+
+def test_a_picture_on_another_site_ends_nothing(site: Any, jam: Jam) -> None:
+    app, session = site
+    app.add_url_rule("/others", "others", lambda: {"ended": session.end_others()})
+    client = app.test_client()
+    client.set_cookie("sessionId", jam.create_session("ann", {}))
+    jam.create_session("ann", {})
+    picture = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
+    assert client.get("/others", headers=picture).status_code == 403
+    assert client.get("/others").json == {"ended": 1}
 
 
 def test_after_a_logout_the_request_is_nobodys(devices: list[FlaskClient]) -> None:

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from flask.views import MethodView
 
 from flask_jam import (
     ConfigError,
     Jam,
     JWTExtension,
     SessionExtension,
+    StoreUnavailable,
     current_auth,
     jwt_required,
     public,
@@ -245,6 +247,28 @@ def test_a_living_cookie_that_a_sibling_tossed_in_is_refused(jam: Jam, kind: str
     assert browser.get().text == "ann"
 
 
+def test_of_two_living_tokens_without_a_subject_neither_counts(jam: Jam) -> None:
+    client = build(jam, "jwt").test_client(use_cookies=False)
+    both = "; ".join(f"sessionId={jam.gen_jwt_token({})}" for _ in range(2))
+    assert client.get("/app/me", headers={"Cookie": both}).status_code == 400
+
+
+def test_no_cookie_is_chosen_while_the_store_does_not_answer(
+    jam: Jam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = build(jam, "session").test_client(use_cookies=False)
+    both = "; ".join(f"sessionId={jam.create_session(user, {})}" for user in ("ann", "mallory"))
+    read, answers = jam.store.read_session, [False, True, True]
+
+    def flaky(*args: Any) -> Any:
+        if not answers.pop(0):
+            raise StoreUnavailable
+        return read(*args)
+
+    monkeypatch.setattr(jam.store, "read_session", flaky)
+    assert client.get("/app/me", headers={"Cookie": both}).status_code == 503
+
+
 # --- bounds ---------------------------------------------------------------------------------------
 
 
@@ -320,6 +344,23 @@ def test_only_a_view_that_names_an_origin_takes_its_posts(jam: Jam, kind: str) -
     other = {**IDP, "Origin": "https://idp.example.evil.example"}
     assert client.post("/app/callback", headers=other, base_url=BASE).status_code == 403
     assert client.post("/app/login/ann", headers=IDP, base_url=BASE).status_code == 403
+
+
+def test_only_a_method_that_names_an_origin_takes_its_requests(jam: Jam) -> None:
+    class Callback(MethodView):
+        @public(origins={"https://idp.example"})
+        def post(self) -> str:
+            return who()
+
+        def put(self) -> str:
+            return who()
+
+    app = build(jam, "session")
+    app.add_url_rule("/app/callback", view_func=Callback.as_view("callback"))
+    client = app.test_client()
+    client.set_cookie("sessionId", jam.create_session("ann", {}), domain=HOST)
+    assert client.post("/app/callback", headers=IDP, base_url=BASE).text == "ann"
+    assert client.put("/app/callback", headers=IDP, base_url=BASE).text == "anonymous"
 
 
 def test_what_is_no_origin_is_a_sentence() -> None:

@@ -23,7 +23,15 @@ from flask_jam import (
     session_required,
     signals,
 )
-from flask_jam._request.cookies import LONGEST, has_lookalike, values_of
+from flask_jam._request.cookies import (
+    LONGEST,
+    Cookie,
+    Setting,
+    _line,
+    has_lookalike,
+    set_later,
+    values_of,
+)
 
 from ..cases import each_case
 from ..conftest import Clock, bearer
@@ -170,6 +178,15 @@ def test_a_url_that_takes_no_post_or_only_sounds_alike_is_not_meant(jam: Jam) ->
     assert (REFRESH, "/auth/refresh") in lines(post(app.test_client(), "/auth/login"))
 
 
+def test_path_that_only_begins_like_the_refresh_url_gets_its_own_cookie(jam: Jam) -> None:
+    app = Flask("beside")
+    jwt = JWTExtension(jam, app, header_name=None, cookie_name="token")
+    app.add_url_rule("/login", "login", lambda: jwt.login("ann"), methods=["POST"])
+    app.add_url_rule("/refresh", "refresh", jwt.refresh, methods=["POST"])
+    app.add_url_rule("/refreshed/logout", "out", lambda: (jwt.logout(), {})[1], methods=["POST"])
+    assert (LOGOUT, "/refreshed/logout") in lines(post(app.test_client(), "/login"))
+
+
 def test_of_several_urls_the_path_is_what_they_share(jam: Jam) -> None:
     app = build(jam, at="/api/v1")
     app.add_url_rule("/api/v2/refresh/", "second", lambda: "", methods=["POST"])
@@ -282,6 +299,15 @@ def test_a_token_that_no_cookie_can_hold_is_refused_and_nobody_is_logged_in(jam:
     assert heard == []
 
 
+def test_cookie_may_be_as_long_as_browsers_keep(jam: Jam) -> None:
+    app = build(jam)
+    with app.test_request_context("/", base_url=HTTPS):
+        most = LONGEST - len(_line(app, jam.settings, Cookie("a"), "", 60))
+        set_later(app, jam.settings, Setting(Cookie("a"), "v" * most, 60))
+        with pytest.raises(TokenError, match="4096"):
+            set_later(app, jam.settings, Setting(Cookie("a"), "v" * (most + 1), 60))
+
+
 # --- logout -----------------------------------------------------------------------------------
 
 
@@ -347,6 +373,15 @@ def test_a_session_cookie_lives_as_long_as_the_session_can(
     second = lines(post(client, "/session/renew"))["sessionId", "/"]
     assert second["max-age"] == str(30 * 86400 - 3600)
     assert second.value != first.value
+
+
+def test_session_cookie_of_a_clock_behind_lives_no_longer(
+    client: FlaskClient, clock: Clock
+) -> None:
+    post(client, "/session/login")
+    clock.tick(-5)
+    renewed = lines(post(client, "/session/renew"))["sessionId", "/"]
+    assert renewed["max-age"] == str(30 * 86400)
 
 
 def test_a_session_logout_clears_the_cookie_as_it_was_set(client: FlaskClient) -> None:

@@ -151,6 +151,12 @@ def test_a_stream_with_a_cache_control_of_its_own_is_not_public(app: Flask, clie
     assert client.get("/").headers["Cache-Control"] == "max-age=60, private"
 
 
+def test_lifetime_in_shared_caches_is_dropped_for_a_user(app: Flask, client: Any) -> None:
+    headers = {"Cache-Control": "max-age=5, s-maxage=60"}
+    app.add_url_rule("/", "view", lambda: (named(), headers))
+    assert client.get("/").headers["Cache-Control"] == "max-age=5, private"
+
+
 # --- files -------------------------------------------------------------------------------------
 
 

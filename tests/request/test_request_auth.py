@@ -21,6 +21,7 @@ from jinja2 import DictLoader
 
 from flask_jam import (
     Jam,
+    SchemeExtension,
     SessionExtension,
     StoreUnavailable,
     current_auth,
@@ -32,9 +33,11 @@ from flask_jam import (
 )
 from flask_jam._request.current_auth import current_auth_in_template
 from flask_jam.audit import open_routes
+from flask_jam.schemes import Accepted
 
 from ..cases import each_case
 from ..conftest import Clock, bearer, new_app
+from ..schemes.test_interface import HeaderScheme
 
 
 def who() -> str:
@@ -300,6 +303,15 @@ def test_tokens_without_a_subject_are_no_proof_of_one_person(jam: Jam) -> None:
     assert client.get("/both", headers=anonymous).status_code == 400
 
 
+def test_two_credentials_without_a_subject_are_refused(jam: Jam) -> None:
+    app, scheme = new_app(jam), HeaderScheme()
+    scheme.result = Accepted("key", "header", None, {})
+    required = SchemeExtension(scheme, jam, app).required
+    app.add_url_rule("/both", "both", jwt_required(required(who)))
+    headers = {"X-Key": "any", **bearer(jam.gen_jwt_token({}))}
+    assert app.test_client().get("/both", headers=headers).status_code == 400
+
+
 def test_a_store_that_was_down_for_the_gate_is_down_for_the_view(
     jam: Jam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -507,6 +519,29 @@ def test_the_context_of_another_app_answers_none_and_settles_nothing(
     client.set_cookie("sessionId", jam.create_session("bob", BANNED))
     assert client.get("/me").status_code == 403
     assert gate == ["session:alice", "session:bob"]
+
+
+def test_the_context_of_another_app_knows_nobody_on_the_same_jam(jam: Jam) -> None:
+    app, other = new_app(jam), new_app(jam)
+
+    def view() -> str:
+        with other.app_context():
+            return who()
+
+    app.add_url_rule("/", "view", view)
+    client = app.test_client()
+    client.set_cookie("sessionId", jam.create_session("ann", {}))
+    assert client.get("/").text == "anonymous"
+
+
+def test_logout_of_one_scheme_leaves_the_user_of_another_known(jam: Jam) -> None:
+    app = new_app(jam)
+    session = app.extensions["flask_jam"].owners["session"]
+    view = jwt_required(lambda: (session.logout(), who())[1])
+    app.add_url_rule("/", "view", view, methods=["POST"])
+    client = app.test_client()
+    client.set_cookie("sessionId", jam.create_session("ann", {}))
+    assert client.post("/", headers=token(jam)).text == "jwt:ann"
 
 
 def test_a_scheme_that_fails_once_fails_for_the_whole_request(jam: Jam) -> None:

@@ -279,6 +279,22 @@ def with_partial(view: Any) -> Any:
     return partial(basic_or_jwt(view))
 
 
+def made_elsewhere() -> Any:
+    def page() -> str:
+        return who()
+
+    return page
+
+
+def test_function_behind_an_open_route_and_a_guarded_one_is_no_mistake(app: Flask) -> None:
+    page = made_elsewhere()
+    app.add_url_rule("/open", "open", page)
+    app.add_url_rule("/closed", "closed", jwt_required(page))
+    client = app.test_client()
+    assert client.get("/open").text == "nobody"
+    assert client.get("/closed").status_code == 401
+
+
 @each_case("decorator", [basic_or_jwt, BasicOrJWT, Unnamed, with_partial])
 @each_case("routes", ["stacked", "two calls", "one call"])
 def test_decorator_that_calls_a_guard_inside_is_no_mistake(

@@ -118,6 +118,12 @@ def test_one_header_for_both_schemes_is_told_apart_by_dots(jam: Jam, token: str)
     assert bare == 'Bearer realm="api"'
 
 
+def test_a_value_with_three_dots_on_a_shared_header_is_no_token(jam: Jam, token: str) -> None:
+    client = app_with(jam, {}, SHARED)
+    answer = client.get("/jwt", headers=bearer(f"{token}.x"))
+    assert (answer.status_code, answer.json["error"]) == (401, "missing_credential")
+
+
 def test_a_mangled_shared_header_is_refused_by_the_scheme_it_looks_like(jam: Jam) -> None:
     client = app_with(jam, {}, SHARED)
     assert client.get("/session", headers=bearer("a b")).status_code == 400

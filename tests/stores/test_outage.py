@@ -19,6 +19,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from flask_jam import Jam, Reason, StoreUnavailable, signals
+from flask_jam.stores._redis.redis_internals import answered_within, time_left
 from flask_jam.stores.memory import MemoryStore
 
 from .. import servers
@@ -858,3 +859,8 @@ def token_of_bob(jam: Jam) -> str:
 def pair_of_nobody(jam: Jam) -> str:
     """A refresh token that was once good elsewhere."""
     return str(Jam(jam.settings, store=MemoryStore()).issue_tokens("bob")["refresh_token"])
+
+
+def test_no_time_is_left_once_the_deadline_has_passed() -> None:
+    with answered_within(0.0), pytest.raises(TimeoutError):
+        time_left(5.0)

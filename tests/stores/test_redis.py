@@ -316,6 +316,13 @@ def damaged(raw: redis.Redis, letter: str) -> Iterator[str]:
         yield kind
 
 
+def test_grace_reaches_back_as_far_as_clocks_differ(store: RedisStore) -> None:
+    for back, rotation in ((CLOCK_SKEW, Rotation.SAME), (CLOCK_SKEW + 0.001, Rotation.REUSED)):
+        store.start_family(at("f"), a_family(NOW))
+        assert turn(store, 1, NOW + 20)[0] is Rotation.NEW
+        assert turn(store, 1, NOW + 20 - back)[0] is rotation
+
+
 def test_a_family_whose_mark_is_damaged_is_dead(raw: redis.Redis, store: RedisStore) -> None:
     store.start_family(at("f"), a_family(NOW))
     store.mark(SLOT, Kind.FAMILY, at("f"), NOW, NOW + 100)
@@ -358,6 +365,15 @@ def test_a_damaged_mark_can_be_written_anew(raw: redis.Redis, store: RedisStore)
             assert store.marks(SLOT, "n", "n", "n", NOW + 99) == Marks(revoked=True), name
             assert 159_000 < raw.pttl(key_of(raw, letter)) <= 160_000, name
         raw.flushall()
+
+
+def test_an_answer_without_all_of_the_marks_is_no_answer() -> None:
+    class Stranger:
+        def execute_command(self, *_: Any) -> Any:
+            return [b"marks"]
+
+    with pytest.raises(StoreUnavailable):
+        RedisStore(Stranger()).marks(SLOT, "n", "n", "n", NOW)
 
 
 def test_damaged_cut_off_can_be_written_anew(raw: redis.Redis, store: RedisStore) -> None:
