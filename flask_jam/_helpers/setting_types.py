@@ -102,7 +102,10 @@ def as_redis(value: Any) -> Any:
     # A Redis client object is taken as it is; what it lacks shows when it is used.
     if not isinstance(value, str) and hasattr(value, "execute_command"):
         return value
-    return as_text(value)
+    try:
+        return as_text(value)
+    except ValueError as error:
+        raise ValueError(f"{error}: write a URL such as redis://host:6379") from None
 
 
 def as_prefix(value: Any) -> str:

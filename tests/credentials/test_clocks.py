@@ -628,7 +628,7 @@ def test_a_jam_that_was_made_in_another_time_follows_it(
     travel: Callable[[datetime], AbstractContextManager[Any]], chosen: dict[str, str]
 ) -> None:
     with travel(datetime(2040, 1, 1, tzinfo=timezone.utc)):
-        jam = Jam(CONFIG, **{name: time.time for name in chosen})
+        jam = Jam(CONFIG, **dict.fromkeys(chosen, time.time))
         token = jam.issue_tokens("ann")["access_token"]
     with travel(datetime(2040, 1, 1, 1, tzinfo=timezone.utc)), pytest.raises(TokenError) as caught:
         jam.verify_jwt_token(token)

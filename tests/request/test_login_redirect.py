@@ -223,7 +223,7 @@ def test_without_a_login_view_a_page_gets_a_401_in_html(make_jam: MakeJam) -> No
 @each_case("view", ["login", "/login"])
 def test_a_refusal_on_the_login_page_itself_does_not_go_round(make_jam: MakeJam, view: str) -> None:
     app = build(make_jam(login_view=view))
-    app.before_request(session_required.enforce)
+    app.before_request(lambda: session_required.enforce())
     answer = app.test_client().get("/login", headers=PAGE)
     assert answer.status_code == 401
 
