@@ -1122,7 +1122,7 @@ def test_a_host_that_is_none_breaks_no_refusal(
     visited: Flask, host: str, headers: dict[str, str]
 ) -> None:
     # A guard of every request runs before Flask has told that there is no such host.
-    visited.before_request(session_required.enforce)
+    visited.before_request(lambda: session_required.enforce())
     for path in ("/page", "/nowhere", "/login"):
         environ = {"HTTP_HOST": host}
         answer = visited.test_client().get(path, headers=headers, environ_overrides=environ)
@@ -1135,7 +1135,7 @@ def test_a_host_that_is_not_trusted_breaks_no_refusal(
     visited: Flask, headers: dict[str, str]
 ) -> None:
     visited.config["TRUSTED_HOSTS"] = ["shop.example"]
-    visited.before_request(session_required.enforce)
+    visited.before_request(lambda: session_required.enforce())
     sent = {**headers, "Host": "evil.example"}
     assert visited.test_client().get("/page", headers=sent).status_code in (302, 400, 401)
 
@@ -1231,7 +1231,7 @@ def test_a_host_that_the_app_does_not_have_is_never_one_to_log_in_at(
     make_jam: MakeJam, build: Callable[[Jam], Flask], host: str
 ) -> None:
     app = build(make_jam(login_view="login"))
-    app.before_request(session_required.enforce)
+    app.before_request(lambda: session_required.enforce())
     for path in ("/page", "/own", "/login", "/nowhere"):
         answer = app.test_client().get(path, headers=PAGE, environ_overrides={"HTTP_HOST": host})
         assert answer.status_code in (302, 400, 401, 404)
@@ -1309,7 +1309,7 @@ def test_a_handler_that_logs_somebody_in_keeps_the_new_cookie(make_jam: MakeJam)
 @each_case("view", ["login", "/login"])
 def test_no_login_page_goes_round_in_circles(make_jam: MakeJam, view: str) -> None:
     app = pages(make_jam(login_view=view))
-    app.before_request(session_required.enforce)
+    app.before_request(lambda: session_required.enforce())
     for path in ("/login", "/login?next=/login", "/login?next=/page"):
         assert app.test_client().get(path, headers=PAGE).status_code == 401
 
