@@ -140,11 +140,13 @@ class Guard(AnyGuard):
         :raises Refusal: an HTTP exception; the signal ``rejected`` was sent before.
         """
         auth = current_request_auth()
-        is_hook = self._is_hook(auth.state.app)
-        if is_hook and is_answered_by_flask(request):
-            return  # a preflight carries no credential, and no view answers it
-        if not self.let_in(auth) and not is_hook:
+        if auth.environ.get("REQUEST_METHOD") == "OPTIONS" and self._is_preflight(auth.state.app):
+            return  # it carries no credential, and no view answers it
+        if not self.let_in(auth) and not self._is_hook(auth.state.app):
             auth.hide()
+
+    def _is_preflight(self, app: Flask) -> bool:
+        return is_answered_by_flask(request) and self._is_hook(app)
 
     def _is_hook(self, app: Flask) -> bool:
         """Return True if ``before_request(guard.enforce)`` runs it: other guards may follow."""

@@ -152,26 +152,24 @@ def values_of(environ: dict[str, Any], name: str) -> list[str]:
 
     Each once, in order: a client may repeat one a thousand times.
     """
-    return _read(environ, name)[0]
+    return read_cookies(environ, name)[0]
 
 
-def has_lookalike(environ: dict[str, Any], name: str) -> bool:
-    """Return True if a cookie has nearly this name.
+def read_cookies(environ: dict[str, Any], name: str) -> tuple[list[str], bool]:
+    """Return the values under exactly this name, and True if a cookie has nearly this name.
 
     A browser sends the name as it is: another parser on the way may read ``name =`` or ``"name"=``
     as ours. None of them is believed.
     """
-    return _read(environ, name)[1]
-
-
-def _read(environ: dict[str, Any], name: str) -> tuple[list[str], bool]:
     # Parsed here because a lenient parser takes the first of two, unquotes, and trims names.
     header: str = environ.get("HTTP_COOKIE", "")
     if name not in header or is_oversized(header):
         return [], False
     pairs = [part.strip(" \t").partition("=") for part in header.split(";")]
     exact = [value for found, equals, value in pairs if equals and found == name]
-    values = list(dict.fromkeys(value for value in exact if value))
+    values = [value for value in exact if value]
+    if len(values) > 1:
+        values = list(dict.fromkeys(values))
     if header.count(name) == len(exact):
         return values, False
     return values, any(name == found.strip(_AROUND) != found for found, _, _ in pairs)

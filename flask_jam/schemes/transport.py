@@ -11,8 +11,8 @@ from flask import Request
 from .._request.cookies import (
     MOST_OF_A_NAME,
     check_cookie_name,
-    has_lookalike,
     is_oversized,
+    read_cookies,
     values_of,
 )
 from .._request.status_codes import ANSWERS
@@ -116,8 +116,8 @@ class TransportScheme(Scheme):
         """Return the credential of one cookie (RFC 6265 4.2.1); of several cookies, all."""
         if is_oversized(environ["HTTP_COOKIE"]):
             return MALFORMED
-        values = values_of(environ, name)
-        if has_lookalike(environ, name):
+        values, has_lookalike = read_cookies(environ, name)
+        if has_lookalike:
             return MALFORMED
         if len(values) < 2:
             return Credential(self.name, "cookie", values[0]) if values else MISSING
