@@ -22,9 +22,13 @@ def is_cross_site(environ: dict[str, Any], trusted: Collection[str]) -> bool:
 
     :param trusted: origins that may send such requests: ``https://app.example.org``.
     """
+    return not is_safe(environ) and is_from_elsewhere(environ, trusted)
+
+
+def is_safe(environ: dict[str, Any]) -> bool:
+    """Return True for a method that changes nothing, and that no page of another site can read."""
     # A WebSocket begins with a GET, and no CORS stands in its way (RFC 6455 10.2).
-    is_safe = environ.get("REQUEST_METHOD") in SAFE and "HTTP_UPGRADE" not in environ
-    return not is_safe and is_from_elsewhere(environ, trusted)
+    return environ.get("REQUEST_METHOD") in SAFE and "HTTP_UPGRADE" not in environ
 
 
 def is_from_elsewhere(environ: dict[str, Any], trusted: Collection[str]) -> bool:

@@ -117,14 +117,14 @@ def has_left() -> bool:
     return _SENT in request_attributes(get_request())
 
 
-def note_sent() -> None:
+def note_sent(request: Request) -> None:
     """Note that nothing can be added to the answer any more: a stream goes on after this."""
-    request_attributes(get_request())[_SENT] = True
+    request.__dict__[_SENT] = True
 
 
-def changes_before_sending() -> list[Callable[[Any], Any]]:
+def changes_before_sending(request: Request) -> list[Callable[[Any], Any]]:
     """Return the functions that :func:`before_sending` was given; each is returned once."""
-    found: list[Callable[[Any], Any]] = request_attributes(get_request()).pop(_CHANGES, [])
+    found: list[Callable[[Any], Any]] = request.__dict__.pop(_CHANGES, [])
     return found
 
 

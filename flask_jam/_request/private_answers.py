@@ -11,7 +11,7 @@ from werkzeug.wsgi import FileWrapper
 from ..errors import ConfigError, Reason
 from ..schemes.outcome import Rejected
 from .flask_internals import app_of_request, changes_before_sending, note_sent
-from .request_auth import RequestAuth, current_request_auth, request_auth_so_far
+from .request_auth import RequestAuth, current_request_auth, request_auth_of
 from .views import is_static
 from .werkzeug_internals import copy_response, get_request
 
@@ -27,15 +27,16 @@ def keep_private(response: Response) -> Response:
     What the view and every hook said of caching is known now. Cookies of a login, refresh or
     logout are added here, too, so that one in an ``after_request`` hook arrives.
     """
-    for change in changes_before_sending():
+    request = get_request()
+    for change in changes_before_sending(request):
         response = change(response)
-    auth = request_auth_so_far()
+    auth = request_auth_of(request)
     is_known = auth is not None and (auth.seen or auth.refused)
     if response.response.__class__ is not list and not is_known:
         auth = _looked_into(response) or auth
     if auth is not None and (auth.depends or auth.refused):
         response = _marked(auth, _refused(auth, response) if auth.refused else response)
-    note_sent()
+    note_sent(request)
     return response
 
 
@@ -115,9 +116,10 @@ def _marked(auth: RequestAuth, response: Response) -> Response:
 
 def _is_public_file(auth: RequestAuth, response: Response) -> bool:
     """Return True for a static file that no guard had to let anybody see."""
+    if auth.refused or auth.admitted:
+        return False
     rule = auth.request.url_rule
-    is_file = rule is not None and response.status_code < 400 and is_static(auth.state.app, rule)
-    return is_file and not auth.refused and not auth.admitted
+    return rule is not None and response.status_code < 400 and is_static(auth.state.app, rule)
 
 
 def _caching(auth: RequestAuth, values: list[str]) -> str | None:

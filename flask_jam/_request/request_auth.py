@@ -15,7 +15,7 @@ from ..schemes.interface import Absence, Found, Scheme
 from ..schemes.outcome import Accepted, Credential, Outcome, Rejected
 from ..schemes.transport import SeveralCookies
 from .app_state import AppState, state_of
-from .cross_site import is_cross_site
+from .cross_site import is_from_elsewhere, is_safe
 from .flask_internals import app_of_request
 from .views import ORIGINS, method_of
 from .werkzeug_internals import get_app, get_request
@@ -144,7 +144,8 @@ class RequestAuth:
         if not isinstance(found, Credential) or found.scheme != scheme.name:
             return _not_found(scheme, found, self.request)
         is_ambient = found.source == "cookie" or scheme.ambient
-        if is_ambient and is_cross_site(self.environ, self.trusted()):
+        is_unsafe = is_ambient and not is_safe(self.environ)
+        if is_unsafe and is_from_elsewhere(self.environ, self.trusted()):
             return Rejected(scheme.name, Reason.CSRF, found.source)
         return self._choose(scheme, found) if isinstance(found, SeveralCookies) else found
 
@@ -367,7 +368,7 @@ def current_request_auth() -> RequestAuth:
     return auth
 
 
-def request_auth_so_far() -> RequestAuth | None:
-    """Return what the current request has established, if anything was asked."""
-    found: RequestAuth | None = get_request().__dict__.get(_KEY)
+def request_auth_of(request: Request) -> RequestAuth | None:
+    """Return what a request has established, if anything was asked."""
+    found: RequestAuth | None = request.__dict__.get(_KEY)
     return found
