@@ -406,6 +406,16 @@ def test_an_options_of_the_views_own_is_guarded_by_a_hook(app: Flask) -> None:
     assert app.test_client().options("/all").status_code == 401
 
 
+def test_a_hook_that_does_more_than_enforce_is_guarded_at_a_preflight_too(app: Flask) -> None:
+    done = []
+    blueprint = Blueprint("all", __name__)
+    blueprint.before_request(lambda: (jwt_required.enforce(), done.append(1))[1])
+    blueprint.add_url_rule("/all", "view", who)
+    app.register_blueprint(blueprint)
+    assert app.test_client().options("/all").status_code == 401
+    assert done == []
+
+
 @each_case("kind", [classmethod, staticmethod])
 def test_a_guard_above_a_kind_of_method_says_to_swap(kind: Any) -> None:
     with pytest.raises(ConfigError, match="swap the two lines"):

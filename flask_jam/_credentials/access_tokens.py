@@ -64,7 +64,7 @@ class Verifier:
         :raises TokenError: with the reason.
         :raises StoreUnavailable: if revocation could not be asked.
         """
-        # The size comes first: nobody hashes megabytes for a stranger.
+        # The size comes first: no megabytes are hashed for a stranger.
         if not isinstance(token, str):
             raise TokenError(Reason.INVALID)
         if len(token) > self._longest:

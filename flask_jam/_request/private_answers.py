@@ -115,7 +115,7 @@ def _marked(auth: RequestAuth, response: Response) -> Response:
 
 
 def _is_public_file(auth: RequestAuth, response: Response) -> bool:
-    """Return True for a static file that no guard had to let anybody see."""
+    """Return True for a static file that no guard stood before."""
     if auth.refused or auth.admitted:
         return False
     rule = auth.request.url_rule

@@ -362,7 +362,7 @@ def current_request_auth() -> RequestAuth:
     if auth is None and app is app_of_request():
         auth = request.__dict__[_KEY] = RequestAuth(state_of(app), request)
     elif auth is None or auth.state.app is not app:
-        # In the context of another app nobody is known: the request is not for that one.
+        # In the context of another app no caller is known: the request is not for that one.
         auth = RequestAuth(state_of(app), request)
         auth.block()
     return auth

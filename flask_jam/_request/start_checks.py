@@ -83,7 +83,7 @@ def _check_contradiction(view: Any) -> None:
 
 
 def check_login_view(state: AppState) -> None:
-    """Refuse a ``login_view`` at which nobody could arrive.
+    """Refuse a ``login_view`` at which no user could arrive.
 
     :raises ConfigError: with a sentence.
     """
@@ -102,10 +102,12 @@ def check_login_view(state: AppState) -> None:
     view = app.view_functions[name]
     around = () if is_public(view, "GET") else protections(app, name)
     if _refuses([*(guard for _, guard in around), *guards_of(view, "GET")]):
-        raise ConfigError(f"login_view: {name} is guarded, so nobody could log in: mark it @public")
+        raise ConfigError(
+            f"login_view: {name} is guarded, so no user could log in: mark it @public"
+        )
     if _refuses(guard for _, guard in enforcing_hooks(app, name)):
         raise ConfigError(
-            f"login_view: before_request(guard.enforce) guards {name}, so nobody could log in: "
+            f"login_view: before_request(guard.enforce) guards {name}, so no user could log in: "
             "write protect(app, guard) instead, and mark it @public"
         )
 
