@@ -862,6 +862,7 @@ def test_flask_jam_token_and_inspect_from_a_shell(called: Callable[..., Any]) ->
     assert refused.stderr.startswith("Error: this is neither debug nor testing mode")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("script") is None, reason="needs script(1) for a terminal")
 def test_colours_in_a_terminal(tmp_path: Path, called: Callable[..., Any]) -> None:
     assert "\x1b" not in called("jam", "routes").stdout

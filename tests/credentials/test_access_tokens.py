@@ -1190,6 +1190,7 @@ def test_a_subject_is_any_text(jam: Jam, subject: str) -> None:
     assert refused(jam, token) is Reason.REVOKED
 
 
+@pytest.mark.slow
 def test_a_mint_under_way_in_another_thread_is_on_one_side_of_the_cut_off(jam: Jam) -> None:
     # Whatever was handed out before the revocation returned and after it started may go either
     # way; what was there before it is refused, what came after it is accepted.

@@ -114,6 +114,7 @@ def test_loading_it_imports_no_extra_and_no_suite(pytester: pytest.Pytester) -> 
     pytester.runpytest_subprocess("-W", "error").assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_it_can_be_turned_off(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("""
         def test_nothing_is_there(request):
