@@ -139,7 +139,9 @@ class Guard(AnyGuard):
 
         :raises Refusal: an HTTP exception; the signal ``rejected`` was sent before.
         """
-        auth = current_request_auth()
+        self._enforce(current_request_auth())
+
+    def _enforce(self, auth: RequestAuth) -> None:
         if auth.environ.get("REQUEST_METHOD") == "OPTIONS" and self._is_preflight(auth.state.app):
             return  # it carries no credential, and no view answers it
         if not self.let_in(auth) and not self._is_hook(auth.state.app):
@@ -155,10 +157,8 @@ class Guard(AnyGuard):
 
     def let_in(self, auth: RequestAuth) -> bool:
         """Return True if a caller was let in, False if none came and none is needed."""
-        if self._plain is not None:  # most guards are, and have nothing to weigh
-            outcome = auth.resolve(self._plain)
-            if isinstance(outcome, Accepted) and auth.admit(outcome) is None:
-                return True
+        if self._plain is not None and auth.admits(self._plain):
+            return True
         return self._weigh(auth)
 
     def _weigh(self, auth: RequestAuth) -> bool:
@@ -211,9 +211,14 @@ class Guard(AnyGuard):
 
             return self._marked(guarded_async, view)
 
+        plain = self._plain
+
         @wraps(view)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> Any:
-            self.enforce()
+            auth = current_request_auth()
+            # Most guards are plain, and most requests carry a good credential.
+            if plain is None or not auth.admits(plain):
+                self._enforce(auth)
             return view(*args, **kwargs)
 
         return self._marked(guarded, view)

@@ -71,12 +71,17 @@ class Verifier:
             raise TokenError(Reason.TOO_LARGE)
         key = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         facts, ticket = self._cache.get(key)
-        if facts is not None and facts.keyring is self._keyring:
-            self._check_now(facts)
-            return facts
-        facts = self.established(token)
-        self._check_now(facts)
-        if len(token) <= _LARGEST_KEPT:
+        is_known = facts is not None and facts.keyring is self._keyring
+        if facts is None or not is_known:
+            facts = self.established(token)
+        now = self.clock()
+        if not facts.starts <= now < facts.ends:
+            check_time(facts, now, self._settings)
+        if self._asks:
+            marks = self._store.marks(facts.slot, facts.jti, facts.family, facts.sub, now)
+            if marks is not NO_MARKS or self._settings.list == "allow":
+                self._check_marks(facts, marks)
+        if not is_known and len(token) <= _LARGEST_KEPT:
             self._cache.put(key, facts, ticket)
         return facts
 
@@ -86,15 +91,6 @@ class Verifier:
         header, payload = verify_jws(token, keyring, max_bytes=self._settings.max_token_bytes)
         _check_type(header)
         return facts_of(strict_object(payload), self._settings, keyring)
-
-    def _check_now(self, facts: Facts) -> None:
-        now = self.clock()
-        if not facts.starts <= now < facts.ends:
-            check_time(facts, now, self._settings)
-        if self._asks:
-            marks = self._store.marks(facts.slot, facts.jti, facts.family, facts.sub, now)
-            if marks is not NO_MARKS or self._settings.list == "allow":
-                self._check_marks(facts, marks)
 
     def _check_marks(self, facts: Facts, marks: Marks) -> None:
         if marks.revoked or (self._settings.list == "allow" and not marks.allowed):

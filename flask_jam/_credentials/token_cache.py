@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import count
 from typing import Generic, NamedTuple, TypeVar
 
 from cachetools import LRUCache
@@ -18,6 +19,9 @@ V = TypeVar("V")
 
 #: No fact is used longer than this, in monotonic seconds, whatever the wall clock says.
 MAX_AGE = 300.0
+#: How long a fact that was just used is found without the lock, and not marked as used again, in
+#: seconds.
+_RECENT = 1.0
 
 
 class CacheInfo(NamedTuple):
@@ -35,6 +39,9 @@ class FactCache(Generic[V]):
     cachetools caches are not safe under threads, hence the lock. ``clear`` moves the generation,
     and a put whose ticket is of an older one is dropped: a fact that was being established while
     keys changed is not kept.
+
+    The lock and the order of use take two thirds of a hit (1.0 of 1.5 µs), so a fact that was used
+    within the last second is found in a plain dictionary, of which a single read needs no lock.
     """
 
     def __init__(self, maxsize: int, timer: Callable[[], float] = time.monotonic) -> None:
@@ -43,19 +50,36 @@ class FactCache(Generic[V]):
         self._timer = timer
         self._lock = fork_safe_lock()
         self._generation = self._hits = self._misses = 0
+        #: By key: the fact, and until when it is found here.
+        self._recent: dict[bytes, tuple[V, float]] = {}
+        #: Counts hits without the lock; reading it counts, too.
+        self._recent_hits, self._reads = count(), 0
 
     def get(self, key: bytes) -> tuple[V | None, int]:
         """The fact or ``None``, and the ticket to put one with."""
+        recent = self._recent.get(key)
+        if recent is not None and self._timer() < recent[1]:
+            next(self._recent_hits)
+            return recent[0], self._generation
         with self._lock:
-            try:
-                born, value = self._entries[key]
-            except KeyError:
-                born, value = -MAX_AGE, None
-            if value is not None and self._timer() - born < MAX_AGE:
-                self._hits += 1
-                return value, self._generation
+            return self._used(key), self._generation
+
+    def _used(self, key: bytes) -> V | None:
+        """Return a fact and mark it as used just now."""
+        now = self._timer()
+        try:
+            born, value = self._entries[key]
+        except KeyError:
+            born, value = now - MAX_AGE, None
+        if now - born >= MAX_AGE:
             self._misses += 1
-            return None, self._generation
+            return None
+        self._hits += 1
+        if len(self._recent) >= self._maxsize:
+            self._recent = {}
+        if value is not None:
+            self._recent[key] = value, min(now + _RECENT, born + MAX_AGE)
+        return value
 
     def put(self, key: bytes, value: V, ticket: int) -> None:
         """Keep the fact, unless the cache was cleared since the ticket was given."""
@@ -68,9 +92,13 @@ class FactCache(Generic[V]):
         with self._lock:
             self._generation += 1
             self._entries.clear()
+            self._recent = {}
             self._hits = self._misses = 0
+            self._recent_hits, self._reads = count(), 0
 
     def info(self) -> CacheInfo:
         """Hits, misses, bound and size."""
         with self._lock:
-            return CacheInfo(self._hits, self._misses, self._maxsize, len(self._entries))
+            hits = self._hits + next(self._recent_hits) - self._reads
+            self._reads += 1
+            return CacheInfo(hits, self._misses, self._maxsize, len(self._entries))

@@ -37,6 +37,8 @@ class AppState:
         self.start_checks: list[Callable[[AppState], None]] = []
         #: The request headers on which answers depend.
         self.vary: tuple[str, ...] = ()
+        #: What an answer that depends on the caller says, if the view said nothing.
+        self.private: list[tuple[str, str]] = [("Cache-Control", "no-store")]
         self._checked = False
         self._checking = fork_safe_lock()
         #: Which guards stand in front of a rule; set by the extension, as guards rank above this.
@@ -52,6 +54,7 @@ class AppState:
             each.share_header(self.schemes.values())
         read = {name.title(): name for each in self.schemes.values() for name in each.vary}
         self.vary = tuple(sorted(read.values()))
+        self.private = [*self.private[:1], ("Vary", ", ".join(self.vary))][: 1 + bool(read)]
 
     def _check_cookies(self, scheme: Scheme) -> None:
         names = set(scheme.cookie_names()) if isinstance(scheme, TransportScheme) else set()

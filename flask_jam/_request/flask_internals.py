@@ -57,17 +57,34 @@ def has_own_handler(app: Flask, error: type[Exception], blueprints: list[str]) -
     return False
 
 
-def wrap_finalize_request(app: Flask, wrapper: Callable[[Any], Any]) -> None:
+#: What a view returns of which Flask makes a new response.
+_MADE_ANEW = frozenset({str, bytes, dict, list})
+
+
+def wrap_finalize_request(app: Flask, last_word: Callable[[Request, Any, bool], Any]) -> None:
     """Have the last word on every response, whatever a hook or an error handler made of it.
 
     Around ``process_response`` a hook that raises would lose it: Flask then sends the answer that
     the hook was given, or processes a new one. A function per request (``after_this_request``)
-    costs 1.5 µs more and is dropped inside an ``after_request`` hook.
+    costs 1.5 µs more and is dropped inside an ``after_request`` hook. What :func:`before_sending`
+    was given runs first; after this, nothing can be added to the answer: a stream goes on.
+
+    :param last_word: called with the request, the response, and whether the response was made for
+        this request alone: a copy costs 2 µs.
     """
     finalize = app.finalize_request
 
-    def finalize_request(*args: Any, **kwargs: Any) -> Any:
-        return wrapper(finalize(*args, **kwargs))
+    def finalize_request(rv: Any, *args: Any, **kwargs: Any) -> Any:
+        response = finalize(rv, *args, **kwargs)
+        context = get_request_context()
+        attributes = context.request.__dict__
+        for change in attributes.pop(_CHANGES, ()):
+            response = change(response)
+        has_hooks = app.after_request_funcs or context._after_request_functions
+        is_fresh = rv.__class__ in _MADE_ANEW and not has_hooks
+        response = last_word(context.request, response, is_fresh)
+        attributes[_SENT] = True
+        return response
 
     app.finalize_request = finalize_request  # type: ignore[method-assign]
 
@@ -115,17 +132,6 @@ def before_sending(change: Callable[[Any], Any]) -> None:
 def has_left() -> bool:
     """Return True if the answer of this request has been handed to the server."""
     return _SENT in request_attributes(get_request())
-
-
-def note_sent(request: Request) -> None:
-    """Note that nothing can be added to the answer any more: a stream goes on after this."""
-    request.__dict__[_SENT] = True
-
-
-def changes_before_sending(request: Request) -> list[Callable[[Any], Any]]:
-    """Return the functions that :func:`before_sending` was given; each is returned once."""
-    found: list[Callable[[Any], Any]] = request.__dict__.pop(_CHANGES, [])
-    return found
 
 
 def get_current_app() -> Flask | None:

@@ -5,39 +5,51 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from flask import Response
+from flask import Request, Response
 from werkzeug.wsgi import FileWrapper
 
 from ..errors import ConfigError, Reason
 from ..schemes.outcome import Rejected
-from .flask_internals import app_of_request, changes_before_sending, note_sent
-from .request_auth import RequestAuth, current_request_auth, request_auth_of
+from .flask_internals import app_of_request
+from .request_auth import KEY, RequestAuth, current_request_auth
 from .views import is_static
-from .werkzeug_internals import copy_response, get_request
+from .werkzeug_internals import add_headers, copy_response, get_request
 
 #: A directive of Cache-Control; its value may be quoted and hold commas.
 _DIRECTIVE = re.compile(r'(?:[^,"]|"[^"]*")+')
+_DECIDED = {"cache-control", "vary"}
 #: With one of these, no shared cache answers another request with it unasked.
 _PRIVATE = {"private", "no-store", "no-cache"}
 
 
-def keep_private(response: Response) -> Response:
+def keep_private(request: Request, response: Response, is_fresh: bool) -> Response:
     """Return the answer with the last word on who may keep it (ASVS 14.3.2).
 
-    What the view and every hook said of caching is known now. Cookies of a login, refresh or
-    logout are added here, too, so that one in an ``after_request`` hook arrives.
+    What the view and every hook said of caching is known now.
+
+    :param is_fresh: False if a view or a hook may give this object to other requests, too: it is
+        copied then.
     """
-    request = get_request()
-    for change in changes_before_sending(request):
-        response = change(response)
-    auth = request_auth_of(request)
-    is_known = auth is not None and (auth.seen or auth.refused)
-    if response.response.__class__ is not list and not is_known:
-        auth = _looked_into(response) or auth
-    if auth is not None and (auth.depends or auth.refused):
-        response = _marked(auth, _refused(auth, response) if auth.refused else response)
-    note_sent(request)
-    return response
+    auth: RequestAuth | None = request.__dict__.get(KEY)
+    if auth is None or not (auth.seen or auth.refused):
+        if response.response.__class__ is not list:
+            auth = _looked_into(response) or auth
+        if auth is None or not auth.depends:
+            return response
+    if auth.refused:
+        response = _refused(auth, response)
+    elif auth.accepted is None and _is_public_file(auth, response):
+        return response
+    said: dict[str, list[str]] = {}
+    for name, value in response.headers:
+        if (folded := name.lower()) in _DECIDED:
+            said.setdefault(folded, []).append(value)
+    if said or not auth.seen:
+        others = [each for each in response.headers if each[0].lower() not in _DECIDED]
+        return copy_response(response, others + _decided(auth, said))
+    if is_fresh:
+        return add_headers(response, auth.state.private)
+    return copy_response(response, [*response.headers, *auth.state.private])
 
 
 def _refused(auth: RequestAuth, response: Response) -> Response:
@@ -90,34 +102,15 @@ def _carries_credential(auth: RequestAuth) -> bool:
     return False
 
 
-def _marked(auth: RequestAuth, response: Response) -> Response:
-    """Return a copy that says who may keep it: the view may give this one to every request."""
-    if _is_public_file(auth, response):
-        return response
-    headers: list[tuple[str, str]] = []
-    caching: list[str] = []
-    vary: list[str] = []
-    for name, value in response.headers:
-        folded = name.lower()
-        if folded == "cache-control":
-            caching.append(value)
-        elif folded == "vary":
-            vary.append(value)
-        else:
-            headers.append((name, value))
-    caching_value = _caching(auth, caching)
-    if caching_value is not None:
-        headers.append(("Cache-Control", caching_value))
-    joined = _vary(auth.state.vary, vary)
-    if joined:
-        headers.append(("Vary", joined))
-    return copy_response(response, headers)
+def _decided(auth: RequestAuth, said: dict[str, list[str]]) -> list[tuple[str, str]]:
+    """Return the headers that say who may keep the answer, with what the view said of it."""
+    caching = _caching(auth, said.get("cache-control", []))
+    values = ("Cache-Control", caching), ("Vary", _vary(auth.state.vary, said.get("vary", [])))
+    return [(name, value) for name, value in values if value]
 
 
 def _is_public_file(auth: RequestAuth, response: Response) -> bool:
-    """Return True for a static file that no guard stood before."""
-    if auth.refused or auth.admitted:
-        return False
+    """Return True for a static file; the caller knows that no guard stood before it."""
     rule = auth.request.url_rule
     return rule is not None and response.status_code < 400 and is_static(auth.state.app, rule)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, current_app, g, request
-from flask.globals import request_ctx
+from flask import Response, current_app, g, globals, request
 from werkzeug.datastructures import Headers
 
 # An attribute of a proxy costs 1 µs, its object 0.2 µs and an attribute of the object nothing
@@ -16,8 +15,10 @@ _g: Any = g
 get_request: Any = _request._get_current_object
 get_app: Any = _app._get_current_object
 get_globals: Any = _g._get_current_object
-_context: Any = request_ctx
-get_request_context: Any = _context._get_current_object
+# What a proxy reads, without the proxy: 0.05 µs. Both raise LookupError outside of a context. A
+# Flask with one context for both (3.2) has the second only.
+get_app_context: Any = globals._cv_app.get
+get_request_context: Any = getattr(globals, "_cv_request", globals._cv_app).get
 
 
 def copy_response(response: Response, headers: list[tuple[str, str]]) -> Response:
@@ -26,9 +27,16 @@ def copy_response(response: Response, headers: list[tuple[str, str]]) -> Respons
     A view may give one object to every request, so none is changed. ``copy.copy`` and
     ``Headers.copy`` take 4.1 µs, this takes 0.7 (Werkzeug 3.1.3).
     """
-    own = Headers.__new__(Headers)
-    own.__dict__["_list"] = headers
+    own: Any = Headers.__new__(Headers)
+    own._list = headers
     copied: Response = response.__class__.__new__(response.__class__)
-    copied.__dict__.update(response.__dict__)
+    copied.__dict__ = response.__dict__.copy()
     copied.headers = own
     return copied
+
+
+def add_headers(response: Response, headers: list[tuple[str, str]]) -> Response:
+    """Add headers to a response that belongs to this request alone, and return it."""
+    own: Any = response.headers
+    own._list += headers
+    return response
