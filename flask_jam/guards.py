@@ -144,7 +144,7 @@ class Guard(AnyGuard):
     def _enforce(self, auth: RequestAuth) -> None:
         if auth.environ.get("REQUEST_METHOD") == "OPTIONS" and self._is_preflight(auth.state.app):
             return  # it carries no credential, and no view answers it
-        if not self.let_in(auth) and not self._is_hook(auth.state.app):
+        if not self._weigh(auth) and not self._is_hook(auth.state.app):
             auth.hide()
 
     def _is_preflight(self, app: Flask) -> bool:
@@ -165,7 +165,7 @@ class Guard(AnyGuard):
         """Go through all rules, and let in or refuse."""
         refused: tuple[Rule, Rejected] | None = None
         admitted: Accepted | None = None
-        for rule in self.rules:
+        for rule in self._rules:
             outcome = auth.resolve(rule.scheme)
             if isinstance(outcome, Rejected):
                 if outcome.reason is not Reason.MISSING:
@@ -185,18 +185,19 @@ class Guard(AnyGuard):
             return False
         conflict = auth.admit(admitted)
         if conflict is not None:
-            self._refuse(auth, self.rules[0], conflict)
+            self._refuse(auth, self._rules[0], conflict)
         return True
 
     def _without_credential(self, auth: RequestAuth, refused: tuple[Rule, Rejected] | None) -> None:
         if refused is not None:
             self._refuse(auth, *refused)
-        if not any(rule.optional for rule in self.rules):
-            rule = self.rules[0]
-            self._refuse(auth, rule, Rejected(rule.scheme, Reason.MISSING))
+        for rule in self._rules:
+            if rule.optional:
+                return
+        self._refuse(auth, self._rules[0], Rejected(self._rules[0].scheme, Reason.MISSING))
 
     def _refuse(self, auth: RequestAuth, rule: Rule, why: Rejected) -> NoReturn:
-        schemes = tuple(each.scheme for each in self.rules)
+        schemes = tuple(each.scheme for each in self._rules)
         refuse(auth.state, why, schemes, Requirement(rule.scopes, rule.roles, rule.max_age))
 
     # --- at import time ---

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from flask import request
 from werkzeug.exceptions import (
     BadRequest,
     Forbidden,
-    HTTPException,
     ServiceUnavailable,
     Unauthorized,
 )
@@ -24,7 +24,7 @@ from werkzeug.utils import redirect
 from . import signals
 from ._request.app_state import AppState
 from ._request.cookies import clear_later, own_cookie
-from ._request.flask_internals import has_own_handler
+from ._request.flask_internals import DirectAnswer, has_own_handler
 from ._request.login_redirect import login_url
 from ._request.negotiation import PROBLEM, wants_html, wants_page
 from ._request.request_auth import current_request_auth
@@ -40,7 +40,14 @@ RETRY_AFTER = 1
 _NO_REQUIREMENT = Requirement()
 
 
-class Refusal(HTTPException):
+@lru_cache(64)
+def _problem(title: str, status: int | None, detail: str | None, error: str) -> str:
+    """Return problem details (RFC 9457)."""
+    about = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return json.dumps({**about, "error": error})
+
+
+class Refusal(DirectAnswer):
     """A guard said no. ``reason`` is for the app's handlers and logs, not for the client."""
 
     reason: Reason
@@ -63,17 +70,10 @@ class Refusal(HTTPException):
         return [("Content-Type", kind), *self.extra_headers.items()]
 
     def get_body(self, *args: Any, **kwargs: Any) -> str:
-        """Problem details (RFC 9457), or a page for who prefers one."""
+        """Problem details (RFC 9457), or a page for a client that prefers one."""
         if wants_html():
             return super().get_body(*args, **kwargs)
-        problem = {
-            "type": "about:blank",
-            "title": self.name,
-            "status": self.code,
-            "detail": self.description,
-            "error": self.error,
-        }
-        return json.dumps(problem)
+        return _problem(self.name, self.code, self.description, self.error)
 
 
 class Malformed(Refusal, BadRequest):
@@ -148,14 +148,14 @@ def refuse(
     """
     auth = current_request_auth()
     auth.refuse()
-    _log.debug("refused at %s: %s (%s)", request.endpoint, why.reason, why.fingerprint)
+    _log.debug("refused at %s: %s (%s)", auth.request.endpoint, why.reason, why.fingerprint)
     signals.emit(
         signals.rejected,
         state.app,
         scheme=why.scheme,
         reason=why.reason,
         source=why.source,
-        endpoint=request.endpoint,
+        endpoint=auth.request.endpoint,
         subject=why.subject,
         fingerprint=why.fingerprint,
     )

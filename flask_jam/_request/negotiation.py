@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from flask import request
+from typing import Any
+
+from flask import has_request_context, request
+
+from .werkzeug_internals import get_request_context
 
 PROBLEM = "application/problem+json"
 #: A browser's ``Accept`` has some 150 characters. To weigh the types of a longer one takes time.
@@ -10,19 +14,21 @@ _LONGEST_ACCEPT = 1024
 
 
 def wants_page() -> bool:
-    """Whether a person is waiting for a page, rather than a script for an answer."""
-    headers = request.headers
-    if "HX-Request" in headers or headers.get("X-Requested-With") == "XMLHttpRequest":
+    """Return True if a user waits for a page, rather than a script for an answer."""
+    environ: dict[str, Any] = get_request_context().request.environ
+    if "HTTP_HX_REQUEST" in environ or environ.get("HTTP_X_REQUESTED_WITH") == "XMLHttpRequest":
         return False
     # Fetch Metadata: a fetch() may ask for text/html, and follows a redirect without a word.
-    return headers.get("Sec-Fetch-Mode", "navigate") == "navigate" and wants_html()
+    return environ.get("HTTP_SEC_FETCH_MODE", "navigate") == "navigate" and wants_html()
 
 
 def wants_html() -> bool:
-    """Whether HTML is what the client likes best, by ``Accept`` (RFC 9110 12.5.1)."""
+    """Return True if HTML is what the client likes best, by ``Accept`` (RFC 9110 12.5.1)."""
+    if not has_request_context():
+        return False
     # To weigh all types costs more than the rest of a refusal, and most clients name none of text.
-    said = request.headers.get("Accept", "") if request else ""
-    if "text/" not in said.lower() or len(said) > _LONGEST_ACCEPT:
+    accepted: str = get_request_context().request.environ.get("HTTP_ACCEPT", "")
+    if "text/" not in accepted.lower() or len(accepted) > _LONGEST_ACCEPT:
         return False
     accept = request.accept_mimetypes
     named = [quality for kind, quality in accept if kind.lower().endswith("+json")]

@@ -34,8 +34,8 @@ def keep_private(request: Request, response: Response, is_fresh: bool) -> Respon
     if auth is None or not (auth.seen or auth.refused):
         if response.response.__class__ is not list:
             auth = _looked_into(response) or auth
-        if auth is None or not auth.depends:
-            return response
+    if auth is None or not auth.depends:
+        return response
     if auth.refused:
         response = _refused(auth, response)
     elif auth.accepted is None and _is_public_file(auth, response):
@@ -44,7 +44,7 @@ def keep_private(request: Request, response: Response, is_fresh: bool) -> Respon
     for name, value in response.headers:
         if (folded := name.lower()) in _DECIDED:
             said.setdefault(folded, []).append(value)
-    if said or not auth.seen:
+    if said or not (auth.seen or auth.refused):
         others = [each for each in response.headers if each[0].lower() not in _DECIDED]
         return copy_response(response, others + _decided(auth, said))
     if is_fresh:

@@ -117,7 +117,7 @@ class RequestAuth:
         if not scheme._is_built_in:
             return self.admissible(scheme, self._find_once(scheme))
         found = scheme.find(self.request)
-        if found.__class__ is Credential and found[1] == "header" and not scheme.ambient:
+        if type(found) is Credential and found.source == "header" and not scheme.ambient:
             return found  # nothing is left to be asked of most
         return self.admissible(scheme, found)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Request
 
 from .._credentials.sessions import copied_data, is_session_id
@@ -11,6 +13,8 @@ from ..stores.interface import Session
 from .interface import Requirement
 from .outcome import Accepted, Credential
 from .transport import TransportScheme, is_malformed
+
+_new: Any = tuple.__new__  # as in transport.py
 
 
 class SessionScheme(TransportScheme):
@@ -34,13 +38,9 @@ class SessionScheme(TransportScheme):
 
     def accepted(self, credential: Credential, session: Session) -> Accepted:
         """Return whose session it is."""
-        return Accepted(
-            "session",
-            credential.source,
-            session.session_key,
-            copied_data(session),
-            session.auth_time,
-        )
+        source, owner, data = credential.source, session.session_key, copied_data(session)
+        accepted: Accepted = _new(Accepted, ("session", source, owner, data, session.auth_time))
+        return accepted
 
     def end(self, credential: str) -> str | None:
         """End a session."""

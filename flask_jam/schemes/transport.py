@@ -12,7 +12,7 @@ from .._request.cookies import (
     MOST_OF_A_NAME,
     check_cookie_name,
     is_oversized,
-    read_cookies,
+    read_values,
     values_of,
 )
 from .._request.status_codes import ANSWERS
@@ -114,13 +114,15 @@ class TransportScheme(Scheme):
 
     def in_cookie(self, environ: dict[str, Any], name: str) -> Found:
         """Return the credential of one cookie (RFC 6265 4.2.1); of several cookies, all."""
-        if is_oversized(environ["HTTP_COOKIE"]):
+        header: str = environ["HTTP_COOKIE"]
+        if is_oversized(header):
             return MALFORMED
-        values, has_lookalike = read_cookies(environ, name)
+        values, has_lookalike = read_values(header, name)
         if has_lookalike:
             return MALFORMED
         if len(values) < 2:
-            return Credential(self.name, "cookie", values[0]) if values else MISSING
+            one: Found = _new(Credential, (self.name, "cookie", values[0])) if values else MISSING
+            return one
         if len(values) > MOST_OF_A_NAME or name.lower().startswith("__host-"):
             return MALFORMED
         return SeveralCookies.of(self.name, values)
