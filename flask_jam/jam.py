@@ -212,9 +212,12 @@ class Jam:
     def rework_session(self, session_id: str) -> str:
         """A new id for the same data; the old one is dead in the same step.
 
+        If the answer was lost, call it with the old id again: for 10 seconds, and until the new
+        id is used, that gives the same new id.
+
         :raises SessionError: if it is gone.
         """
-        return self.sessions.rework(session_id)
+        return self.sessions.rework(session_id)[0]
 
     def delete_session(self, session_id: str) -> int:
         """End a session; how many there were: 1 or 0."""

@@ -88,11 +88,11 @@ def _masked(session: Session) -> dict[str, Any]:
 
 
 def _refresh(jam: Jam, family_id: str, generation: int) -> dict[str, Any]:
-    now, kind = jam.clock(), {"kind": "refresh token"}
-    family = jam.store.read_family(family_id, now)
+    kind = {"kind": "refresh token"}
+    family = jam.families.read(family_id)
     if family is None:
         return {**kind, **_refused(Reason.REVOKED, "its login has ended, or is not known")}
-    answer = family.answer(generation, now, jam.settings.jwt.refresh_grace)
+    answer = family.answer(generation, jam.settings.jwt.refresh_grace)
     verdict: dict[str, Any] = {"good": True}
     if answer not in (Rotation.NEW, Rotation.SAME):
         verdict = _refused(

@@ -20,7 +20,7 @@ from .._helpers.names import name_set
 from .._helpers.strict_json import copy_json, strict_object
 from ..errors import ConfigError, Reason, TokenError
 from ..settings import JWTSettings
-from ..stores.interface import Family, Rotation, Store, slot_of
+from ..stores.interface import Family, Limits, Rotation, Store, slot_of
 from .access_tokens import Clock, Tokens
 from .claims import CUT_OFF, OTHER_KINDS, Facts, check_name, json_of
 
@@ -75,6 +75,8 @@ class Families:
         self._tokens = tokens
         self._store = store
         self._settings = settings
+        # What is stored obeys the settings of today.
+        self._limits = Limits(settings.refresh_idle, settings.refresh_absolute)
         self.clock = clock
         self._mac_keys = mac_keys
 
@@ -109,16 +111,17 @@ class Families:
         :raises TokenError: with the reason; ``reused`` after which the family is dead.
         """
         family_id, generation = self.parsed(refresh_token)
-        claims = self._reloaded(family_id, generation, self.clock(), reload)
+        claims, grace = self._reloaded(family_id, generation, reload)
         now = self.clock()
         rotation, family = self._store.rotate_family(
             family_id,
             generation,
             now=now,
-            grace=self._settings.refresh_grace,
-            idle=self._settings.refresh_idle,
+            grace=grace,
+            idle=self._limits.idle,
             claims=claims,
             mark_until=self._mark_until(now),
+            absolute=self._limits.absolute,
         )
         if family is None or rotation is Rotation.GONE or rotation is Rotation.REVOKED:
             raise TokenError(_REFUSED[rotation], "the refresh token is not valid")
@@ -127,15 +130,18 @@ class Families:
         return self._pair(family_id, family, now)
 
     def _reloaded(
-        self, family_id: str, generation: int, now: float, reload: Reload | None
-    ) -> Mapping[str, Any] | None:
+        self, family_id: str, generation: int, reload: Reload | None
+    ) -> tuple[Mapping[str, Any] | None, float]:
+        """Return new claims, if any, and the grace for the token."""
         # Asked before the turn: if the question fails, the client's token is still the current one.
-        family = self._store.read_family(family_id, now) if reload is not None else None
+        grace = self._settings.refresh_grace
+        family = self.read(family_id) if reload is not None else None
         if family is None or reload is None:
-            return None
-        if family.answer(generation, now, self._settings.refresh_grace) is Rotation.REUSED:
-            return None  # nobody to reload for: the turn will raise the alarm
-        return self._asked(family_id, family, reload)
+            return None, grace
+        if family.answer(generation, grace) is Rotation.REUSED:
+            # Nobody to reload for: the turn will raise the alarm, whatever the clocks do meanwhile.
+            return None, 0.0
+        return self._asked(family_id, family, reload), grace
 
     def _asked(self, family_id: str, family: Family, reload: Reload) -> Mapping[str, Any]:
         # Who made the family said none of the reserved names; whoever damaged it might have.
@@ -164,7 +170,11 @@ class Families:
             family_id, _ = self.parsed(refresh_token)
         except TokenError:
             return None
-        return self._store.read_family(family_id, self.clock())
+        return self.read(family_id)
+
+    def read(self, family_id: str) -> Family | None:
+        """Return a family if it lives."""
+        return self._store.read_family(family_id, self.clock(), self._limits)
 
     def parsed(self, refresh_token: object) -> tuple[str, int]:
         """Family and generation of a token that we made; nothing else reaches the store.

@@ -10,6 +10,7 @@ import base64
 import binascii
 import dataclasses
 import hashlib
+import hmac
 import math
 import re
 import secrets
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 from .._helpers.strict_json import MAX_DEPTH, copy_json, strict_object
 from ..errors import Reason, SessionError, TokenError
 from ..settings import SessionSettings
-from ..stores.interface import Session, Store, slot_of
+from ..stores.interface import Limits, Session, Store, slot_of
 from .access_tokens import Clock
 from .claims import json_of
 
@@ -57,6 +58,9 @@ class Sessions:
     def __init__(self, store: Store, settings: SessionSettings, clock: Clock) -> None:
         self._store = store
         self._settings = settings
+        # What is stored obeys the settings of today. A kind of login with ends of its own would
+        # have limits of its own here.
+        self._limits = Limits(settings.idle, settings.absolute)
         self.clock = clock
 
     def create(
@@ -96,7 +100,7 @@ class Sessions:
         :raises SessionError: ``unknown_session`` or ``session_expired``.
         """
         now = self.clock()
-        session = self._store.read_session(_hashed(_shaped(session_id)), now)
+        session = self._store.read_session(_hashed(_shaped(session_id)), now, self._limits)
         if session is None:
             raise SessionError(Reason.UNKNOWN_SESSION)
         if now >= session.expires_at:
@@ -116,33 +120,37 @@ class Sessions:
         :raises SessionError: if it is gone, or would grow too large.
         """
         key, now = _hashed(_shaped(session_id)), self.clock()
-        kept = self._kept(changes)
-        if not self._store.update_session(key, kept, now, self._settings.max_bytes):
+        kept, most = self._kept(changes), self._settings.max_bytes
+        if not self._store.update_session(key, kept, now, most, self._limits):
             raise SessionError
 
-    def rework(self, session_id: str) -> str:
-        """The same session under a new id; the old id is dead in the same step.
+    def rework(self, session_id: str) -> tuple[str, Session]:
+        """Move a session to a new id; return both. The old id is dead in the same step.
+
+        Until the new id is used, and for seconds only, the old id gets the same new id again: the
+        client may not have heard of it. So nothing here looks the new id up.
 
         :raises SessionError: if it is gone.
         """
-        old_key, now = _hashed(_shaped(session_id)), self.clock()
-        new_id = session_id[:2] + secrets.token_urlsafe(32)
-        if not self._store.rework_session(old_key, _hashed(new_id), now):
+        old_id, seed, now = _shaped(session_id), secrets.token_urlsafe(32), self.clock()
+        new_key = _hashed(_successor(old_id, seed))
+        found = self._store.rework_session(_hashed(old_id), new_key, seed, now, self._limits)
+        if found is None:
             raise SessionError
-        return new_id
+        return _successor(old_id, found.seed), found.session
 
     def delete(self, session_id: object) -> str | None:
         """End a session; whose it was, or ``None`` when there was none."""
         if not is_session_id(session_id):
             return None
-        return self._store.delete_session(_hashed(str(session_id)), self.clock())
+        return self._store.delete_session(_hashed(str(session_id)), self.clock(), self._limits)
 
     def delete_by_handle(self, session_key: str, handle: object) -> str | None:
         """End the session that an owner's list shows under a handle."""
-        slot, now = slot_of(checked_owner(session_key)), self.clock()
-        for key, _ in self._store.list_sessions(slot, session_key, now):
+        checked_owner(session_key)
+        for key, _ in self._living(session_key):
             if _handle(key) == handle:
-                return self._store.delete_session(key, now)
+                return self._store.delete_session(key, self.clock(), self._limits)
         return None
 
     def clear(self, session_key: str, keep: object = None) -> int:
@@ -153,8 +161,7 @@ class Sessions:
 
     def listed(self, session_key: str) -> list[SessionInfo]:
         """The living sessions of an owner, the oldest first."""
-        slot = slot_of(checked_owner(session_key))
-        found = self._store.list_sessions(slot, session_key, self.clock())
+        checked_owner(session_key)
         return [
             SessionInfo(
                 _handle(key),
@@ -164,8 +171,14 @@ class Sessions:
                 session.user_agent,
                 session.ip,
             )
-            for key, session in found
+            for key, session in self._living(session_key)
         ]
+
+    def _living(self, owner: str) -> list[tuple[str, Session]]:
+        now = self.clock()
+        stored = self._store.list_sessions(slot_of(owner), owner, now)
+        found = [(key, session.within(self._limits)) for key, session in stored]
+        return [(key, session) for key, session in found if now < session.expires_at]
 
     def _kept(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """The data as it will be read back: plain JSON, or an error now rather than later."""
@@ -277,6 +290,16 @@ def _hashed(session_id: str) -> str:
     # What base64.urlsafe_b64encode does, without its two calls: 0.3 µs on every request.
     encoded = binascii.b2a_base64(digest, newline=False).translate(_URL_SAFE)
     return session_id[:2] + encoded[:43].decode()
+
+
+def _successor(old_id: str, seed: str) -> str:
+    """Return the new id of a reworked session.
+
+    It is made of the old id, which the store does not know, and of a seed, which the client does
+    not know: so neither of them alone makes it.
+    """
+    made = hmac.new(old_id.encode("ascii"), b"flask_jam rework\0" + seed.encode("ascii"), "sha256")
+    return old_id[:2] + base64.urlsafe_b64encode(made.digest())[:43].decode()
 
 
 def _handle(key: str) -> str:

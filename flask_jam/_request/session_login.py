@@ -13,6 +13,7 @@ from .. import signals
 from .._credentials.sessions import SessionInfo
 from ..schemes.outcome import Credential, Rejected
 from ..schemes.session import SessionScheme
+from ..stores.interface import Session
 from .app_state import AppState
 from .cookies import Setting, own_cookie, set_later
 from .login import arrive, candidates, check_site, clear_twins, durably, refuse_action
@@ -35,7 +36,10 @@ def login(
         ended = [state.jam.delete_session(credential.value) for credential in old]
     if any(ended):
         clear_twins(state, scheme)
-    return _enter(state, scheme, new_id, signals.logged_in)
+    credential = _issued(scheme, new_id)
+    with durably(state, scheme, credential):
+        session = state.jam.sessions.lookup(new_id)
+    return _enter(state, scheme, credential, session, signals.logged_in)
 
 
 def refresh(state: AppState, scheme: SessionScheme) -> dict[str, Any]:
@@ -44,17 +48,24 @@ def refresh(state: AppState, scheme: SessionScheme) -> dict[str, Any]:
     if isinstance(found, Rejected):
         refuse_action(state, found)
     with durably(state, scheme, found):
-        new_id = state.jam.rework_session(found.value)
-    return _enter(state, scheme, new_id, signals.refreshed)
+        # Not looked up: that is for the client, and until then the old id gets it again.
+        new_id, session = state.jam.sessions.rework(found.value)
+    return _enter(state, scheme, _issued(scheme, new_id), session, signals.refreshed)
+
+
+def _issued(scheme: SessionScheme, session_id: str) -> Credential:
+    source = "header" if scheme.cookie_name is None else "cookie"
+    return Credential(scheme.name, source, session_id)
 
 
 def _enter(
-    state: AppState, scheme: SessionScheme, session_id: str, signal: NamedSignal
+    state: AppState,
+    scheme: SessionScheme,
+    credential: Credential,
+    session: Session,
+    signal: NamedSignal,
 ) -> dict[str, Any]:
-    jam, source = state.jam, "header" if scheme.cookie_name is None else "cookie"
-    credential = Credential(scheme.name, source, session_id)
-    with durably(state, scheme, credential):
-        session = jam.sessions.lookup(session_id)
+    jam, session_id = state.jam, credential.value
     now = jam.clock()
     if scheme.cookie_name is not None:
         # A timestamp may lie a moment ahead of the clock.

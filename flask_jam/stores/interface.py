@@ -9,6 +9,7 @@ Rules for every verb of every store:
   :class:`~flask_jam.errors.StoreUnavailable`, and never anything else.
 - Nothing revives: a verb that changes something changes only what is still there and alive.
 - ``now`` and every end are seconds since the epoch. What has ended is not there.
+  Only a grace is counted by the clock of the store itself, which is ``now`` if it has none.
 - No store sees a credential: ids arrive hashed, refresh tokens not at all.
 - Whatever belongs to one subject has one *slot*, :func:`slot_of` it: two letters with which the
   names of its sessions and families begin. A store on many machines keeps a slot together, so
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -70,6 +72,29 @@ class Standing(NamedTuple):
 LOGIN_IN_FLIGHT = 60.0
 
 
+class Limits(NamedTuple):
+    """Ends as the settings give them now. Of a stored end and this one, the earlier counts.
+
+    So settings that are tightened reach what is stored, and settings that are loosened do not.
+    """
+
+    #: Seconds without a use.
+    idle: float = math.inf
+    #: Seconds from the login.
+    absolute: float = math.inf
+
+    def end(self, started_at: float, ends_at: float) -> float:
+        """Return the absolute end that counts."""
+        return min(ends_at, started_at + self.absolute)
+
+
+#: Only the stored ends count.
+NO_LIMITS = Limits()
+
+#: How long a session that was reworked can be had again with its old id, in seconds.
+REWORK_GRACE = 10.0
+
+
 class Rotation(str, Enum):
     """What became of a presented refresh token."""
 
@@ -93,15 +118,25 @@ class Family:
     idle_until: float = 0.0
     #: The cut-off of its subject when it was started; a later one ends it.
     cut_off: float = 0.0
+    #: Seconds from the last rotation to this reading, by the store's own clock.
+    age: float = field(default=0.0, compare=False)
 
-    def answer(self, generation: int, now: float, grace: float) -> Rotation:
-        """What a living family says to a generation that is presented."""
+    def within(self, limits: Limits) -> Family:
+        """Itself, with the ends that count."""
+        ends_at = limits.end(self.started_at, self.ends_at)
+        idle_until = min(self.idle_until, self.rotated_at + limits.idle)
+        if (ends_at, idle_until) == (self.ends_at, self.idle_until):
+            return self
+        return replace(self, ends_at=ends_at, idle_until=idle_until)
+
+    def answer(self, generation: int, grace: float) -> Rotation:
+        """What a living family says to a generation that is presented, when it was read."""
         if generation == self.generation:
             return Rotation.NEW
         if generation > self.generation:
             return Rotation.GONE
         before = generation == self.generation - 1
-        in_grace = grace > 0 and -CLOCK_SKEW <= now - self.rotated_at <= grace
+        in_grace = grace > 0 and is_in_grace(self.age, grace)
         return Rotation.SAME if before and in_grace else Rotation.REUSED
 
     def alive(self, now: float) -> bool:
@@ -127,6 +162,14 @@ class Session:
     #: When its owner's sessions were cleared before. It is compared once, and not stored.
     cleared: float = field(default=0.0, compare=False)
 
+    def within(self, limits: Limits) -> Session:
+        """Itself, with the ends that count."""
+        # At each read of a session in memory: nothing is called in the usual case.
+        if self.idle <= limits.idle and self.ends_at <= self.created_at + limits.absolute:
+            return self
+        ends_at = limits.end(self.created_at, self.ends_at)
+        return replace(self, idle=min(self.idle, limits.idle), ends_at=ends_at)
+
     @property
     def expires_at(self) -> float:
         """When it ends if it is not used again."""
@@ -142,6 +185,19 @@ class Session:
         if now - self.last_seen_at < self.slide_after:
             return self
         return replace(self, last_seen_at=now)
+
+
+class Reworked(NamedTuple):
+    """A session under its new id."""
+
+    #: What the new id is made of, together with the old one.
+    seed: str
+    session: Session
+
+
+def is_in_grace(age: float, grace: float) -> bool:
+    """Return True for an age that a grace covers, also where a server's clock was set back."""
+    return -CLOCK_SKEW <= age <= grace
 
 
 class Store(Protocol):
@@ -194,8 +250,11 @@ class Store(Protocol):
         """Keep a new family."""
         ...
 
-    def read_family(self, family_id: str, now: float) -> Family | None:
-        """The family, or ``None`` when it has ended, was revoked or never was."""
+    def read_family(self, family_id: str, now: float, limits: Limits = NO_LIMITS) -> Family | None:
+        """The family, or ``None`` when it has ended, was revoked or never was.
+
+        Its ends are those that count, and its ``age`` is that of this moment.
+        """
         ...
 
     def rotate_family(  # noqa: PLR0913 - one atomic step needs all of it
@@ -208,12 +267,17 @@ class Store(Protocol):
         idle: float,
         claims: Mapping[str, Any] | None,
         mark_until: float,
+        absolute: float = math.inf,
     ) -> tuple[Rotation, Family | None]:
         """Present a generation.
 
         The current one turns the family. The one just before, up to ``grace`` seconds after the
         turn, gets what the turn made. Both store ``claims`` if there are any. An older one ends
         the family and marks it until ``mark_until``. Of an ended family nothing is alarming.
+
+        ``idle`` and ``absolute`` are :class:`Limits` of the family, and ``idle`` is how long it
+        lives from a turn on. The seconds after a turn are counted by the store's own clock: a
+        step that hung on its way here has the ``now`` of when it was sent.
         """
         ...
 
@@ -227,15 +291,21 @@ class Store(Protocol):
         """Keep a new session; ``False`` if a cut-off or a clearing is later than its own."""
         ...
 
-    def read_session(self, key: str, now: float) -> Session | None:
+    def read_session(self, key: str, now: float, limits: Limits = NO_LIMITS) -> Session | None:
         """The session, slid; also one that has ended just now, which is removed with this read.
 
-        The caller compares ``expires_at``: so "expired" can be told from "unknown" once.
+        Its ends are those that count. The caller compares ``expires_at``: so "expired" can be
+        told from "unknown" once.
         """
         ...
 
     def update_session(
-        self, key: str, changes: Mapping[str, Any], now: float, max_bytes: int
+        self,
+        key: str,
+        changes: Mapping[str, Any],
+        now: float,
+        max_bytes: int,
+        limits: Limits = NO_LIMITS,
     ) -> bool:
         """Merge top-level keys; ``False`` when it is gone.
 
@@ -243,12 +313,33 @@ class Store(Protocol):
         """
         ...
 
-    def rework_session(self, key: str, new_key: str, now: float) -> bool:
-        """Move a session to a new id; ``False`` when it is gone. Again: as the first time."""
+    def rework_session(  # noqa: PLR0913, PLR0917 - one atomic step needs all of it
+        self,
+        key: str,
+        new_key: str,
+        seed: str,
+        now: float,
+        limits: Limits = NO_LIMITS,
+        grace: float = REWORK_GRACE,
+    ) -> Reworked | None:
+        """Move a session from ``key`` to ``new_key``; ``None`` when it is gone.
+
+        ``key`` opens nothing from this step on. For ``grace`` seconds by the store's own clock,
+        the same step with the same ``key`` gets what the first one got: its seed, and the session
+        where that put it. That is over with the first verb that is given ``new_key``, and with
+        the session itself: a store that keeps sessions near it must not answer for ``new_key``
+        before that is durable. A deletion of ``key`` within that time deletes the session.
+
+        The seed is from the caller, who makes the new id of it and of the old id. The store
+        knows neither, so what it holds is worth nothing to whoever reads it.
+        """
         ...
 
-    def delete_session(self, key: str, now: float) -> str | None:
-        """Remove a session; whose it was, or ``None`` when none was alive."""
+    def delete_session(self, key: str, now: float, limits: Limits = NO_LIMITS) -> str | None:
+        """Remove a session, or the one that can be had with this key; whose it was.
+
+        ``None`` when none was alive.
+        """
         ...
 
     def clear_sessions(

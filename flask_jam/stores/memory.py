@@ -10,12 +10,35 @@ import math
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._helpers.fork_lock import fork_safe_lock
 from .._helpers.strict_json import strict_dumps
 from ..errors import Reason, SessionError
-from .interface import LOGIN_IN_FLIGHT, NO_MARKS, Family, Kind, Marks, Rotation, Session, Standing
+from .interface import (
+    LOGIN_IN_FLIGHT,
+    NO_LIMITS,
+    NO_MARKS,
+    REWORK_GRACE,
+    Family,
+    Kind,
+    Limits,
+    Marks,
+    Reworked,
+    Rotation,
+    Session,
+    Standing,
+    is_in_grace,
+)
+
+
+class _Successor(NamedTuple):
+    """Where a reworked session is, whose new id nobody has used yet."""
+
+    key: str
+    seed: str
+    at: float
+    grace: float
 
 
 class MemoryStore:
@@ -33,6 +56,9 @@ class MemoryStore:
         self._families: dict[str, Family] = {}
         self._sessions: dict[str, Session] = {}
         self._owned: dict[str, dict[str, None]] = {}
+        # By old key, and back. Both entries end with the first use of the new key.
+        self._successors: dict[str, _Successor] = {}
+        self._reworked: dict[str, str] = {}
         self._sweep_at = 1024
 
     # --- revocation marks, the allow list ---
@@ -108,16 +134,21 @@ class MemoryStore:
             self._families[family_id] = family
             self._sweep(family.started_at)
 
-    def read_family(self, family_id: str, now: float) -> Family | None:
+    def read_family(self, family_id: str, now: float, limits: Limits = NO_LIMITS) -> Family | None:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
-            return self._living_family(family_id, now)
+            return self._living_family(family_id, now, limits)
 
-    def _living_family(self, family_id: str, now: float) -> Family | None:
-        family = self._families.get(family_id)
+    def _living_family(
+        self, family_id: str, now: float, limits: Limits = NO_LIMITS
+    ) -> Family | None:
+        stored = self._families.get(family_id)
+        family = None if stored is None else stored.within(limits)
         if family is None or not family.alive(now):
             return None
-        return None if family.cut_off < self._cut_off(family.subject, now) else family
+        if family.cut_off < self._cut_off(family.subject, now):
+            return None
+        return replace(family, age=now - family.rotated_at)
 
     def rotate_family(  # noqa: PLR0913 - the port's
         self,
@@ -129,24 +160,28 @@ class MemoryStore:
         idle: float,
         claims: Mapping[str, Any] | None,
         mark_until: float,
+        absolute: float = math.inf,
     ) -> tuple[Rotation, Family | None]:
         """See :class:`~flask_jam.stores.Store`."""
+        limits = Limits(idle, absolute)
         with self._lock:
-            family = self._living_family(family_id, now)
+            family = self._living_family(family_id, now, limits)
             if family is None:
-                return self._why_no_family(family_id, now), None
-            answer = family.answer(generation, now, grace)
+                return self._why_no_family(family_id, now, limits), None
+            answer = family.answer(generation, grace)
             if answer is Rotation.REUSED:
                 self._end_family(family_id, now, mark_until)
             elif answer is not Rotation.GONE:
-                family = self._families[family_id] = _rotated(family, answer, now, idle, claims)
+                stored = _rotated(self._families[family_id], answer, now, idle, claims)
+                self._families[family_id], family = stored, stored.within(limits)
             return answer, None if answer is Rotation.GONE else family
 
-    def _why_no_family(self, family_id: str, now: float) -> Rotation:
-        family = self._families.get(family_id)
+    def _why_no_family(self, family_id: str, now: float, limits: Limits) -> Rotation:
         if self._marked(Kind.FAMILY, family_id, now) is not None:
             return Rotation.REVOKED
-        return Rotation.REVOKED if family is not None and family.alive(now) else Rotation.GONE
+        family = self._families.get(family_id)
+        is_alive = family is not None and family.within(limits).alive(now)
+        return Rotation.REVOKED if is_alive else Rotation.GONE
 
     def end_family(self, family_id: str, now: float, mark_until: float) -> Family | None:
         """See :class:`~flask_jam.stores.Store`."""
@@ -180,6 +215,7 @@ class MemoryStore:
 
     def _pop(self, key: str) -> Session | None:
         session = self._sessions.pop(key, None)
+        self._settle(key)
         if session is not None:
             owned = self._owned[session.session_key]
             del owned[key]
@@ -187,67 +223,118 @@ class MemoryStore:
                 del self._owned[session.session_key]
         return session
 
-    def read_session(self, key: str, now: float) -> Session | None:
+    def _settle(self, key: str) -> None:
+        """The new id was used: nobody waits for it any more."""
+        old = self._reworked.pop(key, "")
+        successor = self._successors.get(old)
+        if successor is not None and successor.key == key:
+            del self._successors[old]
+
+    def read_session(self, key: str, now: float, limits: Limits = NO_LIMITS) -> Session | None:
         """See :class:`~flask_jam.stores.Store`."""
-        session = self._sessions.get(key)
-        if session is None:
+        stored = self._sessions.get(key)
+        if stored is None:
             return None
+        session = stored.within(limits)
         is_cut = session.session_key in self._subjects and self._is_cut(session, now)
-        if not is_cut and now < session.expires_at and session.seen(now) is session:
+        is_settled = key not in self._reworked and session.seen(now) is session
+        if is_settled and not is_cut and now < session.expires_at:
             return session
         with self._lock:
-            return self._slide(key, now)
+            return self._slide(key, now, limits)
 
     def _is_cut(self, session: Session, now: float) -> bool:
         return session.cut_off < self._cut_off(session.session_key, now)
 
-    def _slide(self, key: str, now: float) -> Session | None:
-        session = self._sessions.get(key)
-        if session is None:
+    def _slide(self, key: str, now: float, limits: Limits) -> Session | None:
+        stored = self._sessions.get(key)
+        if stored is None:
             return None
-        if self._is_cut(session, now):
+        session = stored.within(limits)
+        is_cut = self._is_cut(session, now)
+        if is_cut or now >= session.expires_at:
             self._pop(key)
-            return None
-        if now >= session.expires_at:
-            return self._pop(key)
-        session = self._sessions[key] = session.seen(now)
+            return None if is_cut else session
+        self._settle(key)
+        return self._use(key, session.seen(now))
+
+    def _use(self, key: str, session: Session) -> Session:
+        # The stored ends stay: these are those that count now.
+        stored = self._sessions[key]
+        self._sessions[key] = replace(stored, last_seen_at=session.last_seen_at)
         return session
 
-    def _living_session(self, key: str, now: float) -> Session | None:
-        session = self._sessions.get(key)
+    def _living_session(self, key: str, now: float, limits: Limits = NO_LIMITS) -> Session | None:
+        stored = self._sessions.get(key)
+        session = None if stored is None else stored.within(limits)
         return session if session is not None and self._is_alive(session, now) else None
 
     def _is_alive(self, session: Session, now: float) -> bool:
         return now < session.expires_at and not self._is_cut(session, now)
 
     def update_session(
-        self, key: str, changes: Mapping[str, Any], now: float, max_bytes: int
+        self,
+        key: str,
+        changes: Mapping[str, Any],
+        now: float,
+        max_bytes: int,
+        limits: Limits = NO_LIMITS,
     ) -> bool:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
-            session = self._living_session(key, now)
-            if session is None:
+            if self._living_session(key, now, limits) is None:
                 return False
-            data = {**session.data, **changes}
+            self._settle(key)
+            stored = self._sessions[key]
+            data = {**stored.data, **changes}
             if len(strict_dumps(data)) > max_bytes:
                 raise SessionError(Reason.TOO_LARGE, f"a session holds at most {max_bytes} bytes")
-            self._sessions[key] = replace(session, data=data)
+            self._sessions[key] = replace(stored, data=data)
             return True
 
-    def rework_session(self, key: str, new_key: str, now: float) -> bool:
+    def rework_session(  # noqa: PLR0913, PLR0917 - the port's
+        self,
+        key: str,
+        new_key: str,
+        seed: str,
+        now: float,
+        limits: Limits = NO_LIMITS,
+        grace: float = REWORK_GRACE,
+    ) -> Reworked | None:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
-            session = self._living_session(key, now)
+            session = self._living_session(key, now, limits)
             if session is None:
-                return self._living_session(new_key, now) is not None
+                return self._again(key, new_key, seed, now, limits)
+            stored = self._sessions[key]
             self._pop(key)
-            self._put(new_key, replace(session, last_seen_at=max(now, session.last_seen_at)))
-            return True
+            self._put(new_key, stored)
+            self._successors[key] = _Successor(new_key, seed, now, grace)
+            self._reworked[new_key] = key
+            used = replace(session, last_seen_at=max(now, session.last_seen_at))
+            return Reworked(seed, self._use(new_key, used))
 
-    def delete_session(self, key: str, now: float) -> str | None:
+    def _again(
+        self, key: str, new_key: str, seed: str, now: float, limits: Limits
+    ) -> Reworked | None:
+        """Answer what a rework answered before: its reply was lost."""
+        successor = self._successor(key, now) or _Successor(new_key, seed, now, 0.0)
+        session = self._living_session(successor.key, now, limits)
+        return None if session is None else Reworked(successor.seed, session)
+
+    def _successor(self, key: str, now: float) -> _Successor | None:
+        found = self._successors.get(key)
+        if found is None or not is_in_grace(now - found.at, found.grace):
+            return None
+        return found
+
+    def delete_session(self, key: str, now: float, limits: Limits = NO_LIMITS) -> str | None:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
-            session = self._pop(key)
+            stored, successor = self._pop(key), self._successor(key, now)
+            if stored is None and successor is not None:
+                stored = self._pop(successor.key)
+            session = None if stored is None else stored.within(limits)
             return session.session_key if session and self._is_alive(session, now) else None
 
     def clear_sessions(
@@ -255,6 +342,7 @@ class MemoryStore:
     ) -> int:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
+            self._settle(keep or "")
             owned = [key for key in self._owned.get(session_key, ()) if key != keep]
             ended = [self._pop(key) for key in owned]
             _grow(self._cleared, session_key, now, now + LOGIN_IN_FLIGHT)

@@ -9,6 +9,8 @@ key, after ``prefix:``    type    value                                        k
 ``a:{slot}:jti``         string  allow list: ``[1, at, until]``               as the token
 ``f:{slot}:family``      hash    refresh family, claims as JSON               idle or absolute end
 ``s:{slot}:id``          hash    session, each key of its data as JSON        idle or absolute end
+``r:{slot}:id``          hash    what the new id of a reworked session is     10 s at most
+                                 made of, under its old one
 ``i:{AA}:id``            string  the name of this store                       for ever
 ``k:{slot}:owner``       string  when an owner's sessions were cleared        a minute
 ``o:{slot}:owner``       zset    names of an owner's sessions, by their end   as its last session
@@ -17,7 +19,8 @@ key, after ``prefix:``    type    value                                        k
 Subjects, owners and session ids stand in keys as hashes. What never changes of a family or a
 session is one field, ``j``: JSON that begins with the version, which is 1. All is kept a minute
 longer than it counts, so that a server whose clock is ahead brings nothing back that was revoked:
-what counts is decided by ``now``, which the caller gives.
+what counts is decided by ``now``, which the caller gives. The two graces, of a rotation and of a
+rework, are counted by the clock of the server.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
+import math
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -59,7 +63,19 @@ from ._redis.values import (
     session_fields,
     session_of,
 )
-from .interface import LOGIN_IN_FLIGHT, Family, Kind, Marks, Rotation, Session, Standing
+from .interface import (
+    LOGIN_IN_FLIGHT,
+    NO_LIMITS,
+    REWORK_GRACE,
+    Family,
+    Kind,
+    Limits,
+    Marks,
+    Reworked,
+    Rotation,
+    Session,
+    Standing,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -178,6 +194,7 @@ class RedisStore:
         fixed = [1, family.subject, family.started_at, family.ends_at, family.cut_off]
         fields = {
             "j": strict_dumps(fixed),
+            "b": repr(family.started_at),
             "c": strict_dumps(dict(family.claims)),
             "u": repr(family.cut_off),
             "e": repr(family.ends_at),
@@ -189,10 +206,11 @@ class RedisStore:
         kept = kept_for(min(family.ends_at, family.idle_until) - family.started_at)
         self._write(lua.START_FAMILY, self._family_keys(family_id)[:1], kept, *flat(fields))
 
-    def read_family(self, family_id: str, now: float) -> Family | None:
+    def read_family(self, family_id: str, now: float, limits: Limits = NO_LIMITS) -> Family | None:
         """See :class:`~flask_jam.stores.Store`."""
-        found = self._ask(lua.READ_FAMILY, self._family_keys(family_id), repr(now))
-        return self._family(found, family_id)
+        keys = self._family_keys(family_id)
+        found = self._ask(lua.READ_FAMILY, keys, repr(now), *_written(limits))
+        return self._family(found, family_id, limits)
 
     def rotate_family(  # noqa: PLR0913 - the port's
         self,
@@ -204,8 +222,10 @@ class RedisStore:
         idle: float,
         claims: Mapping[str, Any] | None,
         mark_until: float,
+        absolute: float = math.inf,
     ) -> tuple[Rotation, Family | None]:
         """See :class:`~flask_jam.stores.Store`."""
+        limits = Limits(idle, absolute)
         found = self._write(
             lua.ROTATE_FAMILY,
             self._family_keys(family_id),
@@ -217,8 +237,9 @@ class RedisStore:
             repr(mark_until),
             kept_for(mark_until - now),
             secrets.token_hex(8),
+            *_written(limits),
         )
-        family = self._family(found, family_id)
+        family = self._family(found, family_id, limits)
         said = as_text(found[0])
         if said == "corrupt" or (len(found) > 1 and family is None):
             return Rotation.GONE, None
@@ -233,11 +254,13 @@ class RedisStore:
     def _family_keys(self, family_id: str) -> list[str]:
         return [self._key(letter, family_id[:2], family_id) for letter in ("f", "x")]
 
-    def _family(self, found: Sequence[Any], family_id: str) -> Family | None:
+    def _family(
+        self, found: Sequence[Any], family_id: str, limits: Limits = NO_LIMITS
+    ) -> Family | None:
         if self._is_nothing(found[0]):
             return None
         try:
-            return family_of(*(as_bytes(part) or b"" for part in found[1:]))
+            return family_of(*(as_bytes(part) or b"" for part in found[1:])).within(limits)
         except UNREAD:
             self._write(lua.REMOVE, self._family_keys(family_id)[:1])
             self._note(_REMOVED)
@@ -261,52 +284,85 @@ class RedisStore:
         )
         return as_text(said[0]) == "created"
 
-    def read_session(self, key: str, now: float) -> Session | None:
+    def read_session(self, key: str, now: float, limits: Limits = NO_LIMITS) -> Session | None:
         """See :class:`~flask_jam.stores.Store`."""
         redis_key = self._session_key(key)
-        return self._session(self._ask(lua.READ_SESSION, [redis_key], repr(now)), redis_key)
+        found = self._ask(lua.READ_SESSION, [redis_key], repr(now), *_written(limits))
+        return self._session(found, redis_key, limits)
 
-    def _session(self, found: Sequence[Any], redis_key: str) -> Session | None:
+    def _session(
+        self, found: Sequence[Any], redis_key: str, limits: Limits = NO_LIMITS
+    ) -> Session | None:
         if self._is_nothing(found[0]):
             return None
         try:
-            return session_of(*(as_bytes(part) or b"" for part in found[1:]))
+            return session_of(*(as_bytes(part) or b"" for part in found[1:4])).within(limits)
         except UNREAD:
             self._write(lua.DELETE_SESSION, [redis_key], "0")
             self._note(_REMOVED)
             return None
 
     def update_session(
-        self, key: str, changes: Mapping[str, Any], now: float, max_bytes: int
+        self,
+        key: str,
+        changes: Mapping[str, Any],
+        now: float,
+        max_bytes: int,
+        limits: Limits = NO_LIMITS,
     ) -> bool:
         """See :class:`~flask_jam.stores.Store`."""
-        fields = flat(data_fields(changes))
         said = self._write(
-            lua.UPDATE_SESSION, [self._session_key(key)], repr(now), max_bytes, *fields
+            lua.UPDATE_SESSION,
+            [self._session_key(key)],
+            repr(now),
+            max_bytes,
+            *_written(limits),
+            *flat(data_fields(changes)),
         )[0]
         if as_text(said) == "too_large":
             raise SessionError(Reason.TOO_LARGE, f"a session holds at most {max_bytes} bytes")
         return not self._is_nothing(said)
 
-    def rework_session(self, key: str, new_key: str, now: float) -> bool:
+    def rework_session(  # noqa: PLR0913, PLR0917 - the port's
+        self,
+        key: str,
+        new_key: str,
+        seed: str,
+        now: float,
+        limits: Limits = NO_LIMITS,
+        grace: float = REWORK_GRACE,
+    ) -> Reworked | None:
         """See :class:`~flask_jam.stores.Store`."""
         keys = [self._session_key(key), self._session_key(new_key)]
+        told = repr(now), *_written(limits), seed, int(grace * 1000)
         started = time.monotonic()
         try:
-            said = self._write(lua.REWORK_SESSION, keys, repr(now))
+            found = self._end(key, lua.REWORK_SESSION, keys, *told)
         except StoreUnavailable:
-            # If only the reply was lost, nobody else knows under which id the session lives now.
+            # If only the reply was lost, the client need not hear of it.
             if time.monotonic() - started > (self._timeout or 0) / 2:
                 raise
-            said = self._write(lua.REWORK_SESSION, keys, repr(now))
-        return not self._is_nothing(said[0])
+            found = self._end(key, lua.REWORK_SESSION, keys, *told)
+        session = self._session(found, keys[1], limits)
+        return None if session is None else Reworked(as_text(found[4]), session)
 
-    def delete_session(self, key: str, now: float) -> str | None:
+    def delete_session(self, key: str, now: float, limits: Limits = NO_LIMITS) -> str | None:
         """See :class:`~flask_jam.stores.Store`."""
         redis_key = self._session_key(key)
-        found = self._write(lua.DELETE_SESSION, [redis_key], repr(now))
+        found = self._end(key, lua.DELETE_SESSION, [redis_key], repr(now), *_written(limits))
         session = None if self._is_nothing(found[0]) else self._session(found, redis_key)
         return session.session_key if session and as_text(found[0]) == "alive" else None
+
+    def _end(self, key: str, script: str, keys: Sequence[str], *arguments: Any) -> Any:
+        """Run a step that ends an id of a session.
+
+        What is near of its slot counts no more: another process may have moved the session, so
+        it may be here under an id that is not among the keys.
+        """
+        try:
+            return self._write(script, keys, *arguments)
+        finally:
+            self.changed([self._key("o", key[:2], "")])
 
     def clear_sessions(
         self, slot: str, session_key: str, now: float, keep: str | None = None
@@ -441,6 +497,10 @@ class RedisStore:
         """Close the connections. The store may be used again."""
         if self._client is not None:
             disconnect(self._client)
+
+
+def _written(limits: Limits) -> tuple[str, str]:
+    return repr(limits.idle), repr(limits.absolute)
 
 
 def _check_answer(script: str, keys: Sequence[str], answer: Any) -> None:

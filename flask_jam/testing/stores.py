@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 import pytest
 
 from ..errors import Reason, SessionError
-from ..stores.interface import Family, Kind, Marks, Rotation, Session, Store
+from ..stores.interface import Family, Kind, Limits, Marks, Reworked, Rotation, Session, Store
 
 T = TypeVar("T")
 
@@ -121,6 +121,24 @@ def at_once(count: int, job: Callable[[int], T]) -> list[T]:
         return list(pool.map(run, range(count)))
 
 
+def _update_too_large(store: Store, now: float) -> None:
+    with pytest.raises(SessionError):
+        store.update_session(at("k2"), {"n": 1}, now, 1)
+
+
+#: What may happen to a new id, ``k2``, and must end what its old one can get.
+USES: dict[str, Callable[[Store, float], object]] = {
+    "read": lambda store, now: store.read_session(at("k2"), now),
+    "update": lambda store, now: store.update_session(at("k2"), {"n": 1}, now, 1000),
+    "update that is too large": _update_too_large,
+    "rework": lambda store, now: store.rework_session(at("k2"), at("k3"), "k3", now),
+    "delete": lambda store, now: store.delete_session(at("k2"), now),
+    "clear": lambda store, now: store.clear_sessions(SLOT, "ann", now),
+    "clear all others": lambda store, now: store.clear_sessions(SLOT, "ann", now, at("k2")),
+    "revoke": lambda store, now: store.cut(SLOT, "ann", now, now + 100),
+}
+
+
 class StoreConformance:
     """Inherit this in a class whose name begins with ``Test``, and override ``store``."""
 
@@ -153,6 +171,18 @@ class StoreConformance:
             **other,
         }
         return store.rotate_family(at(family_id), generation, now=now, **said)
+
+    def rework(self, store: Store, old: str, new: str, now: float, **other: Any) -> str | None:
+        """Move a session; return the name under which it lives now."""
+        found = store.rework_session(at(old), at(new), new, now, **other)
+        return None if found is None else found.seed
+
+    def elapse(self, seconds: float) -> None:
+        """Let time pass on the store's own clock, by which it counts graces.
+
+        There is nothing to do for a store whose clock is ``now``. Override it for others, with
+        ``time.sleep`` where there is no other way: it is called for less than a second.
+        """
 
     # --- revocation marks ---
 
@@ -368,6 +398,18 @@ class StoreConformance:
         self.turn(store, 1, now)
         assert self.turn(store, 1, now, grace=0.0)[0] is Rotation.REUSED
 
+    def test_a_family_is_as_old_as_its_turn_by_the_clock_of_the_store(
+        self, store: Store, now: float
+    ) -> None:
+        store.start_family(at("f"), a_family(now))
+        self.turn(store, 1, now)
+        self.elapse(0.2)
+        family = store.read_family(at("f"), now + 0.2)
+        assert family is not None
+        assert family.age > 0.19
+        assert family.answer(1, grace=0.1) is Rotation.REUSED
+        assert family.answer(1, grace=1e6) is Rotation.SAME
+
     def test_a_session_dies_with_a_cut_off_that_is_later_than_its_own(
         self, store: Store, now: float
     ) -> None:
@@ -376,7 +418,7 @@ class StoreConformance:
         store.cut(SLOT, "ann", now - 5, now + 100)  # by a machine whose clock is behind
         assert store.read_session(at("old"), now) is None
         assert not store.update_session(at("old"), {"n": 1}, now, 1000)
-        assert not store.rework_session(at("old"), at("new"), now)
+        assert not self.rework(store, "old", "new", now)
         assert store.read_session(at("bobs"), now) is not None
         # On its way here since before the cut-off: kept by no store.
         assert not store.create_session(at("late"), a_session(now + 1))
@@ -390,7 +432,8 @@ class StoreConformance:
     def test_after_the_grace_the_one_before_ends_the_family(self, store: Store, now: float) -> None:
         store.start_family(at("f"), a_family(now))
         self.turn(store, 1, now)
-        outcome, family = self.turn(store, 1, now + 10.001, mark_until=now + 60)
+        self.elapse(0.3)
+        outcome, family = self.turn(store, 1, now + 0.3, grace=0.25, mark_until=now + 60)
         assert (outcome, family and family.subject) == (Rotation.REUSED, "ann")
         assert store.read_family(at("f"), now + 11) is None
         assert store.marks(SLOT, None, at("f"), None, now + 59).revoked
@@ -513,7 +556,7 @@ class StoreConformance:
         store.create_session(at("other"), a_session(now))
         assert store.read_session(at("k"), now) is None
         assert store.update_session(at("k"), {"n": 1}, now, 1000) is False
-        assert store.rework_session(at("k"), at("k2"), now) is False
+        assert self.rework(store, "k", "k2", now) is None
         assert store.delete_session(at("k"), now) is None
         assert store.clear_sessions(SLOT, "nobody", now) == 0
         assert store.list_sessions(SLOT, "nobody", now) == []
@@ -566,7 +609,7 @@ class StoreConformance:
     def test_nothing_revives_an_ended_session(self, store: Store, now: float) -> None:
         store.create_session(at("k"), a_session(now))
         assert store.update_session(at("k"), {"n": 1}, now + 100, 1000) is False
-        assert store.rework_session(at("k"), at("k2"), now + 100) is False
+        assert self.rework(store, "k", "k2", now + 100) is None
         assert store.list_sessions(SLOT, "ann", now + 100) == []
         assert store.read_session(at("k2"), now + 100) is None
         ended = store.read_session(at("k"), now + 100)
@@ -632,10 +675,11 @@ class StoreConformance:
     def test_rework_moves_a_session_as_it_is(self, store: Store, now: float) -> None:
         session = a_session(now, data=ANY_JSON, auth_time=now - 5)
         store.create_session(at("k"), session)
-        assert store.rework_session(at("k"), at("k2"), now + 30) is True
+        found = store.rework_session(at("k"), at("k2"), "a-seed_0", now + 30)
         assert store.read_session(at("k"), now + 30) is None
         moved = store.read_session(at("k2"), now + 30)
         assert moved is not None
+        assert found == Reworked("a-seed_0", moved)
         assert replace(moved, last_seen_at=now) == session
         assert moved.last_seen_at in (now, now + 30)
         assert [key for key, _ in store.list_sessions(SLOT, "ann", now + 30)] == [at("k2")]
@@ -643,20 +687,165 @@ class StoreConformance:
     def test_rework_never_moves_the_absolute_end(self, store: Store, now: float) -> None:
         store.create_session(at("k0"), a_session(now))
         for step in range(19):
-            assert store.rework_session(at(f"k{step}"), at(f"k{step + 1}"), now + 50 * (step + 1))
+            assert self.rework(store, f"k{step}", f"k{step + 1}", now + 50 * (step + 1))
         assert store.list_sessions(SLOT, "ann", now + 999.9) != []
         assert store.list_sessions(SLOT, "ann", now + 1000) == []
 
-    @pytest.mark.parametrize("second_key", ["k2", "k3"])
-    def test_reworking_again_leaves_one_living_id(
-        self, store: Store, now: float, second_key: str
+    @pytest.mark.parametrize("second", ["k2", "k3"])
+    def test_the_old_id_gets_the_same_new_id_again(
+        self, store: Store, now: float, second: str
+    ) -> None:
+        store.create_session(at("k"), a_session(now, data=ANY_JSON))
+        first = store.rework_session(at("k"), at("k2"), "k2", now + 5)
+        for later in (5, 6, 14):
+            again = store.rework_session(at("k"), at(second), second, now + later)
+            assert (
+                again
+                == first
+                == Reworked("k2", a_session(now, data=ANY_JSON, last_seen_at=now + 5))
+            )
+            # The old id opens nothing, and asking with it takes nothing away.
+            assert store.read_session(at("k"), now + later) is None
+            assert store.update_session(at("k"), {"n": 1}, now + later, 10_000) is False
+        assert [key for key, _ in store.list_sessions(SLOT, "ann", now + 14)] == [at("k2")]
+        assert store.read_session(at("k3"), now + 14) is None
+        assert store.read_session(at("k2"), now + 14) is not None
+
+    @pytest.mark.parametrize("use", USES)
+    def test_the_old_id_gets_nothing_once_the_new_one_was_used(
+        self, store: Store, now: float, use: str
+    ) -> None:
+        store.create_session(at("other"), a_session(now))
+        store.create_session(at("k"), a_session(now))
+        assert self.rework(store, "k", "k2", now) == "k2"
+        before = len(store.list_sessions(SLOT, "ann", now))
+        USES[use](store, now)
+        left = {key: session.data for key, session in store.list_sessions(SLOT, "ann", now)}
+        assert self.rework(store, "k", "k4", now) is None
+        assert store.delete_session(at("k"), now) is None
+        assert {key: s.data for key, s in store.list_sessions(SLOT, "ann", now)} == left
+        assert store.read_session(at("k4"), now) is None
+        assert before == 2
+
+    def test_the_old_id_gets_nothing_after_the_grace(self, store: Store, now: float) -> None:
+        store.create_session(at("k"), a_session(now))
+        assert self.rework(store, "k", "k2", now, grace=0.25) == "k2"
+        self.elapse(0.3)
+        assert self.rework(store, "k", "k3", now + 0.3) is None
+        assert store.delete_session(at("k"), now + 0.3) is None
+        assert store.read_session(at("k2"), now + 0.3) is not None
+
+    def test_the_old_id_gets_nothing_once_the_session_has_ended(
+        self, store: Store, now: float
+    ) -> None:
+        store.create_session(at("k"), a_session(now, ends_at=now + 3))
+        assert self.rework(store, "k", "k2", now) == "k2"
+        assert self.rework(store, "k", "k3", now + 2.999) == "k2"
+        assert self.rework(store, "k", "k3", now + 3) is None
+        assert store.delete_session(at("k"), now + 3) is None
+
+    def test_of_a_chain_of_ids_only_the_last_old_one_gets_the_session(
+        self, store: Store, now: float
     ) -> None:
         store.create_session(at("k"), a_session(now))
-        store.rework_session(at("k"), at("k2"), now)
-        assert store.rework_session(at("k"), at(second_key), now) is (second_key == "k2")
-        assert [key for key, _ in store.list_sessions(SLOT, "ann", now)] == [at("k2")]
-        assert store.read_session(at("k2"), now) == a_session(now)
-        assert store.read_session(at("k3"), now) is None
+        assert self.rework(store, "k", "k2", now) == "k2"
+        assert self.rework(store, "k2", "k3", now) == "k3"
+        assert self.rework(store, "k", "k4", now) is None
+        assert self.rework(store, "k2", "k4", now) == "k3"
+        assert self.rework(store, "k3", "k5", now) == "k5"
+        assert [self.rework(store, name, "k6", now) for name in ("k", "k2", "k3")] == [
+            None,
+            None,
+            "k5",
+        ]
+        assert [key for key, _ in store.list_sessions(SLOT, "ann", now)] == [at("k5")]
+
+    def test_deleting_an_old_id_within_the_grace_ends_the_session(
+        self, store: Store, now: float
+    ) -> None:
+        store.create_session(at("k"), a_session(now))
+        self.rework(store, "k", "k2", now)
+        assert store.delete_session(at("k"), now) == "ann"
+        assert store.delete_session(at("k"), now) is None
+        assert store.read_session(at("k2"), now) is None
+        assert self.rework(store, "k", "k3", now) is None
+        assert store.list_sessions(SLOT, "ann", now) == []
+
+    def test_an_old_id_is_not_one_that_a_clearing_leaves(self, store: Store, now: float) -> None:
+        store.create_session(at("k"), a_session(now))
+        self.rework(store, "k", "k2", now)
+        assert store.clear_sessions(SLOT, "ann", now, at("k")) == 1
+        assert self.rework(store, "k", "k3", now) is None
+
+    # --- limits: what the settings give now ---
+
+    @pytest.mark.parametrize(
+        ("limits", "end"), [(Limits(30.0), 30), (Limits(absolute=40.0), 40), (Limits(70, 20), 20)]
+    )
+    @pytest.mark.parametrize("verb", ["read", "update", "rework", "repeat", "delete"])
+    def test_tightened_limits_end_a_session_that_is_stored(
+        self, store: Store, now: float, limits: Limits, end: float, verb: str
+    ) -> None:
+        def lives(key: str, at_: float) -> bool:
+            if verb == "update":
+                return store.update_session(at(key), {"n": 1}, at_, 1000, limits)
+            if verb == "rework":
+                return self.rework(store, key, f"{key}x", at_, limits=limits) is not None
+            if verb == "repeat":
+                assert self.rework(store, key, f"{key}x", now, grace=1e4) is not None
+                return self.rework(store, key, f"{key}y", at_, limits=limits) is not None
+            if verb == "delete":
+                return store.delete_session(at(key), at_, limits) is not None
+            session = store.read_session(at(key), at_, limits)
+            return session is not None and at_ < session.expires_at
+
+        for key in ("k", "ended"):
+            store.create_session(at(key), a_session(now))
+        assert lives("k", now + end - 0.001)
+        assert not lives("ended", now + end)
+
+    def test_a_read_tells_the_ends_that_count(self, store: Store, now: float) -> None:
+        store.create_session(at("k"), a_session(now))
+        tight, loose = Limits(50.0, 600.0), Limits(500.0, 9000.0)
+        read = store.read_session(at("k"), now, tight)
+        assert read == a_session(now, idle=50.0, ends_at=now + 600)
+        slid = store.read_session(at("k"), now + 49, tight)
+        assert slid == replace(read, last_seen_at=now + 49)
+        # Loosened ones extend nothing, and what is stored is as it was.
+        assert store.read_session(at("k"), now + 49, loose) == a_session(now, last_seen_at=now + 49)
+        assert store.read_session(at("k"), now + 98, loose) is not None
+
+    def test_a_use_under_tight_limits_does_not_move_the_absolute_end(
+        self, store: Store, now: float
+    ) -> None:
+        store.create_session(at("k"), a_session(now))
+        for step in range(1, 20):
+            assert store.read_session(at("k"), now + 10 * step, Limits(20.0, 200.0)) is not None
+        ended = store.read_session(at("k"), now + 200, Limits(20.0, 200.0))
+        assert ended is None or ended.expires_at <= now + 200
+
+    @pytest.mark.parametrize(("idle", "absolute", "end"), [(30.0, 1e4, 30), (1e4, 40.0, 40)])
+    def test_tightened_limits_end_a_family_that_is_stored(
+        self, store: Store, now: float, idle: float, absolute: float, end: float
+    ) -> None:
+        limits = Limits(idle, absolute)
+        for name in ("f", "ended"):
+            store.start_family(at(name), a_family(now))
+        last = store.read_family(at("f"), now + end - 0.001, limits)
+        assert last is not None
+        assert min(last.idle_until, last.ends_at) == now + end
+        assert store.read_family(at("f"), now + end, limits) is None
+        ends: dict[str, Any] = {"idle": idle, "absolute": absolute}
+        assert self.turn(store, 1, now + end - 0.001, **ends)[0] is Rotation.NEW
+        ended = self.turn(store, 1, now + end, family_id="ended", **ends)
+        assert ended == (Rotation.GONE, None)
+
+    def test_loosened_limits_extend_no_family(self, store: Store, now: float) -> None:
+        store.start_family(at("f"), a_family(now, ends_at=now + 50))
+        loose = Limits(1e6, 1e6)
+        assert store.read_family(at("f"), now + 49, loose) == a_family(now, ends_at=now + 50)
+        assert store.read_family(at("f"), now + 50, loose) is None
+        assert self.turn(store, 1, now + 50, idle=1e6, absolute=1e6) == (Rotation.GONE, None)
 
     def test_deleting_says_whose_it_was_once(self, store: Store, now: float) -> None:
         for name in NAMES:
@@ -689,7 +878,7 @@ class StoreConformance:
         assert store.read_session(at("kept"), now) == a_session(now, data=ANY_JSON)
         # The one that stays goes on as before.
         assert store.update_session(at("kept"), {"n": 1}, now, 10_000)
-        assert store.rework_session(at("kept"), at("kept2"), now)
+        assert self.rework(store, "kept", "kept2", now)
         assert store.clear_sessions(SLOT, "ann", now) == 1
 
     @pytest.mark.parametrize("keep", ["nowhere", "bobs"])
@@ -716,7 +905,7 @@ class StoreConformance:
 
     def test_clearing_finds_a_session_under_its_new_id(self, store: Store, now: float) -> None:
         store.create_session(at("k"), a_session(now))
-        store.rework_session(at("k"), at("k2"), now)
+        self.rework(store, "k", "k2", now)
         assert store.clear_sessions(SLOT, "ann", now) == 1
         assert store.read_session(at("k2"), now) is None
 
@@ -746,21 +935,35 @@ class StoreConformance:
 
     # --- sessions, many at once ---
 
-    def test_sixteen_threads_reworking_one_session_leave_exactly_one_living_id(
+    def test_sixteen_threads_reworking_one_session_get_one_new_id(
         self, store: Store, now: float
     ) -> None:
         for round_ in range(10):
             owner = f"owner {round_}"
             store.create_session(at(f"k{round_}"), a_session(now, session_key=owner))
 
-            def job(number: int, round_: int = round_) -> bool:
-                return store.rework_session(at(f"k{round_}"), at(f"k{round_}/{number}"), now)
+            def job(number: int, round_: int = round_) -> str | None:
+                return self.rework(store, f"k{round_}", f"k{round_}-{number}", now)
 
-            won = at_once(16, job)
-            assert won.count(True) == 1
-            alive = [n for n in range(16) if store.read_session(at(f"k{round_}/{n}"), now)]
-            assert alive == [won.index(True)]
-            assert len(store.list_sessions(SLOT, owner, now)) == 1
+            (name,) = set(at_once(16, job))
+            assert name is not None
+            assert [key for key, _ in store.list_sessions(SLOT, owner, now)] == [at(name)]
+            alive = [n for n in range(16) if store.read_session(at(f"k{round_}-{n}"), now)]
+            assert [f"k{round_}-{n}" for n in alive] == [name]
+
+    def test_a_use_of_the_new_id_beside_repeats_ends_them(self, store: Store, now: float) -> None:
+        for round_ in range(20):
+            old, new = f"k{round_}", f"k{round_}-new"
+            store.create_session(at(old), a_session(now))
+            assert self.rework(store, old, new, now) == new
+
+            def job(number: int, old: str = old, new: str = new) -> bool:
+                if number == 0:
+                    return store.read_session(at(new), now) is not None
+                return self.rework(store, old, f"{old}-{number}", now) in (None, new)
+
+            assert at_once(4, job) == [True] * 4
+            assert self.rework(store, old, f"{old}-late", now) is None
 
     def test_parallel_updates_lose_nothing(self, store: Store, now: float) -> None:
         store.create_session(at("k"), a_session(now, data={}))
@@ -795,7 +998,7 @@ class StoreConformance:
 
             def job(number: int, round_: int = round_) -> bool:
                 if number == 0:
-                    return store.rework_session(at(f"k{round_}"), at(f"k{round_}b"), now)
+                    return self.rework(store, f"k{round_}", f"k{round_}b", now) is not None
                 return store.update_session(at(f"k{round_}"), {str(number): 1}, now, 1000)
 
             done = at_once(8, job)
@@ -815,20 +1018,17 @@ class StoreConformance:
                         return store.clear_sessions(SLOT, owner, now) == 1
                     return store.delete_session(at(key), now) == owner
                 if number == 1:
-                    return store.rework_session(at(key), at(key + "b"), now)
+                    return self.rework(store, key, key + "b", now) is not None
                 if number == 2:
                     return store.update_session(at(key), {"n": 1}, now, 1000)
                 return store.read_session(at(key), now + 50) is not None
 
-            ended, reworked, *_ = at_once(4, job)
-            if end == "clear":
-                # Whichever came first, the owner has nothing left.
-                assert ended
-                assert store.list_sessions(SLOT, owner, now) == []
-            else:
-                # Either the id was ended or it was moved: never both, never neither.
-                assert ended is not reworked
+            ended, *_ = at_once(4, job)
+            # Whichever came first, the owner has nothing left.
+            assert ended
+            assert store.list_sessions(SLOT, owner, now) == []
             assert store.read_session(at(key), now) is None
+            assert self.rework(store, key, key + "c", now) is None
 
     def test_sessions_that_are_created_in_parallel_are_all_there(
         self, store: Store, now: float

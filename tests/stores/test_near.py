@@ -54,6 +54,9 @@ class TestNearStore(StoreConformance):
         yield store
         store.close()
 
+    def elapse(self, seconds: float) -> None:
+        time.sleep(seconds)
+
 
 @loop_inherited_cases
 class TestNearStoreOnACluster(StoreConformance):
@@ -63,6 +66,9 @@ class TestNearStoreOnACluster(StoreConformance):
         store = near_store(three_nodes.url)
         yield store
         store.close()
+
+    def elapse(self, seconds: float) -> None:
+        time.sleep(seconds)
 
 
 # --- what the tests below do, again and again -----------------------------------------
@@ -222,7 +228,7 @@ def _a_session(store: Store) -> object:
 
 
 def _a_family(store: Store) -> object:
-    store.start_family(at("f"), a_family(NOW, generation=3, rotated_at=NOW - 100))
+    store.start_family(at("f"), a_family(NOW, generation=3, rotated_at=NOW - 50))
     return None
 
 
@@ -259,7 +265,7 @@ CHANGES: dict[str, Change] = {
         _a_session, _data, lambda s: s.update_session(at("k"), {"n": 1}, NOW, 1000), {"n": 1}
     ),
     "session moved": Change(
-        _a_session, _data, lambda s: s.rework_session(at("k"), at("k2"), NOW), None
+        _a_session, _data, lambda s: s.rework_session(at("k"), at("k2"), "seed", NOW), None
     ),
     "owner revoked": Change(
         _a_session, _data, lambda s: s.cut(SLOT, "ann", NOW, NOW + 100), None
@@ -630,7 +636,7 @@ class Owner:
         if session.value != DEAD:
             new = History(f"{session.name}'", session.value)
             with self.change(by, DEAD, [session]):
-                assert store.rework_session(session.name, new.name, NOW)
+                assert store.rework_session(session.name, new.name, "seed", NOW)
             self.sessions.append(new)
 
 

@@ -13,6 +13,7 @@ import multiprocessing
 import pickle
 import re
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -63,6 +64,9 @@ class TestRedisStore(StoreConformance):
         yield store
         store.close()
 
+    def elapse(self, seconds: float) -> None:
+        time.sleep(seconds)
+
 
 @loop_inherited_cases
 class TestRedisStoreOnACluster(StoreConformance):
@@ -72,6 +76,9 @@ class TestRedisStoreOnACluster(StoreConformance):
         store = store_of(three_nodes.url)
         yield store
         store.close()
+
+    def elapse(self, seconds: float) -> None:
+        time.sleep(seconds)
 
 
 # --- what the tests below share -----------------------------------------------------------------
@@ -194,7 +201,7 @@ def every_verb(store: RedisStore) -> None:
         lambda: store.read_session(at("s"), NOW + 50),
         lambda: store.update_session(at("s"), {"n": 1}, NOW + 50, 1000),
         lambda: store.list_sessions(SLOT, "ann", NOW + 50),
-        lambda: store.rework_session(at("s"), at("s2"), NOW + 50),
+        lambda: store.rework_session(at("s"), at("s2"), "seed", NOW + 50),
         lambda: store.delete_session(at("s2"), NOW + 50),
         lambda: store.create_session(at("s"), a_session(NOW)),
         lambda: store.clear_sessions(SLOT, "ann", NOW + 50),
@@ -589,7 +596,7 @@ SESSION_VERBS: dict[str, Callable[[RedisStore], Any]] = {
     "read and slide": lambda store: store.read_session(at("s"), NOW + 50),
     "update": lambda store: store.update_session(at("s"), {"x": 1}, NOW + 1, 10**6) or None,
     "rework": lambda store: (
-        store.rework_session(at("s"), at("s2"), NOW + 1) and store.read_session(at("s2"), NOW + 1)
+        store.rework_session(at("s"), at("s2"), "seed", NOW + 1) and store.read_session(at("s2"), NOW + 1)
     ) or None,
     "delete": lambda store: store.delete_session(at("s"), NOW + 1),
     "list": lambda store: store.list_sessions(SLOT, "ann", NOW + 1) or None,
@@ -692,7 +699,7 @@ def test_an_index_of_a_foreign_type_is_made_anew(
     steps: list[Callable[[], Any]] = [
         lambda: either.read_session(at("s"), NOW + 20) is not None,
         lambda: either.update_session(at("s"), {"n": 1}, NOW + 20, 1000),
-        lambda: either.rework_session(at("s"), at("s2"), NOW + 40),
+        lambda: either.rework_session(at("s"), at("s2"), "seed", NOW + 40),
         lambda: either.create_session(at("s3"), a_session(NOW + 40)),
         lambda: either.list_sessions(SLOT, "ann", NOW + 40) == [],
         lambda: either.delete_session(at("s2"), NOW + 40) == "ann",
@@ -805,7 +812,7 @@ LOSSES: dict[str, Steps] = {
         a_few_sessions, lambda s: s.update_session(at("s"), {"n": [1], "m": 2}, NOW + 1, 9999),
     ),
     "rework_session": (
-        a_few_sessions, lambda s: s.rework_session(at("s"), at("s2"), NOW + 1),
+        a_few_sessions, lambda s: s.rework_session(at("s"), at("s2"), "seed", NOW + 1),
     ),
     "delete_session": (a_few_sessions, lambda s: s.delete_session(at("s"), NOW + 1)),
     "clear_sessions": (a_few_sessions, lambda s: s.clear_sessions(SLOT, "ann", NOW + 1)),
@@ -882,7 +889,7 @@ def test_a_new_id_whose_reply_was_lost_is_asked_for_again(
     far = connect(url=f"redis://{HOST}:{proxy.port}/0")
     far.read_session(at("k"), NOW)
     proxy.swallow_replies(b"EVALSHA")
-    assert far.rework_session(at("k"), at("k2"), NOW)
+    assert far.rework_session(at("k"), at("k2"), "seed", NOW)
     assert store.read_session(at("k2"), NOW) is not None
 
 
@@ -1051,7 +1058,7 @@ def test_sixteen_threads_on_four_connections_rework_a_session_into_one(
 
 ENDS: dict[str, Callable[[RedisStore], Any]] = {
     "logout": lambda s: s.delete_session(at("k"), NOW + 1),
-    "rework": lambda s: s.rework_session(at("k"), at("k2"), NOW + 1),
+    "rework": lambda s: s.rework_session(at("k"), at("k2"), "seed", NOW + 1),
     "clear": lambda s: s.clear_sessions(SLOT, "ann", NOW + 1),
     "revoke": lambda s: (
         s.cut(SLOT, "ann", NOW + 1, NOW + 500),
@@ -1062,7 +1069,7 @@ ENDS: dict[str, Callable[[RedisStore], Any]] = {
 LATE: dict[str, Callable[[RedisStore], Any]] = {
     "read": lambda s: s.read_session(at("k"), NOW + 50),
     "update": lambda s: s.update_session(at("k"), {"late": 1}, NOW + 50, 1000),
-    "rework": lambda s: s.rework_session(at("k"), at("k3"), NOW + 50),
+    "rework": lambda s: s.rework_session(at("k"), at("k3"), "seed", NOW + 50),
     "delete": lambda s: s.delete_session(at("k"), NOW + 50),
     "list": lambda s: [key for key, _ in s.list_sessions(SLOT, "ann", NOW + 50) if key != at("k2")],
 }

@@ -22,7 +22,7 @@ from ..._credentials.token_cache import MAX_AGE
 from ..._helpers.fork_lock import fork_safe_lock
 from ..._helpers.strict_json import strict_dumps
 from ...settings import Settings
-from ..interface import NO_MARKS, Marks, Session
+from ..interface import NO_LIMITS, NO_MARKS, Limits, Marks, Session
 from ..redis import RedisStore
 from .client import client_factory
 from .invalidation import Link, group_of
@@ -58,6 +58,8 @@ class _Seen(NamedTuple):
     #: Of the owner's cut-off, which ends the session, too.
     slot_version: int
     read_at: float
+    #: Of whoever read it: another may have stricter ones.
+    limits: Limits
     session: Session
     #: Until then a use need not be told to Redis.
     until: float
@@ -108,28 +110,31 @@ class NearStore(RedisStore):
         self._put(self._known, name, _Known(era, version, at, letters, values))
         return marks_of(letters, found, now)
 
-    def read_session(self, key: str, now: float) -> Session | None:
+    def read_session(self, key: str, now: float, limits: Limits = NO_LIMITS) -> Session | None:
         """See :class:`~flask_jam.stores.Store`."""
         slots, groups, as_of, era = self.link.view
         at, slot_version = time.monotonic(), slots.get(key[:2], 0)
         if at - as_of >= self._silence:
-            return self._unheard(super().read_session(key, now))
+            return self._unheard(super().read_session(key, now, limits))
         seen = _found(self._seen, key)
         if (
             seen is not None
             and seen.era is era
             and groups[seen.group] == seen.version
             and slot_version == seen.slot_version
+            and limits is seen.limits
             and now < seen.until
             and at - seen.read_at < MAX_AGE
         ):
             return seen.session
         group = group_of(self._session_key(key).encode())
         version = groups[group]
-        session = super().read_session(key, now)
+        session = super().read_session(key, now, limits)
         if session is not None:
+            # It was read under this id, so what an old id could have had again is settled.
             until = min(session.expires_at, session.last_seen_at + session.slide_after)
-            self._put(self._seen, key, _Seen(era, group, version, slot_version, at, session, until))
+            seen = _Seen(era, group, version, slot_version, at, limits, session, until)
+            self._put(self._seen, key, seen)
         return session
 
     def _unheard(self, answer: V) -> V:

@@ -120,6 +120,11 @@ end
 local function keep(key, seconds)
   redis.call('PEXPIRE', key, string.format('%d', math.ceil(seconds * 1000) + 60000))
 end
+-- The ends that count: the earlier of what is stored and what the settings give now.
+local function earlier(stored, given) return math.min(stored, given or math.huge) end
+local function limits(idle, absolute)
+  return {idle = tonumber(idle), absolute = tonumber(absolute) or math.huge}
+end
 local function numbers(got, last)
   for i = 1, last do
     got[i] = number(got[i])
@@ -136,23 +141,38 @@ _FAMILY = (
 local function small(key)
   return redis.call('HSTRLEN', key, 'c') + redis.call('HSTRLEN', key, 'j') <= 1048576
 end
-local function family(key, mark_key, now)
-  local got = redis.pcall('HMGET', key, 'g', 't', 'i', 'e', 'u', 'c', 'k', 'j', 'n', 'dead')
+-- Ages are measured by this server's clock: a step may have hung on its way here.
+local function clock()
+  local time = redis.call('TIME')
+  return time[1] .. '.' .. string.format('%06d', time[2])
+end
+local function age(got, now)
+  if got.rotated then return tonumber(clock()) - got.rotated end
+  return now - got[2]
+end
+local function family(key, mark_key, now, most)
+  local got = redis.pcall('HMGET', key, 'g', 't', 'i', 'e', 'u', 'b', 'c', 'k', 'j', 'n', 'dead',
+                          'r')
   if got.err then
     redis.call('DEL', key)
     return nil, 'corrupt'
   end
   if mark(mark_key, now) then return nil, 'revoked', got end
-  if not got[1] and not got[8] then
+  if not got[1] and not got[9] then
     return nil, redis.call('DEL', key) == 1 and 'corrupt' or 'gone'
   end
-  local whole = numbers(got, 5) and got[1] >= 1 and got[6] and hash(got[7]) and got[8]
-  if not whole or not small(key) then
+  local whole = numbers(got, 6) and got[1] >= 1 and got[7] and hash(got[8]) and got[9]
+  got.rotated = got[12] and number(got[12])
+  if not whole or not small(key) or got[12] and not got.rotated then
     redis.call('DEL', key)
     return nil, 'corrupt'
   end
-  if got[10] or now >= got[3] or now >= got[4] then return nil, 'gone' end
-  local cut = mark(beside(key, 'c', got[7]), now)
+  if most then
+    got[3] = earlier(got[3], most.idle and got[2] + most.idle)
+    got[4] = earlier(got[4], got[6] + most.absolute)
+  end
+  if got[11] or now >= got[3] or now >= got[4] then return nil, 'gone' end
+  local cut = mark(beside(key, 'c', got[8]), now)
   if cut and got[5] < cut then return nil, 'revoked' end
   return got
 end
@@ -175,34 +195,37 @@ return {'done'}
 """
 )
 
-# KEYS: family, its mark. ARGV: now.
+# KEYS: family, its mark. ARGV: now, limits.
 READ_FAMILY = (
     _PRIMARY
     + _FAMILY
     + """
-local got, why = family(KEYS[1], KEYS[2], tonumber(ARGV[1]))
+local now = tonumber(ARGV[1])
+local got, why = family(KEYS[1], KEYS[2], now, limits(ARGV[2], ARGV[3]))
 if not got then return {why} end
-return told('alive')
+local found = told('alive')
+found[7] = string.format('%.6f', age(got, now))
+return found
 """
 )
 
 # KEYS: family, its mark. ARGV: generation, now, grace, idle end, claims or '', end of the mark,
-# milliseconds to keep the mark, a name for this attempt.
+# milliseconds to keep the mark, a name for this attempt, limits.
 # An attempt that is repeated because its reply was lost gets the reply that was lost.
 ROTATE_FAMILY = (
     _PRIMARY
     + _FAMILY
     + """
 local presented, now, attempt = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[8]
-local got, why, dead = family(KEYS[1], KEYS[2], now)
-if dead and dead[10] == attempt then return told('reused') end
+local got, why, dead = family(KEYS[1], KEYS[2], now, limits(ARGV[9], ARGV[10]))
+if dead and dead[11] == attempt then return told('reused') end
 if not got then return {why} end
-local current, age = got[1], now - got[2]
+local current, age = got[1], age(got, now)
 local grace = tonumber(ARGV[3])
-local again = presented == current - 1 and got[9] == attempt
+local again = presented == current - 1 and got[10] == attempt
 if presented == current then
   redis.call('HSET', KEYS[1], 'g', string.format('%d', current + 1), 't', ARGV[2], 'i', ARGV[4],
-             'n', attempt)
+             'n', attempt, 'r', clock())
   keep(KEYS[1], math.min(tonumber(ARGV[4]), got[4]) - now)
 elseif presented > current then
   return {'gone'}
@@ -236,7 +259,8 @@ _SESSION = (
     _MARKS
     + _WHOLE
     + """
-local function session(key, now)
+local function name_of(key) return string.match(key, ':s:{..}:(.*)$') end
+local function session(key, now, most)
   local all = redis.pcall('HGETALL', key)
   local got, size, whole = {data = {}}, 0, not all.err
   for i = 1, whole and #all or 0, 2 do
@@ -250,7 +274,8 @@ local function session(key, now)
   end
   if whole and #all == 0 then return nil, 'gone' end
   local seen, idle, ends, carried = number(got.s), number(got.i), number(got.e), number(got.u)
-  whole = whole and seen and idle and ends and carried and got.j and hash(got.o)
+  local born = number(got.b)
+  whole = whole and seen and idle and ends and carried and born and got.j and hash(got.o)
   if not whole or size > 17825792 then
     redis.call('DEL', key)
     return nil, 'corrupt'
@@ -258,9 +283,10 @@ local function session(key, now)
   local cut = mark(beside(key, 'c', got.o), now)
   if cut and carried < cut then
     redis.call('DEL', key)
-    redis.pcall('ZREM', beside(key, 'o', got.o), string.match(key, ':s:{..}:(.*)$'))
+    redis.pcall('ZREM', beside(key, 'o', got.o), name_of(key))
     return nil, 'gone'
   end
+  if most then idle, ends = earlier(idle, most.idle), earlier(ends, born + most.absolute) end
   got.seen, got.idle, got.ends = seen, idle, ends
   if now >= math.min(seen + idle, ends) then return got, 'expired' end
   return got
@@ -269,12 +295,12 @@ local function told(why, got)
   return {why, got.s, got.j, '{' .. table.concat(got.data, ',') .. '}'}
 end
 local function unlist(key, got)
-  redis.pcall('ZREM', beside(key, 'o', got.o), string.match(key, ':s:{..}:(.*)$'))
+  redis.pcall('ZREM', beside(key, 'o', got.o), name_of(key))
 end
 local function list(key, got, now, ending)
   local owner = beside(key, 'o', got.o)
   if redis.call('TYPE', owner).ok ~= 'zset' then redis.call('DEL', owner) end
-  redis.call('ZADD', owner, string.format('%.3f', ending), string.match(key, ':s:{..}:(.*)$'))
+  redis.call('ZADD', owner, string.format('%.3f', ending), name_of(key))
   if redis.call('PTTL', owner) < (got.ends - now) * 1000 then keep(owner, got.ends - now) end
 end
 local function forget(key, got)
@@ -292,6 +318,25 @@ local function used(key, got, now, text)
 end
 """
 )
+
+# What a rework leaves behind: beside the old name, what the new id is made of and the new name; in
+# the session under its new name, the old one. Only where both are there is the session had again.
+_SUCCESSOR = """
+-- The new id was used: nobody waits for it any more.
+local function settle(key, old)
+  if type(old) ~= 'string' or old == '' then return end
+  local way = beside(key, 'r', old)
+  if redis.pcall('HGET', way, 'n') then redis.call('DEL', way) end
+  redis.pcall('HSET', key, 'w', '')
+end
+local function successor(key, now, most)
+  local way = redis.pcall('HMGET', beside(key, 'r', name_of(key)), 'n', 'v')
+  if way.err or not way[1] or not string.find(way[2] or '', '^[%w_-]+$') then return nil end
+  local new_key = beside(key, 's', way[1])
+  local got, ended = session(new_key, now, most)
+  if got and not ended and got.w == name_of(key) then return got, new_key, way[2] end
+end
+"""
 
 # KEYS: session, index of its owner, cut-off of its owner, when that was cleared. ARGV: now, its end
 # if it is not used, the two cut-offs that it carries, then fields and values.
@@ -313,14 +358,16 @@ return {'created'}
 """
 )
 
-# KEYS: session. ARGV: now.
+# KEYS: session. ARGV: now, limits.
 READ_SESSION = (
     _PRIMARY
     + _SESSION
+    + _SUCCESSOR
     + """
 local now = tonumber(ARGV[1])
-local got, why = session(KEYS[1], now)
+local got, why = session(KEYS[1], now, limits(ARGV[2], ARGV[3]))
 if not got then return {why} end
+settle(KEYS[1], got.w)
 if why then
   forget(KEYS[1], got)
 elseif now - got.seen >= math.min(60, got.idle / 10) then
@@ -330,51 +377,79 @@ return told(why or 'alive', got)
 """
 )
 
-# KEYS: session. ARGV: now, most bytes, then fields and values.
+# KEYS: session. ARGV: now, most bytes, limits, then fields and values.
 UPDATE_SESSION = (
     _SESSION
+    + _SUCCESSOR
     + """
-local got, why = session(KEYS[1], tonumber(ARGV[1]))
+local got, why = session(KEYS[1], tonumber(ARGV[1]), limits(ARGV[3], ARGV[4]))
 if why then return {why == 'expired' and 'gone' or why} end
+settle(KEYS[1], got.w)
 local size = 1
-for i = 3, #ARGV, 2 do
+for i = 5, #ARGV, 2 do
   local old = redis.call('HGET', KEYS[1], ARGV[i])
   if old then size = size - #ARGV[i] - #old - 1 end
   size = size + #ARGV[i] + #ARGV[i + 1] + 1
 end
 for _, pair in ipairs(got.data) do size = size + #pair + 1 end
 if size > tonumber(ARGV[2]) then return {'too_large'} end
-put(KEYS[1], 3)
+put(KEYS[1], 5)
 return {'alive'}
 """
 )
 
-# KEYS: session, its new slot. ARGV: now.
+# KEYS: session, its new name. ARGV: now, limits, what the new id is made of, milliseconds for which
+# the old id gets the same again. An attempt whose reply was lost is the same again at any time.
 REWORK_SESSION = (
-    _SESSION
+    _PRIMARY
+    + _SESSION
+    + _SUCCESSOR
     + """
-local now = tonumber(ARGV[1])
-local got, why = session(KEYS[1], now)
-if not got then
-  local moved, ended = session(KEYS[2], now)
-  return {(moved and not ended) and 'alive' or why}
+local now, most = tonumber(ARGV[1]), limits(ARGV[2], ARGV[3])
+local function reworked(seed, got)
+  local found = told('alive', got)
+  found[5] = seed
+  return found
 end
-if why then return {'gone'} end
+local got, why = session(KEYS[1], now, most)
+if why == 'expired' then return {'gone'} end
+if not got then
+  local moved, _, seed = successor(KEYS[1], now, most)
+  if moved then return reworked(seed, moved) end
+  local mine, ended = session(KEYS[2], now, most)
+  if mine and not ended then return reworked(ARGV[4], mine) end
+  return {why}
+end
+local way = beside(KEYS[1], 'r', name_of(KEYS[1]))
 redis.call('RENAME', KEYS[1], KEYS[2])
+settle(KEYS[2], got.w)
+redis.call('HSET', KEYS[2], 'w', name_of(KEYS[1]))
+redis.call('DEL', way)
+redis.call('HSET', way, 'n', name_of(KEYS[2]), 'v', ARGV[4])
+redis.call('PEXPIRE', way, ARGV[5])
 unlist(KEYS[1], got)
 list(KEYS[2], got, now, math.min(got.seen + got.idle, got.ends))
 if now > got.seen then used(KEYS[2], got, now, ARGV[1]) end
-return {'alive'}
+return reworked(ARGV[4], got)
 """
 )
 
-# KEYS: session. ARGV: now.
+# KEYS: session. ARGV: now, limits. Under an old id, the session that can be had with it.
 DELETE_SESSION = (
-    _SESSION
+    _PRIMARY
+    + _SESSION
+    + _SUCCESSOR
     + """
-local got, why = session(KEYS[1], tonumber(ARGV[1]))
+local now, key, most = tonumber(ARGV[1]), KEYS[1], limits(ARGV[2], ARGV[3])
+local got, why = session(key, now, most)
+if why == 'gone' then
+  local moved, new_key = successor(key, now, most)
+  if not moved then return {why} end
+  got, key, why = moved, new_key, nil
+end
 if not got then return {why} end
-forget(KEYS[1], got)
+settle(key, got.w)
+forget(key, got)
 return told(why or 'alive', got)
 """
 )
@@ -383,8 +458,11 @@ return told(why or 'alive', got)
 # milliseconds to keep it.
 CLEAR_SESSIONS = (
     _SESSION
+    + _SUCCESSOR
     + _GROW
     + """
+local kept = ARGV[2] ~= '' and beside(KEYS[1], 's', ARGV[2])
+if kept then settle(kept, redis.pcall('HGET', kept, 'w')) end
 local names, keys, count = redis.pcall('ZRANGE', KEYS[1], 0, -1), {}, 0
 if names.err then names = {} end
 for _, name in ipairs(names) do

@@ -73,8 +73,13 @@ def _time(value: Any) -> float:
     return value  # type: ignore[no-any-return]
 
 
-def family_of(
-    generation: bytes, rotated_at: bytes, idle_until: bytes, fixed: bytes, claims: bytes
+def family_of(  # noqa: PLR0913, PLR0917 - its fields
+    generation: bytes,
+    rotated_at: bytes,
+    idle_until: bytes,
+    fixed: bytes,
+    claims: bytes,
+    age: bytes = b"0",
 ) -> Family:
     version, subject, started_at, ends_at, cut_off = json.loads(fixed)
     _check_version(version)
@@ -87,6 +92,7 @@ def family_of(
         _time(float(rotated_at)),
         _time(float(idle_until)),
         _time(cut_off),
+        _time(float(age)),
     )
 
 
@@ -108,6 +114,7 @@ def session_fields(session: Session) -> dict[str, Any]:
         "s": repr(session.last_seen_at),
         "i": repr(session.idle),
         "e": repr(session.ends_at),
+        "b": repr(session.created_at),
         "u": repr(session.cut_off),
         **data_fields(session.data),
     }
