@@ -9,8 +9,7 @@ key, after ``prefix:``    type    value                                        k
 ``a:{slot}:jti``         string  allow list: ``[1, at, until]``               as the token
 ``f:{slot}:family``      hash    refresh family, claims as JSON               idle or absolute end
 ``s:{slot}:id``          hash    session, each key of its data as JSON        idle or absolute end
-``r:{slot}:id``          hash    what the new id of a reworked session is     10 s at most
-                                 made of, under its old one
+``r:{slot}:id``          hash    seed of the new id of a reworked session     10 s
 ``i:{AA}:id``            string  the name of this store                       for ever
 ``k:{slot}:owner``       string  when an owner's sessions were cleared        a minute
 ``o:{slot}:owner``       zset    names of an owner's sessions, by their end   as its last session
