@@ -189,9 +189,9 @@ class Writes(MemoryStore):
 
     slid = 0
 
-    def read_session(self, key: str, now: float) -> Session | None:
+    def read_session(self, key: str, *args: Any) -> Session | None:
         before = self._sessions.get(key)
-        found = super().read_session(key, now)
+        found = super().read_session(key, *args)
         self.slid += self._sessions.get(key) is not before
         return found
 
@@ -402,27 +402,12 @@ def test_rework_by_a_clock_behind_shortens_no_life(make_jam: MakeJam, clock: Clo
 def test_a_reworked_id_is_dead_for_every_verb(jam: Jam) -> None:
     old = jam.create_session("ann", {"n": 1})
     new = jam.rework_session(old)
+    assert jam.get_session(old) is None
+    assert jam.get_session(new) == {"n": 1}
     assert gone(lambda: jam.rework_session(old)) is Reason.UNKNOWN_SESSION
     assert gone(lambda: jam.update_session(old, {"n": 2})) is Reason.UNKNOWN_SESSION
     assert jam.delete_session(old) == 0
     assert jam.get_session(new) == {"n": 1}
-
-
-def test_sixteen_threads_reworking_one_session_leave_one_living_id(jam: Jam) -> None:
-    old, gate = jam.create_session("ann", {}), Barrier(16)
-
-    def job(_: int) -> str | None:
-        gate.wait()
-        try:
-            return jam.rework_session(old)
-        except SessionError:
-            return None
-
-    with ThreadPoolExecutor(16) as pool:
-        new = [one for one in pool.map(job, range(16)) if one is not None]
-    assert len(new) == 1
-    assert jam.get_session(new[0]) == {}
-    assert len(jam.list_sessions("ann")) == 1
 
 
 # --- ending ---------------------------------------------------------------------------

@@ -33,7 +33,6 @@ from flask_jam.stores.interface import (
     CLOCK_SKEW,
     REWORK_GRACE,
     Kind,
-    Limits,
     Marks,
     Rotation,
     Session,
