@@ -361,7 +361,7 @@ def test_a_tightened_setting_ends_what_a_near_cache_holds(redis_server: RedisSer
     redis_server.flush()
     clock = [time.time()]
     jam = Jam(
-        {"jwt": {"secret_key": SECRET}, "redis_url": redis_server.url, "session": {"idle": 100}},
+        {"jwt": {"secret_key": SECRET}, "redis_url": redis_server.url, "session": {"idle": 30}},
         clock=lambda: clock[0],
     )
     loose = Jam({"jwt": {"secret_key": SECRET}}, store=jam.store, clock=jam.clock)
@@ -369,6 +369,6 @@ def test_a_tightened_setting_ends_what_a_near_cache_holds(redis_server: RedisSer
     session_id = loose.create_session("ann", {})
     for _ in range(3):
         assert loose.get_session(session_id) == {}
-    clock[0] += 100
+    clock[0] += 30
     assert jam.get_session(session_id) is None
     jam.store.close()  # type: ignore[attr-defined]
