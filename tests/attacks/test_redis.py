@@ -92,6 +92,26 @@ def backend(request: pytest.FixtureRequest, watch: RedisWatch) -> Iterator[Backe
     backend.close()
 
 
+class ServerClock(Clock):
+    """The clock of the test, and of the server, which counts how old a rotation is."""
+
+    def __init__(self, backend: Backend) -> None:
+        super().__init__()
+        self._raw = backend.raw
+
+    def tick(self, seconds: float) -> None:
+        super().tick(seconds)
+        for key in self._raw.keys("jam:f:*"):
+            rotated_at = self._raw.hget(key, "r")
+            if rotated_at is not None:
+                self._raw.hset(key, "r", repr(float(rotated_at) - seconds))
+
+
+@pytest.fixture
+def clock(backend: Backend) -> Clock:
+    return ServerClock(backend)
+
+
 @pytest.fixture
 def make_jam(backend: Backend, clock: Clock) -> Callable[..., Jam]:
     """As everywhere, on Redis; each Jam has connections of its own, as another worker has."""
