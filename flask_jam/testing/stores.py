@@ -809,6 +809,7 @@ class StoreConformance:
         tight, loose = Limits(50.0, 600.0), Limits(500.0, 9000.0)
         read = store.read_session(at("k"), now, tight)
         assert read == a_session(now, idle=50.0, ends_at=now + 600)
+        assert read is not None
         slid = store.read_session(at("k"), now + 49, tight)
         assert slid == replace(read, last_seen_at=now + 49)
         # Loosened ones extend nothing, and what is stored is as it was.
