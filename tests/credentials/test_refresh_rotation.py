@@ -7,6 +7,7 @@ import datetime
 import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier
 from typing import Any
 
@@ -762,3 +763,29 @@ def test_ended_family_is_marked_as_long_as_its_tokens_and_their_leeway(
     jam.revoke_token(pair["refresh_token"])
     clock.tick(109.999)
     assert access_refused(jam, pair) is Reason.REVOKED
+
+
+# --- the clock of the store -----------------------------------------------------------
+
+
+class SetBack(MemoryStore):
+    """A store whose clock is set back between the question before a rotation and the rotation."""
+
+    def read_family(self, *args: Any) -> Family | None:
+        family = super().read_family(*args)
+        return None if family is None else replace(family, age=family.age + 11)
+
+
+def test_nobody_gets_a_successor_for_whom_no_claims_were_reloaded(make_jam: MakeJam) -> None:
+    jam, asked = make_jam(store=SetBack()), []
+
+    def reload(subject: str, claims: dict[str, Any]) -> dict[str, Any]:
+        asked.append(subject)
+        return claims
+
+    first = jam.issue_tokens("ann")["refresh_token"]
+    jam.refresh_tokens(first, reload_claims=reload)
+    with pytest.raises(TokenError) as caught:
+        jam.refresh_tokens(first, reload_claims=reload)
+    assert caught.value.reason is Reason.REUSED
+    assert asked == ["ann"]
