@@ -125,6 +125,20 @@ class OldestLast(MemoryStore):
         return list(reversed(super().list_sessions(*args)))
 
 
+class ForgetsUses(MemoryStore):
+    """The old id of a reworked session gets the new one also when that is in use."""
+
+    def _settle(self, key: str) -> None:
+        pass
+
+
+class LooseLimits(MemoryStore):
+    """Ends as they are stored, whatever the settings say now."""
+
+    def read_session(self, key: str, now: float, *_: Any) -> Session | None:
+        return super().read_session(key, now)
+
+
 #: Each breaks a promise of the port, and this test of it must be red.
 BROKEN = {
     MarksForEver: "a_mark_is_there_until_its_end_and_not_at_it",
@@ -136,6 +150,8 @@ BROKEN = {
     TurnsTwice: "fifty_parallel_turns_give_one_successor",
     Revives: "nothing_revives_an_ended_session",
     ClearsByPrefix: "clearing_takes_the_sessions_of_that_owner_only",
+    ForgetsUses: "the_old_id_gets_nothing_once_the_new_one_was_used",
+    LooseLimits: "a_read_tells_the_ends_that_count",
     OldestLast: "the_list_holds_the_living_with_the_oldest_first",
 }
 
