@@ -63,7 +63,6 @@ HOMES = {
 LATE = REDIS
 #: Tests of a module under another name than its own, from ``tests/``.
 TESTED_BY = {
-    "_helpers.fork_lock": "credentials/test_token_cache",
     "_helpers.names": "test_settings",
     "_helpers.setting_types": "test_settings",
     "_helpers.setting_files": "test_settings",

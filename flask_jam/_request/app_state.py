@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from flask import Flask, Request
 from werkzeug.routing import Rule
 
-from .._helpers.fork_lock import fork_safe_lock
+from .._helpers.fork_lock import Gate
 from ..errors import ConfigError
 from ..jam import Jam
 from ..schemes.interface import EXTENSIONS, Scheme
@@ -40,7 +41,10 @@ class AppState:
         #: What an answer that depends on the caller says, if the view said nothing.
         self.private: list[tuple[str, str]] = [("Cache-Control", "no-store")]
         self._checked = False
-        self._checking = fork_safe_lock()
+        self._checking = Gate()
+        # Werkzeug imports it within the first request, and a child that is forked within an import
+        # waits for ever to import the same.
+        codecs.lookup("idna")
         #: Which guards stand in front of a rule; set by the extension, as guards rank above this.
         self.guards_in_front: Callable[[Flask, Rule, str], Iterable[Any]] = lambda *_: ()
         self._orders: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -86,7 +90,7 @@ class AppState:
 
         Until the checks pass, every request fails: better than serving what is not guarded.
         """
-        with self._checking:
+        with self._checking.passing():
             if not self._checked:
                 for check in self.start_checks:
                     check(self)

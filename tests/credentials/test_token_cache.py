@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import time
-import warnings
 from functools import lru_cache
 
-import pytest
-
 from flask_jam._credentials.token_cache import MAX_AGE, CacheInfo, FactCache
-from flask_jam._helpers.fork_lock import fork_safe_lock
 
 from ..conftest import Clock
 
@@ -124,25 +118,3 @@ def test_many_threads_neither_break_it_nor_lose_a_count() -> None:
     assert wrong == []
     assert info.hits + info.misses == 8 * 3000
     assert info.currsize == 8
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_child_process_finds_every_lock_free() -> None:
-    lock, held = fork_safe_lock(), threading.Event()
-
-    def hold() -> None:
-        with lock:
-            held.set()
-            time.sleep(0.1)
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    held.wait()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # 3.12 and later warn of a fork beside threads
-        child = os.fork()
-    if child == 0:
-        os._exit(0 if lock.acquire(timeout=2) else 1)
-    holder.join()
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert lock.acquire(timeout=2)

@@ -12,16 +12,14 @@ the latest, whatever happens to the link, the server or this thread.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
-from weakref import WeakSet
 
 from redis.exceptions import ResponseError
 
-from ..._helpers.fork_lock import fork_safe_lock
+from ..._helpers.fork_lock import fork_safe_lock, start_anew_in_child
 from .redis_internals import ask, connection_of, learn_servers, primaries, primaries_of
 
 _log = logging.getLogger("flask_jam.stores.redis")
@@ -72,7 +70,7 @@ class Link:
         self._run: _Run | None = None
         self._try_at, self._pause = 0.0, _SOON
         self._warned: set[str] = set()
-        _links.add(self)
+        start_anew_in_child(self)
 
     def start(self) -> None:
         """Have threads that listen, unless there are some, or it was tried just now."""
@@ -242,15 +240,3 @@ class _Run:
         """Up to when all of them were heard, now that this one was."""
         self._moments[name] = moment
         return min(self._moments.values())
-
-
-_links: WeakSet[Link] = WeakSet()
-
-
-def _after_fork() -> None:
-    for link in list(_links):
-        link.after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
