@@ -12,13 +12,16 @@ from ._credentials.access_tokens import Tokens, Verifier
 from ._credentials.refresh_rotation import Families, Reload, ReuseError, TokenPair
 from ._credentials.revocation import Revocation
 from ._credentials.sessions import SessionInfo, Sessions, handle_of
-from .errors import ConfigError, safe_summary
+from .errors import ConfigError, StoreUnavailable, safe_summary
 from .keys import KeyRing, new_key
 from .settings import JWTSettings, Settings, Source, load
-from .stores.interface import Store
+from .stores.interface import Store, slot_of
 from .stores.memory import MemoryStore
 
 _log = logging.getLogger(__name__)
+
+#: The subject that is asked for when it only matters whether the store answers.
+_NO_ONE = "flask_jam.ready"
 
 #: Called with the name of an event and what belongs to it, after the event is durable.
 Observer = Callable[[str, Mapping[str, Any]], None]
@@ -254,6 +257,31 @@ class Jam:
         :raises SessionError: for what has not the shape of an id.
         """
         return handle_of(session_id)
+
+    # --- operations ---
+
+    def ready(self) -> bool:
+        """Return True if the store answers now, within its deadline. No cache is asked.
+
+        It does not raise if the store is down: the reason is in the log and in :meth:`stats`.
+        """
+        try:
+            self.store.standing(slot_of(_NO_ONE), _NO_ONE, self.clock())
+        except StoreUnavailable:
+            return False
+        return True
+
+    def stats(self) -> dict[str, dict[str, Any]]:
+        """Return counts of this process, ready for JSON: groups of names and numbers.
+
+        Nothing is asked, so it answers at once also when the store is down.
+        """
+        tokens = self.verifier.cache_info()
+        counts = {"hits": tokens.hits, "misses": tokens.misses}
+        sizes = {"size": tokens.currsize, "limit": tokens.maxsize}
+        own = getattr(self.store, "stats", None)
+        groups = own() if callable(own) else {"store": {"kind": type(self.store).__name__}}
+        return {"token_cache": {**counts, **sizes}, **groups}
 
     # --- events ---
 

@@ -61,6 +61,16 @@ class MemoryStore:
         self._reworked: dict[str, str] = {}
         self._sweep_at = 1024
 
+    def stats(self) -> dict[str, dict[str, Any]]:
+        """Return how much is kept, for :meth:`flask_jam.Jam.stats`."""
+        marks = self._tokens, self._logins, self._subjects, self._cleared
+        kept = {
+            "sessions": len(self._sessions),
+            "families": len(self._families),
+            "marks": sum(map(len, marks)),
+        }
+        return {"store": {"kind": "memory", **kept}}
+
     # --- revocation marks, the allow list ---
 
     def marks(

@@ -46,7 +46,8 @@ from .._helpers.fork_lock import fork_safe_lock
 from .._helpers.strict_json import strict_dumps
 from ..errors import ConfigError, Reason, SessionError, StoreUnavailable
 from ._redis import scripts as lua
-from ._redis.redis_internals import answered_within, disconnect
+from ._redis.meter import Meter, verb_of
+from ._redis.redis_internals import answered_within, disconnect, pool_use
 from ._redis.values import (
     UNREAD,
     as_bytes,
@@ -125,7 +126,8 @@ class RedisStore:
         self._make_client: Any = client if ask is None else None
         self._prefix = prefix
         self._timeout = timeout
-        self._down, self._failed_at = False, 0.0
+        self._meter = Meter()
+        self._down, self._failed_at, self._down_since = False, 0.0, 0.0
         #: The steps that a server that is there would not run, in this outage.
         self._refused: set[str] = set()
         self._looked = False
@@ -408,14 +410,16 @@ class RedisStore:
 
     def _ask(self, script: str, keys: Sequence[str], *arguments: Any) -> Any:
         """Every question to Redis; what it raises becomes ``StoreUnavailable`` here."""
+        began = time.monotonic()
         try:
             with answered_within(self._timeout):
                 answer = self._evaluated(script, keys, arguments)
                 if not self._looked:
                     self._look()
         except FAILURES as error:
-            self._failed(error, script)
+            self._failed(error, script, self._meter.failed(began, error))
             raise StoreUnavailable from None
+        self._meter.answered(began)
         if self._down:
             self._answered(script)
         return answer
@@ -440,9 +444,11 @@ class RedisStore:
                 disconnect(made)  # another thread was faster
         return self._client
 
-    def _failed(self, error: BaseException, script: str) -> None:
+    def _failed(self, error: BaseException, script: str, took: float) -> None:
         with self._lock:
             first, self._down, self._failed_at = not self._down, True, time.monotonic()
+            if first:
+                self._down_since = self._failed_at - took
             if isinstance(error, ResponseError):
                 # Where memory is full, say: some steps go on meanwhile.
                 self._refused.add(script)
@@ -453,7 +459,10 @@ class RedisStore:
             disconnect(self._client, inuse=False)
         if first:
             # One line for an outage. The text of the error may hold keys and addresses.
-            _log.error("Redis does not answer: %s", type(error).__name__)
+            _log.error(
+                "Redis does not answer: %s (%s, after %d ms)",
+                type(error).__name__, verb_of(script), took * 1000,
+            )  # fmt: skip
 
     def _answered(self, script: str) -> None:
         with self._lock:
@@ -462,7 +471,8 @@ class RedisStore:
             over = self._down and calm and not self._refused
             self._down = self._down and not over
         if over:
-            _log.warning("Redis answers again")
+            away = time.monotonic() - self._down_since
+            _log.warning("Redis answers again (%s, after %.1f s)", verb_of(script), away)
 
     def _look(self) -> None:
         """Once, whether the server may forget what it holds."""
@@ -491,6 +501,12 @@ class RedisStore:
         if sentence not in self._noted:
             self._noted.add(sentence)
             _log.log(level, sentence)
+
+    def stats(self) -> dict[str, dict[str, Any]]:
+        """Return counts of this process, for :meth:`flask_jam.Jam.stats`. Nothing is asked."""
+        groups = self._meter.stats()
+        groups["store"]["down"] = self._down
+        return {**groups, "pool": pool_use(self._client)}
 
     def close(self) -> None:
         """Close the connections. The store may be used again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import re
 import socketserver
 import statistics
 import threading
@@ -19,6 +20,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from flask_jam import Jam, Reason, StoreUnavailable, signals
+from flask_jam.stores._redis import invalidation
 from flask_jam.stores._redis.redis_internals import answered_within, time_left
 from flask_jam.stores.memory import MemoryStore
 
@@ -371,12 +373,22 @@ def is_a_refusal(answer: Answer) -> bool:
     return "token" not in body and "expires_in" not in body
 
 
-def lines(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:
+def every_line(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:
     return [
         f"{record.levelname} {record.getMessage()}"
         for record in caplog.records
         if record.name.startswith("flask_jam.stores") and record.levelno >= level
     ]
+
+
+def lines(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:
+    """What is logged of questions to Redis."""
+    return [line for line in every_line(caplog, level) if "near cache" not in line]
+
+
+def link_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What is logged of the near cache's link."""
+    return [line for line in every_line(caplog) if "near cache" in line]
 
 
 def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -444,13 +456,60 @@ def test_an_outage_is_one_line_and_its_end_is_one(
         wait_until_it_shows(site)
         assert {answer.status for answer in site.many()} == {503}
         assert len(lines(caplog)) == len(errors(caplog)) == 1
-        assert "Redis" in errors(caplog)[0]
+        assert re.fullmatch(
+            r"ERROR Redis does not answer: \w+ \((read|rotate|create)_\w+, after \d+ ms\)",
+            errors(caplog)[0],
+        )
     if outage is stopped:
         site.log_in()
     answers_again(site)
     until_it_is_told(site, caplog, 2)
     assert len(errors(caplog)) == 1
-    assert not any(PASSWORD in line or str(redis.proxy.port) in line for line in lines(caplog))
+    again = r"WARNING Redis answers again \(\w+_\w+, after \d+\.\d s\)"
+    assert re.fullmatch(again, lines(caplog)[1])
+    said = every_line(caplog)
+    assert not any(PASSWORD in line or str(redis.proxy.port) in line for line in said)
+
+
+@near_only
+@by_name([refused, hung, stopped])
+def test_loss_and_return_of_the_link_are_one_warning_each(
+    site: Site, redis: Redis, outage: Outage, caplog: pytest.LogCaptureFixture
+) -> None:
+    with outage(redis):
+        wait_until_it_shows(site)
+        servers._until(lambda: len(link_lines(caplog)) == 1, "the loss is logged", 5)
+        until_it_shows(site)
+    site.log_in()
+    in_order(site, redis)
+
+    def is_told() -> bool:
+        assert site.ask("/jwt").status == 200
+        return len(link_lines(caplog)) == 2
+
+    servers._until(is_told, "the return is logged", 10)
+    lost, back = link_lines(caplog)
+    assert re.fullmatch(
+        r"WARNING the near cache was dropped, its link to Redis is lost: \w+; every read asks Redis "
+        "until it is back",
+        lost,
+    )
+    assert re.fullmatch(
+        r"WARNING the near cache is in use again, its link to Redis is back \(\d+\.\d s\)", back
+    )
+
+
+@near_only
+def test_a_link_that_comes_and_goes_is_one_loss(
+    site: Site, redis: Redis, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(invalidation, "_STEADY", 60.0)
+    for _ in range(4):
+        redis.proxy.cut()
+        servers._until(lambda: site.jam.stats()["near_cache"]["link"] != "up", "it is lost", 5)
+        in_order(site, redis)
+    assert site.jam.stats()["near_cache"]["losses"] == 4
+    assert len(link_lines(caplog)) == 1
 
 
 @near_only

@@ -29,6 +29,9 @@ _GROUPS = 1 << 16
 #: Seconds until a lost link is tried again: at first, and after many times that it came to nothing
 #: or once that the server did not allow it.
 _SOON, _LATER = 0.1, 30.0
+#: Seconds that a link which was lost must hold until it counts as back: one that comes and goes is
+#: one loss.
+_STEADY = 1.0
 
 
 class View(NamedTuple):
@@ -70,6 +73,10 @@ class Link:
         self._run: _Run | None = None
         self._try_at, self._pause = 0.0, _SOON
         self._warned: set[str] = set()
+        self._losses = 0
+        #: When the link was lost that is not back yet, and when it was heard again, if it was.
+        self._lost_at: float | None = None
+        self._heard_at: float | None = None
         start_anew_in_child(self)
 
     def start(self) -> None:
@@ -162,12 +169,25 @@ class Link:
             self.view = _nothing_known()._replace(as_of=self.view.as_of)
 
     def _confirm(self, run: _Run, name: str, moment: float) -> None:
+        away = None
         with self._lock:
             if self._run is run:
                 slots, groups, _, era = self.view if self.view is not BLIND else _nothing_known()
                 self.view = View(slots, groups, run.confirmed(name, moment), era)
                 if self.view.as_of > float("-inf"):
                     self._pause = _SOON
+                    away = self._time_away()
+        if away is not None:
+            _log.warning("the near cache is in use again, its link to Redis is back (%.1f s)", away)
+
+    def _time_away(self) -> float | None:
+        """Return how long the link was lost, once it has been back for a while."""
+        now = time.monotonic()
+        self._heard_at = self._heard_at or now
+        if self._lost_at is None or now - self._heard_at < _STEADY:
+            return None
+        away, self._lost_at = self._heard_at - self._lost_at, None
+        return away
 
     def forget(self, keys: Iterable[bytes]) -> None:
         """What was read of these keys up to now counts no more."""
@@ -188,18 +208,38 @@ class Link:
             self._run, self.view = None, BLIND
             self._try_at = time.monotonic() + (_LATER if refused else self._pause)
             self._pause = min(2 * self._pause, _LATER)
+            self._losses += self._heard_at is not None
+            first, self._heard_at = self._lost_at is None, None
+            if first:
+                self._lost_at = time.monotonic()
         if refused:
             self._warn(
                 "the near cache is off, because Redis does not allow what it needs: "
                 f"{type(error).__name__}"
             )
-        else:
-            _log.info("the near cache was dropped, the link to Redis is lost")
+        elif first:
+            _log.warning(
+                "the near cache was dropped, its link to Redis is lost: %s; every read asks Redis "
+                "until it is back",
+                type(error).__name__,
+            )
 
     def _warn(self, sentence: str) -> None:
         if sentence not in self._warned:
             self._warned.add(sentence)
             _log.warning(sentence)
+
+    def stats(self) -> dict[str, Any]:
+        """Return the state of the link, its age in seconds and how often it was lost."""
+        as_of, age = self.view.as_of, time.monotonic() - self.view.as_of
+        if age < self._silence:
+            state = "up"
+        elif self._run is not None:
+            state = "connecting"
+        else:
+            state = "idle" if self._lost_at is None else "down"
+        known = as_of > float("-inf")
+        return {"link": state, "age": age if known else None, "losses": self._losses}
 
     def stop(self) -> None:
         """Listen no more; the threads end by themselves, soon."""
@@ -219,6 +259,7 @@ class Link:
     def after_fork(self) -> None:
         """In a child: the threads stayed with the parent."""
         self._run, self.view, self._try_at = None, BLIND, 0.0
+        self._losses, self._lost_at, self._heard_at = 0, None, None
 
 
 def _nothing_known() -> View:

@@ -85,6 +85,8 @@ class NearStore(RedisStore):
         self._known: FIFOCache[tuple[str | None, ...], _Known] = FIFOCache(_TOKENS_KEPT)
         self._seen: FIFOCache[str, _Seen] = FIFOCache(_SESSION_BYTES, _weight)
         self._puts = fork_safe_lock()
+        # Counted without a lock, which would be the only one of a guarded route.
+        self._hits = self._misses = 0
         self.link = Link(WeakMethod(self.client), prefix, silence)
         # The threads of a store that nobody has any more must not live on.
         finalize(self, self.link.end).atexit = False
@@ -101,9 +103,11 @@ class NearStore(RedisStore):
         try:
             kept_era, kept_version, read_at, letters, values = self._known[name]
             if kept_era is era and kept_version == version and at - read_at <= MAX_AGE:
+                self._hits += 1
                 return NO_MARKS if values is None else marks_of(letters, values, now)
         except KeyError:
             pass
+        self._misses += 1
         letters, keys = self.mark_keys(*name)
         found = self.read_marks(keys)
         values = found if found.count(None) < len(found) else None
@@ -126,7 +130,9 @@ class NearStore(RedisStore):
             and now < seen.until
             and at - seen.read_at < MAX_AGE
         ):
+            self._hits += 1
             return seen.session
+        self._misses += 1
         group = group_of(self._session_key(key).encode())
         version = groups[group]
         session = super().read_session(key, now, limits)
@@ -138,6 +144,7 @@ class NearStore(RedisStore):
         return session
 
     def _unheard(self, answer: V) -> V:
+        self._misses += 1
         # Only when Redis has answered is it worth trying to listen to it.
         self.link.start()
         return answer
@@ -149,6 +156,18 @@ class NearStore(RedisStore):
     def changed(self, keys: Iterable[str]) -> None:
         """See :class:`~flask_jam.stores.redis.RedisStore`."""
         self.link.forget(key.encode() for key in keys)
+
+    def stats(self) -> dict[str, dict[str, Any]]:
+        """See :class:`~flask_jam.stores.redis.RedisStore`."""
+        near = {
+            "hits": self._hits,
+            "misses": self._misses,
+            "tokens": len(self._known),
+            "sessions": len(self._seen),
+            "session_bytes": int(self._seen.currsize),
+            **self.link.stats(),
+        }
+        return {**super().stats(), "near_cache": near}
 
     def close(self) -> None:
         """See :class:`~flask_jam.stores.redis.RedisStore`."""

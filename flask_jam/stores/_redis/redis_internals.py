@@ -8,7 +8,7 @@ whole question, connecting and TLS included. The newest release of redis-py is a
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -157,6 +157,33 @@ def primaries(client: Any) -> Mapping[str, Any]:
         return {"": client.connection_pool}
     nodes = {node.name: client.get_redis_connection(node) for node in client.get_primaries()}
     return {name: node.connection_pool for name, node in nodes.items()}
+
+
+def pool_use(client: Any) -> dict[str, int | None]:
+    """Count the connections in use, the idle ones and the most that a client may have.
+
+    What a pool does not tell, as one of the user's own may not, is None.
+    """
+    counts = [_use_of(pool) for pool in primaries(client).values()] if client is not None else []
+    names = ("in_use", "idle", "limit")
+    return {name: _sum(each[at] for each in counts) for at, name in enumerate(names)}
+
+
+def _use_of(pool: Any) -> tuple[int | None, int | None, int | None]:
+    limit: Any = getattr(pool, "max_connections", None)
+    places = getattr(getattr(pool, "pool", None), "queue", None)
+    if places is not None:  # one that blocks: a free place is None or an idle connection
+        free = list(places)
+        return limit - len(free), sum(each is not None for each in free), limit
+    used = getattr(pool, "_in_use_connections", None)
+    idle = getattr(pool, "_available_connections", None)
+    counts = [None if each is None else len(each) for each in (used, idle)]
+    return counts[0], counts[1], limit
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    known = list(counts)
+    return None if None in known else sum(count or 0 for count in known)
 
 
 def learn_servers(cluster: Any) -> None:
