@@ -490,8 +490,8 @@ def test_loss_and_return_of_the_link_are_one_warning_each(
     servers._until(is_told, "the return is logged", 10)
     lost, back = link_lines(caplog)
     assert re.fullmatch(
-        r"WARNING the near cache was dropped, its link to Redis is lost: \w+; every read asks Redis "
-        "until it is back",
+        r"WARNING the near cache was dropped, its link to Redis is lost: \w+; every read asks "
+        "Redis until it is back",
         lost,
     )
     assert re.fullmatch(
