@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from typing import Any
 from weakref import finalize, ref
 
+from click import Group
 from flask import Flask, current_app, request
 
 from . import signals
-from ._cli import commands
+from ._cli.lazy_group import LazyGroup
 from ._credentials.refresh_rotation import Reload
 from ._credentials.sessions import SessionInfo
 from ._request import session_login, token_login
@@ -329,7 +330,7 @@ def _new_state(app: Flask, jam: Jam) -> AppState:
     state.start_checks += [check_views, check_login_view]
     insert_first(app, state.first_request)
     add_template_global(app, "current_auth", current_auth_in_template)
-    commands.register(app)
+    app.cli.add_command(LazyGroup(_load_commands))
     wrap_finalize_request(app, keep_private)
     extend_globals(app, with_payload)
     forward = _forwarder(app, jam)
@@ -337,6 +338,12 @@ def _new_state(app: Flask, jam: Jam) -> AppState:
     finalize(app, jam.unsubscribe, forward).atexit = False
     _warn_of_shared_secret(app, jam)
     return state
+
+
+def _load_commands() -> Group:
+    from ._cli.commands import group  # noqa: PLC0415 - see LazyGroup
+
+    return group
 
 
 def _forwarder(app_: Flask, jam: Jam) -> Any:

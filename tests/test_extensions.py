@@ -183,6 +183,21 @@ def test_importing_sets_up_no_logging_and_needs_no_redis() -> None:
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, timeout=60)
 
 
+def test_the_import_brings_nothing_that_an_app_may_not_need() -> None:
+    script = (
+        "import sys, flask; before = set(sys.modules); import flask_jam;"
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], check=True, timeout=60,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    brought = set(run.stdout.split())
+    assert "flask_jam.jam" in brought
+    late = {"asyncio", "redis", "yaml", "tomllib", "tomli", "flask_jam.audit"}
+    assert brought & (late | {"flask_jam._cli.commands", "flask_jam._cli.doctor"}) == set()
+
+
 def test_a_forked_worker_serves_what_was_loaded_before_the_fork(jam: Jam) -> None:
     client = build_app(jam).test_client()
     token = client.post("/login/alice").json["access_token"]

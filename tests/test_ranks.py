@@ -38,7 +38,7 @@ ORDER = (
     "refusal", "policies", "_request.conditions", "guards", "_request.protection",
     "_request.login", "_request.token_login", "_request.session_login", "_request.start_checks",
     "audit", "openapi",
-    "_cli", "_cli.inspection", "_cli.doctor", "_cli.commands",
+    "_cli", "_cli.inspection", "_cli.doctor", "_cli.lazy_group", "_cli.commands",
     "extensions",
     "testing.stores", "testing.events", "testing.clock", "testing.client", "testing.assertions",
     "testing.plugin", "testing.schemes", "testing",
@@ -64,6 +64,7 @@ HOMES = {
 LATE = REDIS
 #: Tests of a module under another name than its own, from ``tests/``.
 TESTED_BY = {
+    "_cli.lazy_group": "cli/test_commands",
     "_helpers.names": "test_settings",
     "_helpers.setting_types": "test_settings",
     "_helpers.setting_files": "test_settings",

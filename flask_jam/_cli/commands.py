@@ -27,6 +27,7 @@ from ..stores.memory import MemoryStore
 from . import doctor as examination
 from .inspection import has_key
 from .inspection import inspect as look_at
+from .lazy_group import HELP
 
 
 class _Group(AppGroup):
@@ -38,15 +39,10 @@ class _Group(AppGroup):
             _fail(str(error))
 
 
-group = _Group("jam", help="Keys, routes, tokens and sessions of Flask-Jam.")
+group = _Group("jam", help=HELP)
 #: As much of the standard input as is read: far more than any credential has.
 _MOST = 1_000_000
 _COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
-
-
-def register(app: Flask) -> None:
-    """Have ``flask jam`` on an app."""
-    app.cli.add_command(group)
 
 
 def _as(*formats: str) -> Callable[[Any], Any]:

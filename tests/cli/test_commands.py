@@ -154,8 +154,21 @@ def test_a_command_of_an_app_without_a_jam_says_what_to_write(name: str) -> None
 def test_it_is_there_with_any_extension_and_once(jam: Jam) -> None:
     app = Flask("only")
     JamExtension(jam, app)
+    first = app.cli.commands["jam"]
     JamExtension(jam, app)
-    assert app.cli.commands["jam"] is group
+    assert app.cli.commands["jam"] is first
+
+
+def test_the_group_of_an_app_lists_and_runs_the_commands(jam: Jam) -> None:
+    app = Flask("lazily")
+    JamExtension(jam, app)
+    helped = app.test_cli_runner().invoke(args=["jam", "--help"])
+    assert helped.exit_code == 0
+    assert "Keys, routes, tokens and sessions of Flask-Jam." in helped.output
+    assert all(f"  {name} " in helped.output for name in COMMANDS)
+    wrong = app.test_cli_runner().invoke(args=["jam", "nothing"])
+    assert wrong.exit_code == 2
+    assert "No such command 'nothing'" in wrong.output
 
 
 @each_case("command", ["doctor", "routes", "keygen"])
