@@ -24,7 +24,11 @@ ON_BACKEND = {"redis", "near"}
 
 #: Files that import packages of ``[test-all]`` at once.
 OPENAPI = ("apispec", "flask_smorest", "openapi_spec_validator")
-NEEDS = {"docs/openapi.rst": OPENAPI, "tests/test_openapi_libraries.py": OPENAPI}
+NEEDS = {
+    "docs/openapi.rst": OPENAPI,
+    "docs/operations.rst": ("prometheus_client",),
+    "tests/test_openapi_libraries.py": OPENAPI,
+}
 
 _left_out = pytest.StashKey["Counter[str]"]()
 _ignored = pytest.StashKey[set[str]]()
