@@ -279,8 +279,8 @@ class Jam:
         tokens = self.verifier.cache_info()
         counts = {"hits": tokens.hits, "misses": tokens.misses}
         sizes = {"size": tokens.currsize, "limit": tokens.maxsize}
-        own = getattr(self.store, "stats", None)
-        groups = own() if callable(own) else {"store": {"kind": type(self.store).__name__}}
+        own: Any = getattr(self.store, "stats", None)
+        groups = {"store": {"kind": type(self.store).__name__}} if own is None else own()
         return {"token_cache": {**counts, **sizes}, **groups}
 
     # --- events ---

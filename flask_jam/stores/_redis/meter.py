@@ -21,7 +21,7 @@ from . import scripts
 
 #: Upper bounds of the histogram, in seconds. A question that takes longer counts as ``+Inf``.
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
-CAUSES = ("timeout", "connection", "pool", "refused", "unreadable")
+CAUSES: tuple[str, ...] = ("timeout", "connection", "pool", "refused", "unreadable")
 _REFUSALS = (ResponseError, AuthenticationError, AuthorizationError, BusyLoadingError)
 #: redis-py has an exception of its own for it in some versions only.
 _POOL_ERRORS = {"MaxConnectionsError", "PoolExhausted"}
@@ -57,7 +57,7 @@ class Meter:
         self._lock = fork_safe_lock()
         self._seconds = 0.0
         self._counts = [0] * (len(BOUNDS) + 1)
-        self._failures = dict.fromkeys(CAUSES, 0)
+        self._failures: dict[str, int] = dict.fromkeys(CAUSES, 0)
 
     def answered(self, began: float) -> None:
         """Count a question that was asked at a moment of the monotonic clock."""
