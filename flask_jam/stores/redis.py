@@ -35,6 +35,7 @@ from contextlib import suppress
 from typing import Any
 
 from redis.exceptions import (
+    ChildDeadlockedError,
     NoScriptError,
     ReadOnlyError,
     RedisClusterException,
@@ -86,7 +87,14 @@ _KEEPS = "noeviction"
 _ANY_SLOT = "AA"
 _REMOVED = "a value in Redis could not be read and was removed"
 #: What a server or the way to it can do to a question. ValueError: it does not speak RESP.
-FAILURES = (RedisError, RedisClusterException, OSError, ValueError, RecursionError)
+FAILURES = (
+    RedisError,
+    RedisClusterException,
+    ChildDeadlockedError,
+    OSError,
+    ValueError,
+    RecursionError,
+)
 _WORDS = {
     "done",
     "created",

@@ -100,6 +100,7 @@ def test_each_failure_of_redis_has_one_cause() -> None:
         "connection": [
             ConnectionError(), OSError(), exceptions.ConnectionError("Connection closed"),
             exceptions.RedisClusterException(), exceptions.RedisError(),
+            exceptions.ChildDeadlockedError(),
         ],
         "pool": [
             exceptions.ConnectionError("Too many connections"),
@@ -184,6 +185,9 @@ def test_each_read_is_a_hit_or_a_miss_and_only_a_miss_asks(empty_server: RedisSe
     jam.get_session("A" * 45)
     assert jam.stats()["near_cache"]["misses"] == near["misses"] + 1
     assert jam.stats()["store"]["questions"] == after["store"]["questions"] + 1
+    jam.verify_jwt_token(jam.gen_jwt_token({"sub": "bob"}))  # minting asks as well
+    assert jam.stats()["near_cache"]["misses"] == near["misses"] + 2
+    assert jam.stats()["near_cache"]["hits"] == near["hits"]
 
 
 @pytest.mark.redis
