@@ -43,12 +43,12 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from .._helpers.fork_lock import fork_safe_lock
+from .._helpers.fork_lock import fork_safe_lock, start_anew_in_child
 from .._helpers.strict_json import strict_dumps
 from ..errors import ConfigError, Reason, SessionError, StoreUnavailable
 from ._redis import scripts as lua
 from ._redis.meter import Meter, verb_of
-from ._redis.redis_internals import answered_within, disconnect, pool_use
+from ._redis.redis_internals import answered_within, disconnect, free_locks, pool_use
 from ._redis.values import (
     UNREAD,
     as_bytes,
@@ -142,6 +142,7 @@ class RedisStore:
         self._noted: set[str] = set()
         self._identity: str | None = None
         self._lock = fork_safe_lock()
+        start_anew_in_child(self)
 
     # --- revocation marks, the allow list ---
 
@@ -515,6 +516,11 @@ class RedisStore:
         groups = self._meter.stats()
         groups["store"]["down"] = self._down
         return {**groups, "pool": pool_use(self._client)}
+
+    def after_fork(self) -> None:
+        """Make the client usable in a child, whatever a thread of the parent was doing."""
+        if self._client is not None:
+            free_locks(self._client)
 
     def close(self) -> None:
         """Close the connections. The store may be used again."""

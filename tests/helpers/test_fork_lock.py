@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from flask_jam import Jam
 from flask_jam._helpers import fork_lock
 from flask_jam._helpers.fork_lock import Gate, fork_safe_lock, start_anew_in_child
+from flask_jam.stores._redis.redis_internals import _parts_of
 
 from ..conftest import SECRET, bearer, build_app
 from ..servers import RedisServer
@@ -328,9 +330,41 @@ print("no one hangs")
 )
 
 
-def run(program: str) -> subprocess.CompletedProcess[str]:
+#: As above, with threads that ask Redis when the fork comes.
+WHILE_REDIS_IS_ASKED = (
+    APP
+    + """
+jam = Jam({"jwt": {"secret_key": sys.argv[2]}, "redis_url": sys.argv[1], "redis_timeout": 5,
+           "near_cache": False})
+token = jam.issue_tokens("alice")["access_token"]
+end, rounds = time.monotonic() + 20, 0
+sys.setswitchinterval(1e-5)
+while rounds < 150 and time.monotonic() < end:
+    app = Flask("forking")
+    JWTExtension(jam, app)
+    app.add_url_rule("/", "me", jwt_required(lambda: "ok"))
+    app.url_map.update()
+    answers = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(get(app, token))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(rounds % 40 * 5e-5)
+    assert forked(app, token) == 0
+    for thread in threads:
+        thread.join(10)
+    assert answers == [200] * 4, answers
+    rounds += 1
+assert rounds >= 20, rounds
+print("no one hangs")
+"""
+)
+
+
+def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60,
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60,
         env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
     )  # fmt: skip
 
@@ -353,3 +387,46 @@ def test_a_fork_at_any_moment_of_a_first_request_hangs_no_one() -> None:
 def test_the_first_request_imports_nothing() -> None:
     done = run(IMPORTED)
     assert (done.returncode, done.stdout) == (0, "no one hangs\n"), done.stderr
+
+
+@needs_fork
+@pytest.mark.slow
+@pytest.mark.redis
+def test_a_fork_while_threads_ask_redis_hangs_no_one(redis_server: RedisServer) -> None:
+    redis_server.flush()
+    done = run(WHILE_REDIS_IS_ASKED, redis_server.url, SECRET)
+    assert (done.returncode, done.stdout) == (0, "no one hangs\n"), done.stderr
+
+
+@needs_fork
+@pytest.mark.redis
+def test_a_child_asks_redis_although_its_parent_held_every_lock_of_the_client(
+    redis_server: RedisServer,
+) -> None:
+    jam = Jam({"jwt": {"secret_key": SECRET}, "redis_url": redis_server.url, "redis_timeout": 5})
+    assert jam.ready()
+    store: Any = jam.store
+    with ExitStack() as held:
+        for lock in locks_of(store.client()):
+            held.enter_context(lock)
+        status = forked(lambda: ready_in_time(jam))
+    assert status == 0
+    assert jam.ready()
+    store.close()
+
+
+def locks_of(client: Any) -> list[Any]:
+    kinds = type(threading.Lock()), type(threading.RLock())
+    values = [value for part in _parts_of(client) for value in vars(part).values()]
+    locks = {id(value): value for value in values if isinstance(value, kinds)}
+    assert len(locks) >= 2
+    return list(locks.values())
+
+
+def ready_in_time(jam: Jam) -> bool:
+    """Ask in another thread: the one that forked may take a lock again that it held."""
+    answers: list[bool] = []
+    thread = threading.Thread(target=lambda: answers.append(jam.ready()), daemon=True)
+    thread.start()
+    thread.join(8)
+    return answers == [True]

@@ -8,8 +8,9 @@ whole question, connecting and TLS included. The newest release of redis-py is a
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -158,6 +159,51 @@ def primaries(client: Any) -> Mapping[str, Any]:
         return {"": client.connection_pool}
     nodes = {node.name: client.get_redis_connection(node) for node in client.get_primaries()}
     return {name: node.connection_pool for name, node in nodes.items()}
+
+
+#: How a lock of a type is made.
+_NEW_LOCK: dict[type, Callable[[], Any]] = {
+    type(threading.Lock()): threading.Lock,
+    type(threading.RLock()): threading.RLock,
+}
+
+
+def free_locks(client: Any) -> None:
+    """Give a client new locks, in a child: the threads that held them stayed with the parent.
+
+    redis-py connects anew in a child, but since 8.0 it takes a lock of the parent's for that: of
+    children that were forked while four threads asked, a third waited for ever.
+    """
+    fresh: dict[int, Any] = {}
+    for owner in _parts_of(client):
+        for name, value in list(vars(owner).items()):
+            make = _NEW_LOCK.get(type(value))
+            if make is not None:
+                # Two objects may share a lock.
+                setattr(owner, name, fresh.setdefault(id(value), make()))
+
+
+def _parts_of(client: Any) -> list[Any]:
+    """Return a client, its pools, nodes and whatever else of redis-py it is made of."""
+    parts, seen, left = [], set(), [client]
+    while left:
+        each = left.pop()
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        if isinstance(each, (list, tuple, set)):
+            left.extend(each)
+        elif isinstance(each, dict):
+            left.extend(each.values())
+        elif _is_of_redis(each):
+            parts.append(each)
+            left.extend(vars(each).values())
+    return parts
+
+
+def _is_of_redis(each: Any) -> bool:
+    package = type(each).__module__.partition(".")[0]
+    return package in ("redis", "flask_jam") and hasattr(each, "__dict__")
 
 
 def pool_use(client: Any) -> dict[str, int | None]:
