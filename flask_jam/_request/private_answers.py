@@ -31,9 +31,9 @@ def keep_private(request: Request, response: Response, is_fresh: bool) -> Respon
         copied then.
     """
     auth: RequestAuth | None = request.__dict__.get(KEY)
-    if auth is None or not (auth.seen or auth.refused):
-        if response.response.__class__ is not list:
-            auth = _looked_into(response) or auth
+    is_known = auth is not None and (auth.seen or auth.refused)
+    if not is_known and response.response.__class__ is not list:
+        auth = _looked_into(response) or auth
     if auth is None or not auth.depends:
         return response
     if auth.refused:
