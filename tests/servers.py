@@ -437,16 +437,26 @@ def _whole_requests(data: bytes | bytearray) -> int:
     return end
 
 
+class _Gate:
+    """What the links of a proxy hold back."""
+
+    requests = False
+    replies = False
+
+
 class _Link:
     """One client's connection and the one to the server that stands for it."""
 
-    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+    def __init__(self, client: socket.socket, server: socket.socket, gate: _Gate) -> None:
         self.client = client
         self.server = server
+        self.gate = gate
         self.partial = bytearray()  # what may yet become a request to swallow
         self.requests = bytearray()
         self.replies: deque[tuple[float, bytes]] = deque()
         self.swallowing = False
+        self.muted = False
+        self.asked = b""  # how it began, to tell what it is used for
         self.ended = False  # by the server
         for sock in (client, server):
             sock.setblocking(False)
@@ -461,16 +471,24 @@ class _Link:
         self.server.close()
 
     def wanted_of_client(self) -> int:
-        reads = 0 if self.swallowing or self.ended else select.POLLIN
+        deaf = (self.swallowing or self.ended) and not self.muted
+        reads = 0 if deaf or self.gate.requests else select.POLLIN
         return reads | (select.POLLOUT if self.patience() <= 0 else 0)
 
     def wanted_of_server(self) -> int:
         reads = 0 if self.ended else select.POLLIN
-        return reads | (select.POLLOUT if self.requests else 0)
+        return reads | (select.POLLOUT if self.requests and not self.gate.requests else 0)
+
+    def mute(self) -> None:
+        self.muted = True
+        self.requests.clear()
+        self.replies.clear()
 
     def patience(self) -> float:
         """Seconds until the next reply may go; infinite where there is none."""
-        return self.replies[0][0] - time.monotonic() if self.replies else math.inf
+        if not self.replies or self.gate.replies:
+            return math.inf
+        return self.replies[0][0] - time.monotonic()
 
 
 class Proxy:
@@ -484,6 +502,7 @@ class Proxy:
         self._left = 0
         self._match = b""
         self._frozen = False
+        self._gate = _Gate()
         self._over = False
         self._listener: socket.socket | None = None
         self._links: list[_Link] = []
@@ -526,6 +545,26 @@ class Proxy:
     def thaw(self) -> None:
         """What was held back passes, and all that comes."""
         self._do(lambda: setattr(self, "_frozen", False))
+
+    def hold_requests(self) -> None:
+        """Keep back what clients send, until :meth:`release`; replies pass."""
+        self._do(lambda: setattr(self._gate, "requests", True))
+
+    def hold_replies(self) -> None:
+        """Keep back what the server answers, until :meth:`release`; requests pass."""
+        self._do(lambda: setattr(self._gate, "replies", True))
+
+    def release(self) -> None:
+        """Let pass what was held, in order."""
+        self._do(self._release)
+
+    def mute(self, asked: bytes = b"", count: int = 1_000_000) -> int:
+        """Lose all that comes on up to ``count`` links from now on, either way; none is closed.
+
+        :param asked: only links that have begun with a request that contains it.
+        :returns: how many links it was.
+        """
+        return self._do(lambda: self._mute(asked, count))
 
     def swallow_replies(self, match: bytes | None = None, count: int = 1) -> None:
         """Let the next ``count`` requests that contain ``match`` be done, and lose the replies.
@@ -599,7 +638,7 @@ class Proxy:
             client, _ = self._listener.accept()
             try:
                 server = socket.create_connection((HOST, self.target_port), timeout=1)
-                self._links.append(_Link(client, server))
+                self._links.append(_Link(client, server, self._gate))
             except OSError:
                 _reset(client)
 
@@ -618,8 +657,7 @@ class Proxy:
             self._send_replies(link)
         if event & ~select.POLLOUT:
             if data := link.client.recv(65536):
-                link.requests += self._passing(link, data)
-                self._send_requests(link)
+                self._take_requests(link, data)
             else:
                 self._drop(link, link.close)
 
@@ -628,6 +666,9 @@ class Proxy:
             self._send_requests(link)
         if event & ~select.POLLOUT:
             data = link.server.recv(65536)
+            if link.muted:
+                link.ended = not data
+                return
             if link.swallowing:
                 self._swallow(link, data)
             elif data:
@@ -635,6 +676,12 @@ class Proxy:
             else:
                 link.ended = True
             self._send_replies(link)
+
+    def _take_requests(self, link: _Link, data: bytes) -> None:
+        link.asked += data[: 1000 - len(link.asked)]
+        if not link.muted:
+            link.requests += self._passing(link, data)
+            self._send_requests(link)
 
     def _passing(self, link: _Link, data: bytes) -> bytes:
         """What of it goes to the server now; notes whether its reply is to be lost."""
@@ -673,6 +720,15 @@ class Proxy:
             self._drop(link, link.close)
 
     # - what the thread does for a test
+
+    def _release(self) -> None:
+        self._gate.requests = self._gate.replies = False
+
+    def _mute(self, asked: bytes, count: int) -> int:
+        chosen = [link for link in self._links if asked in link.asked and not link.muted][:count]
+        for link in chosen:
+            link.mute()
+        return len(chosen)
 
     def _drop(self, link: _Link, how: Callable[[], None]) -> None:
         self._links.remove(link)

@@ -234,6 +234,65 @@ def test_a_frozen_link_stays_open_and_a_thawed_one_has_lost_nothing(
         assert new.recv(100) == b"+PONG\r\n"
 
 
+def test_held_requests_reach_the_server_on_release_and_replies_pass(
+    proxy: Proxy, raw: socket.socket, server: RedisServer
+) -> None:
+    raw.sendall(b"SUBSCRIBE news\r\n")
+    assert b"subscribe" in raw.recv(100)
+    proxy.hold_requests()
+    with socket.create_connection((servers.HOST, proxy.port), timeout=1) as new:
+        new.sendall(_set("key", b"value"))
+        assert _silent(new)
+        assert server.client().get("key") is None
+        server.client().publish("news", "still heard")
+        assert b"still heard" in raw.recv(100)
+        proxy.release()
+        assert new.recv(100) == b"+OK\r\n"
+
+
+def test_a_held_request_is_carried_out_after_its_client_has_gone(
+    proxy: Proxy, raw: socket.socket, server: RedisServer
+) -> None:
+    proxy.hold_requests()
+    raw.sendall(_set("key", b"value"))
+    raw.close()
+    proxy.release()
+    servers._until(lambda: server.client().get("key") == b"value", "the server has it")
+
+
+def test_held_replies_are_of_requests_that_were_done(
+    proxy: Proxy, raw: socket.socket, server: RedisServer
+) -> None:
+    proxy.hold_replies()
+    raw.sendall(_set("key", b"value"))
+    assert _silent(raw)
+    assert server.client().get("key") == b"value"
+    proxy.release()
+    assert raw.recv(100) == b"+OK\r\n"
+    assert _ask(raw, b"PING\r\n") == b"+PONG\r\n"
+
+
+def test_a_muted_link_stays_open_and_loses_what_comes(
+    proxy: Proxy, raw: socket.socket, server: RedisServer
+) -> None:
+    with _connected(proxy.port) as other:
+        assert _ask(other, b"ECHO other\r\n") == b"$5\r\nother\r\n"
+        assert proxy.mute(b"other") == 1
+        other.sendall(_set("key", b"value"))
+        assert _silent(other)
+        assert server.client().get("key") is None
+        assert _ask(raw, b"PING\r\n") == b"+PONG\r\n"
+    servers._until(lambda: proxy.links == 1, "the proxy saw that its client has gone")
+
+
+def test_as_many_links_are_muted_as_were_asked_for(proxy: Proxy, raw: socket.socket) -> None:
+    with _connected(proxy.port) as other:
+        assert proxy.mute(count=1) == 1
+        raw.sendall(b"PING\r\n")
+        assert _silent(raw)
+        assert _ask(other, b"PING\r\n") == b"+PONG\r\n"
+
+
 def test_a_cut_reaches_frozen_links_and_those_not_yet_taken(
     proxy: Proxy, raw: socket.socket
 ) -> None:
