@@ -84,14 +84,16 @@ def wrap_finalize_request(app: Flask, last_word: Callable[[Request, Any, bool], 
 
     def finalize_request(rv: Any, *args: Any, **kwargs: Any) -> Any:
         context = get_request_context()
-        if is_direct := isinstance(rv, DirectAnswer):
-            rv = rv.get_response(context.request.environ)
+        is_fresh = rv.__class__ in _MADE_ANEW
+        if not is_fresh and isinstance(rv, DirectAnswer):
+            is_fresh, rv = True, rv.get_response(context.request.environ)
         response = finalize(rv, *args, **kwargs)
         attributes = context.request.__dict__
-        for change in attributes.pop(_CHANGES, ()):
-            response = change(response)
-        has_hooks = app.after_request_funcs or context._after_request_functions
-        is_fresh = (is_direct or rv.__class__ in _MADE_ANEW) and not has_hooks
+        if _CHANGES in attributes:
+            for change in attributes.pop(_CHANGES):
+                response = change(response)
+        if app.after_request_funcs or context._after_request_functions:
+            is_fresh = False  # a hook may have answered with an object of its own
         response = last_word(context.request, response, is_fresh)
         attributes[_SENT] = True
         return response
