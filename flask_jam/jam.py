@@ -243,9 +243,7 @@ class Jam:
 
         :param keep: the id of one that stays: so somebody logs out everywhere else (ASVS 7.4.3).
         """
-        count = self.sessions.clear(session_key, keep)
-        self.revocation.session(session_key if count else None)
-        return count
+        return self.revocation.sessions(session_key, keep)
 
     def list_sessions(self, session_key: str) -> list[SessionInfo]:
         """The living sessions of ``session_key``, the oldest first."""

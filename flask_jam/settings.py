@@ -109,6 +109,11 @@ class JWTSettings:
         as_one_of("deny", "allow", "off"),
         "deny: revoked tokens are refused. allow: only tokens minted here pass. off: no look-up.",
     )
+    max_logins: int = _key(
+        100,
+        as_count(0, 10_000_000),
+        "Refresh families of one subject at most: a login ends the oldest. 0: no bound.",
+    )
     cache_size: int = _key(10000, as_count(0, 10_000_000), "Verified tokens kept; 0 keeps none.")
     max_token_bytes: int = _key(8192, as_count(256, 65536), "A longer token is refused unread.")
 
@@ -127,6 +132,11 @@ class SessionSettings:
         30 * DAY, as_seconds(1, _TEN_YEARS), "A session is never older than this."
     )
     max_bytes: int = _key(65536, as_count(64, 16_777_216), "Size of a session's data as JSON.")
+    max_per_owner: int = _key(
+        100,
+        as_count(0, 10_000_000),
+        "Sessions of one owner at most: a login ends the oldest. 0: no bound.",
+    )
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,14 @@ PACKAGE = Path(flask_jam.__file__).parent
 #: here, and where it stands decides what it may use.
 ORDER = (
     "errors",
-    "_helpers", "_helpers.fork_lock", "_helpers.names", "_helpers.setting_types",
+    "_helpers", "_helpers.fork_lock", "_helpers.names", "_helpers.owned", "_helpers.setting_types",
     "_helpers.setting_files", "_helpers.strict_json", "_helpers.weak_keys",
     "settings", "keys", "jws",
     "stores.interface", "stores", "stores.memory",
     "_credentials", "_credentials.token_cache", "_credentials.claims",
     "_credentials.access_tokens", "_credentials.refresh_rotation", "_credentials.sessions",
     "_credentials.revocation",
-    "stores._redis", "stores._redis.scripts", "stores._redis.values",
+    "stores._redis", "stores._redis.owner_index", "stores._redis.scripts", "stores._redis.values",
     "stores._redis.redis_internals", "stores._redis.meter", "stores._redis.client",
     "stores._redis.invalidation",
     "stores.redis", "stores._redis.near_cache",
@@ -66,6 +66,7 @@ LATE = REDIS
 TESTED_BY = {
     "_cli.lazy_group": "cli/test_commands",
     "_helpers.names": "test_settings",
+    "_helpers.owned": "stores/test_memory",
     "_helpers.setting_types": "test_settings",
     "_helpers.setting_files": "test_settings",
     "_helpers.strict_json": "test_jws",
@@ -85,6 +86,7 @@ TESTED_BY = {
     "schemes.jwt": "schemes/test_transport",
     "schemes.session": "schemes/test_transport",
     "stores.interface": "stores/test_memory",
+    "stores._redis.owner_index": "stores/test_owner_index",
     "stores._redis.scripts": "stores/test_redis",
     "stores._redis.values": "stores/test_redis",
     "stores._redis.redis_internals": "stores/test_outage",

@@ -102,7 +102,8 @@ class Families:
             cut_off=self._store.standing(slot, subject, now).cut_off,
         )
         pair = self._pair(family_id, family, now)
-        self._store.start_family(family_id, family)
+        most, mark_until = self._settings.max_logins, self._mark_until(now)
+        self._store.start_family(family_id, family, most, mark_until)
         return pair
 
     def rotate(self, refresh_token: object, reload: Reload | None = None) -> TokenPair:

@@ -12,15 +12,12 @@ from contextlib import suppress
 from typing import Any
 
 from ..errors import Reason, SessionError, StoreUnavailable, TokenError
-from ..settings import DAY, Settings
+from ..settings import Settings
 from ..stores.interface import CLOCK_SKEW, Family, Store, slot_of
 from .access_tokens import Tokens
 from .claims import Facts, survives
 from .refresh_rotation import Families
-from .sessions import Sessions, checked_owner
-
-#: Of what was minted under other settings, before they were tightened or by another service.
-_LONGEST_USUAL = 400 * DAY
+from .sessions import LONGEST_USUAL, Sessions, checked_owner
 
 
 class Revocation:
@@ -119,13 +116,27 @@ class Revocation:
         self._store.cut(slot_of(subject), subject, now, now + self._longest_life())
         self._report("revoked", kind="subject", subject=subject)
         with suppress(StoreUnavailable):
-            self._sessions.listed(subject)  # the sessions are dead: this frees their memory
+            self._sessions.sweep(subject)
 
     def _longest_life(self) -> float:
         """Return how long what was minted before a cut-off may still live, in seconds."""
         jwt, session = self._jwt, self._session
-        longest = jwt.longest, jwt.refresh_absolute, session.absolute, _LONGEST_USUAL
+        longest = jwt.longest, jwt.refresh_absolute, session.absolute, LONGEST_USUAL
         return max(longest) + 2 * (jwt.leeway + CLOCK_SKEW)
+
+    def sessions(self, owner: str, keep: str | None) -> int:
+        """End every session of an owner but ``keep``; return how many there were.
+
+        :raises StoreUnavailable: also in the middle: they have ended, and are reported, but were
+            not all counted. A repetition counts the rest.
+        """
+        count = 0
+        try:
+            for removed in self._sessions.clear(owner, keep):
+                count += removed
+        finally:
+            self.session(owner if count else None)
+        return count
 
     def session(self, owner: str | None) -> str | None:
         """Report that a session of ``owner`` was ended, if one was."""

@@ -14,18 +14,20 @@ import hmac
 import math
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from .._helpers.strict_json import MAX_DEPTH, copy_json, strict_object
 from ..errors import Reason, SessionError, TokenError
-from ..settings import SessionSettings
-from ..stores.interface import Limits, Session, Store, slot_of
+from ..settings import DAY, SessionSettings
+from ..stores.interface import CLOCK_SKEW, Limits, Page, Session, Store, slot_of
 from .access_tokens import Clock
 from .claims import json_of
 
 _SHAPE = re.compile(r"[A-Za-z0-9_-]{45}")
 _MAX_KEY = 1024
+#: Of what was minted under other settings, before they were tightened or by another service.
+LONGEST_USUAL = 400 * DAY
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 #: What to write instead of a value of a type, or of one that derives from it, by the type's name.
 _INSTEAD = {
@@ -90,7 +92,8 @@ class Sessions:
             cleared=standing.cleared,
         )
         session_id = slot + secrets.token_urlsafe(32)
-        if not self._store.create_session(_hashed(session_id), session):
+        most = self._settings.max_per_owner
+        if not self._store.create_session(_hashed(session_id), session, most):
             raise SessionError(Reason.REVOKED, "the owner was revoked during this login")
         return session_id
 
@@ -147,38 +150,43 @@ class Sessions:
 
     def delete_by_handle(self, session_key: str, handle: object) -> str | None:
         """End the session that an owner's list shows under a handle."""
-        checked_owner(session_key)
-        for key, _ in self._living(session_key):
-            if _handle(key) == handle:
-                return self._store.delete_session(key, self.clock(), self._limits)
+        for page in self._walk(session_key):
+            for session in page.living:
+                if _handle(session.key) == handle:
+                    return self._store.delete_session(session.key, self.clock(), self._limits)
         return None
 
-    def clear(self, session_key: str, keep: object = None) -> int:
-        """End every session of an owner, but the one with the id ``keep``; how many there were."""
-        slot = slot_of(checked_owner(session_key))
+    def clear(self, session_key: str, keep: object = None) -> Iterator[int]:
+        """End every session of an owner, but the one with the id ``keep``, in the first step.
+
+        The other steps free memory. Each yields how many sessions it removed.
+        """
+        slot, now = slot_of(checked_owner(session_key)), self.clock()
         kept = _hashed(str(keep)) if is_session_id(keep) else None
-        return self._store.clear_sessions(slot, session_key, self.clock(), kept)
+        until = now + max(self._settings.absolute, LONGEST_USUAL) + 2 * CLOCK_SKEW
+        first = self._store.clear_sessions(slot, session_key, now, until, kept, self._limits)
+        yield first.cleared
+        for page in self._walk(session_key, first.after):
+            yield page.cleared
+
+    def sweep(self, session_key: str) -> None:
+        """Free the memory of an owner's sessions that have ended."""
+        for _ in self._walk(session_key):
+            pass
 
     def listed(self, session_key: str) -> list[SessionInfo]:
         """The living sessions of an owner, the oldest first."""
-        checked_owner(session_key)
-        return [
-            SessionInfo(
-                _handle(key),
-                session.created_at,
-                session.last_seen_at,
-                session.expires_at,
-                session.user_agent,
-                session.ip,
-            )
-            for key, session in self._living(session_key)
-        ]
+        living = [session for page in self._walk(session_key) for session in page.living]
+        return [SessionInfo(_handle(session.key), *session[1:]) for session in living]
 
-    def _living(self, owner: str) -> list[tuple[str, Session]]:
-        now = self.clock()
-        stored = self._store.list_sessions(slot_of(owner), owner, now)
-        found = [(key, session.within(self._limits)) for key, session in stored]
-        return [(key, session) for key, session in found if now < session.expires_at]
+    def _walk(self, session_key: str, after: str | None = "") -> Iterator[Page]:
+        """Go through the sessions of an owner, in steps of a bounded size."""
+        slot = slot_of(checked_owner(session_key))
+        while after is not None:
+            now = self.clock()
+            page = self._store.list_sessions(slot, session_key, now, after, self._limits)
+            yield page
+            after = page.after
 
     def _kept(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """The data as it will be read back: plain JSON, or an error now rather than later."""

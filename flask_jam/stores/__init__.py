@@ -7,6 +7,8 @@ Two stores come with the package: :mod:`~flask_jam.stores.memory` and
 
 from .interface import Family as Family
 from .interface import Kind as Kind
+from .interface import Listed as Listed
 from .interface import Marks as Marks
+from .interface import Page as Page
 from .interface import Session as Session
 from .interface import Store as Store

@@ -64,12 +64,13 @@ class Standing(NamedTuple):
 
     #: Of everything that the subject has.
     cut_off: float = 0.0
-    #: Of its sessions: when they were cleared. It ends logins that are on their way.
+    #: Of its sessions: when they were cleared. It ends those from before, and logins on their way.
     cleared: float = 0.0
 
 
-#: How long a login may be on its way to the store, in seconds.
-LOGIN_IN_FLIGHT = 60.0
+#: The most sessions or families that one step looks at or ends. So nothing that one owner has
+#: keeps a store from answering the others.
+STEP = 100
 
 
 class Limits(NamedTuple):
@@ -159,7 +160,7 @@ class Session:
     ip: str | None = field(default=None, repr=False)
     #: The cut-off of its owner when it was created; a later one ends it.
     cut_off: float = 0.0
-    #: When its owner's sessions were cleared before. It is compared once, and not stored.
+    #: When its owner's sessions had been cleared at that time; a later clearing ends it.
     cleared: float = field(default=0.0, compare=False)
 
     def within(self, limits: Limits) -> Session:
@@ -198,6 +199,40 @@ class Reworked(NamedTuple):
 def is_in_grace(age: float, grace: float) -> bool:
     """Return True for an age that a grace covers, also where a server's clock was set back."""
     return -CLOCK_SKEW <= age <= grace
+
+
+class Listed(NamedTuple):
+    """A living session as a list shows it: without its data."""
+
+    key: str
+    created_at: float
+    last_seen_at: float
+    expires_at: float
+    user_agent: str | None = None
+    ip: str | None = None
+
+    @classmethod
+    def of(cls, key: str, session: Session) -> Listed:
+        """Return what a list shows of a session."""
+        return cls(
+            key,
+            session.created_at,
+            session.last_seen_at,
+            session.expires_at,
+            session.user_agent,
+            session.ip,
+        )
+
+
+class Page(NamedTuple):
+    """What one step of a walk through an owner's sessions has found."""
+
+    #: The living ones, the oldest first.
+    living: Sequence[Listed] = ()
+    #: Where the next step begins; ``None`` at the end of the walk.
+    after: str | None = None
+    #: How many this step removed that had been alive until their owner's sessions were cleared.
+    cleared: int = 0
 
 
 class Store(Protocol):
@@ -246,8 +281,14 @@ class Store(Protocol):
 
     # --- refresh families, by an id that begins with the slot ---
 
-    def start_family(self, family_id: str, family: Family) -> None:
-        """Keep a new family."""
+    def start_family(
+        self, family_id: str, family: Family, most: int = 0, mark_until: float = 0.0
+    ) -> None:
+        """Keep a new family, and end the oldest of its subject so that ``most`` are alive.
+
+        One step ends at most :data:`STEP`: the next ones catch up. What is ended is marked until
+        ``mark_until``, as :meth:`end_family` does. 0 is no bound.
+        """
         ...
 
     def read_family(self, family_id: str, now: float, limits: Limits = NO_LIMITS) -> Family | None:
@@ -287,8 +328,12 @@ class Store(Protocol):
 
     # --- sessions, by the slot and the hash of their id ---
 
-    def create_session(self, key: str, session: Session) -> bool:
-        """Keep a new session; ``False`` if a cut-off or a clearing is later than its own."""
+    def create_session(self, key: str, session: Session, most: int = 0) -> bool:
+        """Keep a new session; ``False`` if a cut-off or a clearing is later than its own.
+
+        In the same step, end the oldest of its owner so that ``most`` are alive, and at most
+        :data:`STEP`: the next ones catch up. Never the new one. 0 is no bound.
+        """
         ...
 
     def read_session(self, key: str, now: float, limits: Limits = NO_LIMITS) -> Session | None:
@@ -342,18 +387,35 @@ class Store(Protocol):
         """
         ...
 
-    def clear_sessions(
-        self, slot: str, session_key: str, now: float, keep: str | None = None
-    ) -> int:
-        """Remove every session of one owner but the one at ``keep``; return how many were alive.
+    def clear_sessions(  # noqa: PLR0913, PLR0917 - one atomic step needs all of it
+        self,
+        slot: str,
+        session_key: str,
+        now: float,
+        until: float,
+        keep: str | None = None,
+        limits: Limits = NO_LIMITS,
+    ) -> Page:
+        """End every session of one owner but the one at ``keep``, in one step.
 
-        A login that began before and is still on its way here is not kept, either: see
-        :class:`Standing`.
+        The step sets a clearing that is later than the one before it, kept until ``until``: a
+        session that carries an earlier one is dead from then on, also one that is still on its
+        way here (see :class:`Standing`). The one at ``keep`` carries it from this step on.
+        Then it removes the dead of the first page; a walk of :meth:`list_sessions` from its
+        ``after`` on removes the rest.
         """
         ...
 
     def list_sessions(
-        self, slot: str, session_key: str, now: float
-    ) -> Sequence[tuple[str, Session]]:
-        """The living sessions of one owner, the oldest first."""
+        self,
+        slot: str,
+        session_key: str,
+        now: float,
+        after: str = "",
+        limits: Limits = NO_LIMITS,
+    ) -> Page:
+        """Look at the next :data:`STEP` sessions of one owner, by age; remove the dead of them.
+
+        A walk meets each session that lives from its first step to its last.
+        """
         ...

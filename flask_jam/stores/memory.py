@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from .._helpers.fork_lock import fork_safe_lock
+from .._helpers.owned import OwnerIndex
 from .._helpers.strict_json import strict_dumps
 from ..errors import Reason, SessionError
 from .interface import (
-    LOGIN_IN_FLIGHT,
     NO_LIMITS,
     NO_MARKS,
     REWORK_GRACE,
+    STEP,
     Family,
     Kind,
     Limits,
+    Listed,
     Marks,
+    Page,
     Reworked,
     Rotation,
     Session,
@@ -55,7 +58,7 @@ class MemoryStore:
         self._allowed: dict[str, float] = {}
         self._families: dict[str, Family] = {}
         self._sessions: dict[str, Session] = {}
-        self._owned: dict[str, dict[str, None]] = {}
+        self._family_index, self._session_index = OwnerIndex(), OwnerIndex()
         # By old key, and back. Both entries end with the first use of the new key.
         self._successors: dict[str, _Successor] = {}
         self._reworked: dict[str, str] = {}
@@ -138,11 +141,33 @@ class MemoryStore:
 
     # --- refresh families ---
 
-    def start_family(self, family_id: str, family: Family) -> None:
+    def start_family(
+        self, family_id: str, family: Family, most: int = 0, mark_until: float = 0.0
+    ) -> None:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
-            self._families[family_id] = family
-            self._sweep(family.started_at)
+            now = family.started_at
+            self._put_family(family_id, family)
+            for old in self._excess_families(family.subject, family_id, most, now):
+                self._end_family(old, now, mark_until)
+            self._sweep(now)
+
+    def _put_family(self, family_id: str, family: Family) -> None:
+        self._families[family_id] = family
+        end = min(family.ends_at, family.idle_until)
+        self._family_index.put(family.subject, family_id, family.started_at, end)
+
+    def _pop_family(self, family_id: str) -> None:
+        family = self._families.pop(family_id, None)
+        if family is not None:
+            self._family_index.drop(family.subject, family_id)
+
+    def _excess_families(self, subject: str, new: str, most: int, now: float) -> list[str]:
+        """Return the oldest of a subject that are more than ``most``, without what has ended."""
+        ended = self._family_index.due(subject, now, STEP)
+        for family_id in ended:
+            self._pop_family(family_id)
+        return self._family_index.excess(subject, new, most, STEP - len(ended))
 
     def read_family(self, family_id: str, now: float, limits: Limits = NO_LIMITS) -> Family | None:
         """See :class:`~flask_jam.stores.Store`."""
@@ -183,7 +208,8 @@ class MemoryStore:
                 self._end_family(family_id, now, mark_until)
             elif answer is not Rotation.GONE:
                 stored = _rotated(self._families[family_id], answer, now, idle, claims)
-                self._families[family_id], family = stored, stored.within(limits)
+                self._put_family(family_id, stored)
+                family = stored.within(limits)
             return answer, None if answer is Rotation.GONE else family
 
     def _why_no_family(self, family_id: str, now: float, limits: Limits) -> Rotation:
@@ -201,36 +227,43 @@ class MemoryStore:
             return family
 
     def _end_family(self, family_id: str, now: float, mark_until: float) -> None:
-        self._families.pop(family_id, None)
+        self._pop_family(family_id)
         self._mark(Kind.FAMILY, family_id, now, mark_until)
         self._sweep(now)
 
     # --- sessions ---
 
-    def create_session(self, key: str, session: Session) -> bool:
+    def create_session(self, key: str, session: Session, most: int = 0) -> bool:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
             now = session.created_at
-            if self._is_cut(session, now):
-                return False
-            if session.cleared < self._cleared_at(session.session_key, now):
+            if self._is_outlived(session, now):
                 return False
             self._put(key, session)
+            for old in self._excess_sessions(session.session_key, key, most, now):
+                self._pop(old)
             self._sweep(now)
             return True
 
     def _put(self, key: str, session: Session) -> None:
         self._sessions[key] = session
-        self._owned.setdefault(session.session_key, {})[key] = None
+        self._session_index.put(session.session_key, key, session.created_at, session.expires_at)
+
+    def _excess_sessions(self, owner: str, new: str, most: int, now: float) -> list[str]:
+        """Return the oldest of an owner that are more than ``most``, without what has ended."""
+        due = self._session_index.due(owner, now, STEP)
+        for key in due:
+            if now < self._sessions[key].expires_at:
+                self._put(key, self._sessions[key])  # it was used: it ends later than was noted
+            else:
+                self._pop(key)
+        return self._session_index.excess(owner, new, most, STEP - len(due))
 
     def _pop(self, key: str) -> Session | None:
         session = self._sessions.pop(key, None)
         self._settle(key)
         if session is not None:
-            owned = self._owned[session.session_key]
-            del owned[key]
-            if not owned:
-                del self._owned[session.session_key]
+            self._session_index.drop(session.session_key, key)
         return session
 
     def _settle(self, key: str) -> None:
@@ -246,9 +279,12 @@ class MemoryStore:
         if stored is None:
             return None
         session = stored.within(limits)
-        is_cut = session.session_key in self._subjects and self._is_cut(session, now)
+        owner = session.session_key
+        is_outlived = (owner in self._subjects or owner in self._cleared) and self._is_outlived(
+            session, now
+        )
         is_settled = key not in self._reworked and session.seen(now) is session
-        if is_settled and not is_cut and now < session.expires_at:
+        if is_settled and not is_outlived and now < session.expires_at:
             return session
         with self._lock:
             return self._slide(key, now, limits)
@@ -256,15 +292,20 @@ class MemoryStore:
     def _is_cut(self, session: Session, now: float) -> bool:
         return session.cut_off < self._cut_off(session.session_key, now)
 
+    def _is_outlived(self, session: Session, now: float) -> bool:
+        """Return True if a cut-off or a clearing of its owner is later than its own."""
+        cleared_at = self._cleared_at(session.session_key, now)
+        return session.cleared < cleared_at or self._is_cut(session, now)
+
     def _slide(self, key: str, now: float, limits: Limits) -> Session | None:
         stored = self._sessions.get(key)
         if stored is None:
             return None
         session = stored.within(limits)
-        is_cut = self._is_cut(session, now)
-        if is_cut or now >= session.expires_at:
+        is_outlived = self._is_outlived(session, now)
+        if is_outlived or now >= session.expires_at:
             self._pop(key)
-            return None if is_cut else session
+            return None if is_outlived else session
         self._settle(key)
         return self._use(key, session.seen(now))
 
@@ -280,7 +321,7 @@ class MemoryStore:
         return session if session is not None and self._is_alive(session, now) else None
 
     def _is_alive(self, session: Session, now: float) -> bool:
-        return now < session.expires_at and not self._is_cut(session, now)
+        return now < session.expires_at and not self._is_outlived(session, now)
 
     def update_session(
         self,
@@ -347,28 +388,49 @@ class MemoryStore:
             session = None if stored is None else stored.within(limits)
             return session.session_key if session and self._is_alive(session, now) else None
 
-    def clear_sessions(
-        self, slot: str, session_key: str, now: float, keep: str | None = None
-    ) -> int:
+    def clear_sessions(  # noqa: PLR0913, PLR0917 - the port's
+        self,
+        slot: str,
+        session_key: str,
+        now: float,
+        until: float,
+        keep: str | None = None,
+        limits: Limits = NO_LIMITS,
+    ) -> Page:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
-            self._settle(keep or "")
-            owned = [key for key in self._owned.get(session_key, ()) if key != keep]
-            ended = [self._pop(key) for key in owned]
-            _grow(self._cleared, session_key, now, now + LOGIN_IN_FLIGHT)
+            kept = self._living_session(keep or "", now)
+            _grow(self._cleared, session_key, now, until)
+            if keep is not None and kept is not None and kept.session_key == session_key:
+                self._sessions[keep] = replace(kept, cleared=self._cleared[session_key][0])
+                self._settle(keep)
             self._sweep(now)
-            return sum(self._is_alive(session, now) for session in ended if session is not None)
+            return self._page(session_key, now, "", limits)
 
     def list_sessions(
-        self, slot: str, session_key: str, now: float
-    ) -> Sequence[tuple[str, Session]]:
+        self,
+        slot: str,
+        session_key: str,
+        now: float,
+        after: str = "",
+        limits: Limits = NO_LIMITS,
+    ) -> Page:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
-            for key in list(self._owned.get(session_key, ())):
-                if not self._is_alive(self._sessions[key], now):
-                    self._pop(key)
-            keys = self._owned.get(session_key, {})
-            return sorted(((key, self._sessions[key]) for key in keys), key=_age)
+            return self._page(session_key, now, after, limits)
+
+    def _page(self, owner: str, now: float, after: str, limits: Limits) -> Page:
+        names = self._session_index.page(owner, after, STEP)
+        living, cleared = [], 0
+        for key, place in names:
+            session = self._sessions[key].within(limits)
+            if self._is_alive(session, now):
+                living.append(Listed.of(key, session))
+                after = place
+            else:
+                cleared += now < session.expires_at and not self._is_cut(session, now)
+                self._pop(key)
+        return Page(living, after if len(names) == STEP else None, cleared)
 
     # --- sweeping ---
 
@@ -380,7 +442,8 @@ class MemoryStore:
             for name in [name for name, mark in marks.items() if mark[1] <= now]:
                 del marks[name]
         self._allowed = {jti: until for jti, until in self._allowed.items() if until > now}
-        self._families = {name: f for name, f in self._families.items() if f.alive(now)}
+        for name in [name for name, f in self._families.items() if not f.alive(now)]:
+            self._pop_family(name)
         for key in [key for key, s in self._sessions.items() if now >= s.expires_at]:
             self._pop(key)
         self._sweep_at = max(1024, 2 * self._size())
@@ -398,10 +461,6 @@ def _rotated(
     if answer is Rotation.SAME:
         return family
     return replace(family, generation=family.generation + 1, rotated_at=now, idle_until=now + idle)
-
-
-def _age(item: tuple[str, Session]) -> float:
-    return item[1].created_at
 
 
 def _grow(cuts: dict[str, tuple[float, float]], name: str, now: float, until: float) -> None:

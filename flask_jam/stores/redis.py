@@ -11,8 +11,11 @@ key, after ``prefix:``    type    value                                        k
 ``s:{slot}:id``          hash    session, each key of its data as JSON        idle or absolute end
 ``r:{slot}:id``          hash    seed of the new id of a reworked session     10 s
 ``i:{AA}:id``            string  the name of this store                       for ever
-``k:{slot}:owner``       string  when an owner's sessions were cleared        a minute
-``o:{slot}:owner``       zset    names of an owner's sessions, by their end   as its last session
+``k:{slot}:owner``       string  when an owner's sessions were cleared        400 days or more
+``o:{slot}:owner``       zset    names of an owner's sessions, by age         as its last session
+``e:{slot}:owner``       zset    the same, by their end                       as its last session
+``l:{slot}:subject``     zset    names of a subject's families, by age        as its last family
+``m:{slot}:subject``     zset    the same, by their end                       as its last family
 ========================  ======  ===========================================  ====================
 
 Subjects, owners and session ids stand in keys as hashes. What never changes of a family or a
@@ -59,19 +62,21 @@ from ._redis.values import (
     flat,
     hashed,
     kept_for,
+    listed_of,
     marks_of,
     parsed_mark,
     session_fields,
     session_of,
 )
 from .interface import (
-    LOGIN_IN_FLIGHT,
     NO_LIMITS,
     REWORK_GRACE,
     Family,
     Kind,
     Limits,
+    Listed,
     Marks,
+    Page,
     Reworked,
     Rotation,
     Session,
@@ -199,7 +204,9 @@ class RedisStore:
 
     # --- refresh families ---
 
-    def start_family(self, family_id: str, family: Family) -> None:
+    def start_family(
+        self, family_id: str, family: Family, most: int = 0, mark_until: float = 0.0
+    ) -> None:
         """See :class:`~flask_jam.stores.Store`."""
         fixed = [1, family.subject, family.started_at, family.ends_at, family.cut_off]
         fields = {
@@ -213,8 +220,21 @@ class RedisStore:
             "i": repr(family.idle_until),
             "k": hashed(family.subject),
         }
-        kept = kept_for(min(family.ends_at, family.idle_until) - family.started_at)
-        self._write(lua.START_FAMILY, self._family_keys(family_id)[:1], kept, *flat(fields))
+        key, now = self._key("f", family_id[:2], family_id), family.started_at
+        end = min(family.ends_at, family.idle_until)
+        ended = self._write(
+            lua.START_FAMILY,
+            [key, self._key("l", family_id[:2], hashed(family.subject))],
+            repr(now),
+            kept_for(end - now),
+            repr(end),
+            repr(family.ends_at - now),
+            most,
+            repr(mark_until),
+            kept_for(mark_until - now),
+            *flat(fields),
+        )
+        self.changed(as_text(key) for key in ended[1:])
 
     def read_family(self, family_id: str, now: float, limits: Limits = NO_LIMITS) -> Family | None:
         """See :class:`~flask_jam.stores.Store`."""
@@ -278,21 +298,23 @@ class RedisStore:
 
     # --- sessions ---
 
-    def create_session(self, key: str, session: Session) -> bool:
+    def create_session(self, key: str, session: Session, most: int = 0) -> bool:
         """See :class:`~flask_jam.stores.Store`."""
         now, owner = session.created_at, self._owner_key(key[:2], session.session_key)
         name = hashed(session.session_key)
         cuts = [self._key(letter, key[:2], name) for letter in ("c", "k")]
-        said = self._write(
+        said, *ended = self._write(
             lua.CREATE_SESSION,
             [self._session_key(key), owner, *cuts],
             repr(now),
             repr(session.expires_at),
             repr(session.cut_off),
             repr(session.cleared),
+            most,
             *flat(session_fields(session)),
         )
-        return as_text(said[0]) == "created"
+        self.changed(as_text(key) for key in ended)
+        return as_text(said) == "created"
 
     def read_session(self, key: str, now: float, limits: Limits = NO_LIMITS) -> Session | None:
         """See :class:`~flask_jam.stores.Store`."""
@@ -374,28 +396,46 @@ class RedisStore:
         finally:
             self.changed([self._key("o", key[:2], "")])
 
-    def clear_sessions(
-        self, slot: str, session_key: str, now: float, keep: str | None = None
-    ) -> int:
+    def clear_sessions(  # noqa: PLR0913, PLR0917 - the port's
+        self,
+        slot: str,
+        session_key: str,
+        now: float,
+        until: float,
+        keep: str | None = None,
+        limits: Limits = NO_LIMITS,
+    ) -> Page:
         """See :class:`~flask_jam.stores.Store`."""
-        named = [self._key(letter, slot, hashed(session_key)) for letter in ("o", "k")]
-        end, kept = repr(now + LOGIN_IN_FLIGHT), kept_for(LOGIN_IN_FLIGHT)
-        _, count, keys = self._write(lua.CLEAR_SESSIONS, named, repr(now), keep or "", end, kept)
-        self.changed(as_text(key) for key in keys)
-        return int(count)
+        keys = [self._key(letter, slot, hashed(session_key)) for letter in ("k", "o")]
+        told = repr(now), repr(until), kept_for(until - now), keep or "", *_written(limits)
+        return self._page(self._write(lua.CLEAR_SESSIONS, keys, *told), limits)
 
     def list_sessions(
-        self, slot: str, session_key: str, now: float
-    ) -> Sequence[tuple[str, Session]]:
+        self,
+        slot: str,
+        session_key: str,
+        now: float,
+        after: str = "",
+        limits: Limits = NO_LIMITS,
+    ) -> Page:
         """See :class:`~flask_jam.stores.Store`."""
-        found = self._ask(lua.LIST_SESSIONS, [self._owner_key(slot, session_key)], repr(now))
-        names = [as_text(name) for name in found[1::2]]
-        read = [
-            (name, self._session(told, self._session_key(name)))
-            for name, told in zip(names, found[2::2], strict=True)
-        ]
-        living = [(name, session) for name, session in read if session is not None]
-        return sorted(living, key=lambda item: item[1].created_at)
+        keys, told = [self._owner_key(slot, session_key)], (repr(now), after, *_written(limits))
+        return self._page(self._ask(lua.LIST_SESSIONS, keys, *told), limits)
+
+    def _page(self, found: Sequence[Any], limits: Limits) -> Page:
+        _, more, after, cleared, *parts = found
+        rows = zip(parts[::3], parts[1::3], parts[2::3], strict=True)
+        listed = [self._listed(as_text(name), seen, fixed, limits) for name, seen, fixed in rows]
+        living = [each for each in listed if each is not None]
+        return Page(living, as_text(after) if more else None, int(cleared))
+
+    def _listed(self, name: str, seen: Any, fixed: Any, limits: Limits) -> Listed | None:
+        try:
+            return listed_of(name, as_bytes(seen) or b"", as_bytes(fixed) or b"", limits)
+        except UNREAD:
+            self._write(lua.DELETE_SESSION, [self._session_key(name)], "0")
+            self._note(_REMOVED)
+            return None
 
     def _session_key(self, key: str) -> str:
         return self._key("s", key[:2], key)
@@ -540,5 +580,7 @@ def _check_answer(script: str, keys: Sequence[str], answer: Any) -> None:
         known = known and all(value is None or isinstance(value, (bytes, str)) for value in found)
     else:
         known = isinstance(word, (bytes, str)) and as_text(word) in _WORDS
+    if script in (lua.CLEAR_SESSIONS, lua.LIST_SESSIONS):
+        known = known and len(found) % 3 == 0 and len(found) > 0 and isinstance(found[2], int)
     if not known:
         raise ValueError("not Redis")

@@ -28,7 +28,19 @@ from typing import Any, TypeVar
 import pytest
 
 from ..errors import Reason, SessionError
-from ..stores.interface import Family, Kind, Limits, Marks, Reworked, Rotation, Session, Store
+from ..stores.interface import (
+    STEP,
+    Family,
+    Kind,
+    Limits,
+    Listed,
+    Marks,
+    Page,
+    Reworked,
+    Rotation,
+    Session,
+    Store,
+)
 
 T = TypeVar("T")
 
@@ -109,6 +121,25 @@ def a_session(now: float, **changes: Any) -> Session:
     return replace(session, **changes)
 
 
+def pages(store: Store, now: float, owner: str = "ann", after: str | None = "") -> Iterator[Page]:
+    """The pages of an owner's sessions, from the first one or from another on."""
+    while after is not None:
+        page = store.list_sessions(SLOT, owner, now, after)
+        yield page
+        after = page.after
+
+
+def listed(store: Store, now: float, owner: str = "ann") -> list[str]:
+    """The keys of an owner's living sessions, the oldest first."""
+    return [session.key for page in pages(store, now, owner) for session in page.living]
+
+
+def cleared(store: Store, now: float, owner: str = "ann", keep: str | None = None) -> int:
+    """Clear the sessions of an owner; return how many there were."""
+    first = store.clear_sessions(SLOT, owner, now, now + 1e6, keep)
+    return first.cleared + sum(page.cleared for page in pages(store, now, owner, first.after))
+
+
 def at_once(count: int, job: Callable[[int], T]) -> list[T]:
     """What ``job(0)`` to ``job(count - 1)`` give, all let go at the same moment."""
     gate = Barrier(count)
@@ -133,8 +164,8 @@ USES: dict[str, Callable[[Store, float], object]] = {
     "update that is too large": _update_too_large,
     "rework": lambda store, now: store.rework_session(at("k2"), at("k3"), "k3", now),
     "delete": lambda store, now: store.delete_session(at("k2"), now),
-    "clear": lambda store, now: store.clear_sessions(SLOT, "ann", now),
-    "clear all others": lambda store, now: store.clear_sessions(SLOT, "ann", now, at("k2")),
+    "clear": cleared,
+    "clear all others": lambda store, now: cleared(store, now, keep=at("k2")),
     "revoke": lambda store, now: store.cut(SLOT, "ann", now, now + 100),
 }
 
@@ -426,8 +457,8 @@ class StoreConformance:
         own = a_session(now - 10, cut_off=store.standing(SLOT, "ann", now).cut_off)
         assert store.create_session(at("next"), own)
         assert store.read_session(at("next"), now) is not None
-        assert [key for key, _ in store.list_sessions(SLOT, "ann", now)] == [at("next")]
-        assert store.clear_sessions(SLOT, "ann", now) == 1
+        assert listed(store, now) == [at("next")]
+        assert cleared(store, now) == 1
 
     def test_after_the_grace_the_one_before_ends_the_family(self, store: Store, now: float) -> None:
         store.start_family(at("f"), a_family(now))
@@ -546,7 +577,7 @@ class StoreConformance:
         for _ in range(2):  # again, after a lost reply
             store.create_session(at("k"), session)
         assert store.read_session(at("k"), now + 1) == session
-        assert len(store.list_sessions(SLOT, "ann", now)) == 1
+        assert len(listed(store, now)) == 1
 
     def test_what_is_not_known_of_a_client_stays_unknown(self, store: Store, now: float) -> None:
         store.create_session(at("k"), a_session(now, user_agent=None, ip=None, data={}))
@@ -558,8 +589,8 @@ class StoreConformance:
         assert store.update_session(at("k"), {"n": 1}, now, 1000) is False
         assert self.rework(store, "k", "k2", now) is None
         assert store.delete_session(at("k"), now) is None
-        assert store.clear_sessions(SLOT, "nobody", now) == 0
-        assert store.list_sessions(SLOT, "nobody", now) == []
+        assert cleared(store, now, "nobody") == 0
+        assert listed(store, now, "nobody") == []
         assert [store.read_session(at(key), now) for key in ("k", "k2")] == [None, None]
         assert store.read_session(at("other"), now) == a_session(now)
 
@@ -610,7 +641,7 @@ class StoreConformance:
         store.create_session(at("k"), a_session(now))
         assert store.update_session(at("k"), {"n": 1}, now + 100, 1000) is False
         assert self.rework(store, "k", "k2", now + 100) is None
-        assert store.list_sessions(SLOT, "ann", now + 100) == []
+        assert listed(store, now + 100) == []
         assert store.read_session(at("k2"), now + 100) is None
         ended = store.read_session(at("k"), now + 100)
         assert ended is None or ended.data == {"n": 0}
@@ -625,10 +656,10 @@ class StoreConformance:
         store.create_session(at("k3"), a_session(now))
         store.create_session(at("other"), replace(ended, session_key="bob"))
         assert store.delete_session(at("k1"), now + 50) is None
-        assert store.clear_sessions(SLOT, "ann", now + 50) == 1
-        assert store.clear_sessions(SLOT, "bob", now + 50) == 0
+        assert cleared(store, now + 50) == 1
+        assert cleared(store, now + 50, "bob") == 0
         assert store.read_session(at("k1"), now) is None
-        assert store.list_sessions(SLOT, "ann", now) == []
+        assert listed(store, now) == []
 
     def test_an_update_merges_top_level_keys(self, store: Store, now: float) -> None:
         store.create_session(at("k"), a_session(now, data={"a": {"x": 1}, "b": [1], "c": None}))
@@ -682,14 +713,14 @@ class StoreConformance:
         assert found == Reworked("a-seed_0", moved)
         assert replace(moved, last_seen_at=now) == session
         assert moved.last_seen_at in (now, now + 30)
-        assert [key for key, _ in store.list_sessions(SLOT, "ann", now + 30)] == [at("k2")]
+        assert listed(store, now + 30) == [at("k2")]
 
     def test_rework_never_moves_the_absolute_end(self, store: Store, now: float) -> None:
         store.create_session(at("k0"), a_session(now))
         for step in range(19):
             assert self.rework(store, f"k{step}", f"k{step + 1}", now + 50 * (step + 1))
-        assert store.list_sessions(SLOT, "ann", now + 999.9) != []
-        assert store.list_sessions(SLOT, "ann", now + 1000) == []
+        assert listed(store, now + 999.9) != []
+        assert listed(store, now + 1000) == []
 
     @pytest.mark.parametrize("second", ["k2", "k3"])
     def test_the_old_id_gets_the_same_new_id_again(
@@ -707,7 +738,7 @@ class StoreConformance:
             # The old id opens nothing, and asking with it takes nothing away.
             assert store.read_session(at("k"), now + later) is None
             assert store.update_session(at("k"), {"n": 1}, now + later, 10_000) is False
-        assert [key for key, _ in store.list_sessions(SLOT, "ann", now + 14)] == [at("k2")]
+        assert listed(store, now + 14) == [at("k2")]
         assert store.read_session(at("k3"), now + 14) is None
         assert store.read_session(at("k2"), now + 14) is not None
 
@@ -718,12 +749,12 @@ class StoreConformance:
         store.create_session(at("other"), a_session(now))
         store.create_session(at("k"), a_session(now))
         assert self.rework(store, "k", "k2", now) == "k2"
-        before = len(store.list_sessions(SLOT, "ann", now))
+        before = len(listed(store, now))
         USES[use](store, now)
-        left = {key: session.data for key, session in store.list_sessions(SLOT, "ann", now)}
+        left = listed(store, now)
         assert self.rework(store, "k", "k4", now) is None
         assert store.delete_session(at("k"), now) is None
-        assert {key: s.data for key, s in store.list_sessions(SLOT, "ann", now)} == left
+        assert listed(store, now) == left
         assert store.read_session(at("k4"), now) is None
         assert before == 2
 
@@ -758,7 +789,7 @@ class StoreConformance:
             None,
             "k5",
         ]
-        assert [key for key, _ in store.list_sessions(SLOT, "ann", now)] == [at("k5")]
+        assert listed(store, now) == [at("k5")]
 
     def test_deleting_an_old_id_within_the_grace_ends_the_session(
         self, store: Store, now: float
@@ -769,12 +800,12 @@ class StoreConformance:
         assert store.delete_session(at("k"), now) is None
         assert store.read_session(at("k2"), now) is None
         assert self.rework(store, "k", "k3", now) is None
-        assert store.list_sessions(SLOT, "ann", now) == []
+        assert listed(store, now) == []
 
     def test_an_old_id_is_not_one_that_a_clearing_leaves(self, store: Store, now: float) -> None:
         store.create_session(at("k"), a_session(now))
         self.rework(store, "k", "k2", now)
-        assert store.clear_sessions(SLOT, "ann", now, at("k")) == 1
+        assert cleared(store, now, keep=at("k")) == 1
         assert self.rework(store, "k", "k3", now) is None
 
     # --- limits: what the settings give now ---
@@ -853,7 +884,7 @@ class StoreConformance:
             store.create_session(at(f"k {name}"), a_session(now, session_key=name))
         assert [store.delete_session(at(f"k {name}"), now) for name in NAMES] == list(NAMES)
         assert [store.delete_session(at(f"k {name}"), now) for name in NAMES] == [None] * len(NAMES)
-        assert [store.list_sessions(SLOT, name, now) for name in NAMES] == [[]] * len(NAMES)
+        assert [listed(store, now, name) for name in NAMES] == [[]] * len(NAMES)
 
     @pytest.mark.parametrize("name", NAMES)
     def test_clearing_takes_the_sessions_of_that_owner_only(
@@ -862,9 +893,9 @@ class StoreConformance:
         for owner in NAMES:
             for number in range(2):
                 store.create_session(at(f"{owner}/{number}"), a_session(now, session_key=owner))
-        assert store.clear_sessions(SLOT, name, now) == 2
-        assert store.clear_sessions(SLOT, name, now) == 0
-        left = {owner: len(store.list_sessions(SLOT, owner, now)) for owner in NAMES}
+        assert cleared(store, now, name) == 2
+        assert cleared(store, now, name) == 0
+        left = {owner: len(listed(store, now, owner)) for owner in NAMES}
         assert left == {owner: 0 if owner == name else 2 for owner in NAMES}
         assert store.read_session(at(f"{name}/0"), now) is None
 
@@ -872,15 +903,15 @@ class StoreConformance:
         for name in ("kept", "one", "two"):
             store.create_session(at(name), a_session(now, data=ANY_JSON))
         for _ in range(2):
-            before = len(store.list_sessions(SLOT, "ann", now))
-            assert store.clear_sessions(SLOT, "ann", now, at("kept")) == before - 1
-            assert [key for key, _ in store.list_sessions(SLOT, "ann", now)] == [at("kept")]
+            before = len(listed(store, now))
+            assert cleared(store, now, keep=at("kept")) == before - 1
+            assert listed(store, now) == [at("kept")]
         assert store.read_session(at("one"), now) is None
         assert store.read_session(at("kept"), now) == a_session(now, data=ANY_JSON)
         # The one that stays goes on as before.
         assert store.update_session(at("kept"), {"n": 1}, now, 10_000)
         assert self.rework(store, "kept", "kept2", now)
-        assert store.clear_sessions(SLOT, "ann", now) == 1
+        assert cleared(store, now) == 1
 
     @pytest.mark.parametrize("keep", ["nowhere", "bobs"])
     def test_clearing_leaves_nothing_for_a_key_that_is_not_the_owners(
@@ -888,16 +919,16 @@ class StoreConformance:
     ) -> None:
         store.create_session(at("bobs"), a_session(now, session_key="bob"))
         store.create_session(at("k"), a_session(now))
-        assert store.clear_sessions(SLOT, "ann", now, at(keep)) == 1
-        assert store.list_sessions(SLOT, "ann", now) == []
-        assert len(store.list_sessions(SLOT, "bob", now)) == 1
+        assert cleared(store, now, keep=at(keep)) == 1
+        assert listed(store, now) == []
+        assert len(listed(store, now, "bob")) == 1
 
     def test_a_clearing_ends_logins_that_began_before_it_and_none_that_began_after(
         self, store: Store, now: float
     ) -> None:
         before = store.standing(SLOT, "ann", now).cleared
         for clock in (now, now - 5, now):  # by machines whose clocks differ
-            store.clear_sessions(SLOT, "ann", clock)
+            cleared(store, clock)
             assert not store.create_session(at("k"), a_session(now, cleared=before))
             assert store.read_session(at("k"), now) is None
             before = store.standing(SLOT, "ann", now).cleared
@@ -907,7 +938,7 @@ class StoreConformance:
     def test_clearing_finds_a_session_under_its_new_id(self, store: Store, now: float) -> None:
         store.create_session(at("k"), a_session(now))
         self.rework(store, "k", "k2", now)
-        assert store.clear_sessions(SLOT, "ann", now) == 1
+        assert cleared(store, now) == 1
         assert store.read_session(at("k2"), now) is None
 
     def test_the_list_holds_the_living_with_the_oldest_first(
@@ -922,17 +953,250 @@ class StoreConformance:
             store.create_session(at(key), session)
         store.create_session(at("ended"), a_session(now, idle=5.0))
         store.create_session(at("other"), a_session(now, session_key="bob"))
-        assert list(store.list_sessions(SLOT, "ann", now + 5)) == [
-            (at(name), living[name]) for name in ("first", "second", "third")
-        ]
-        assert list(store.list_sessions(SLOT, "ann", now + 5)) == list(
-            store.list_sessions(SLOT, "ann", now + 5)
-        )
+        names = ("first", "second", "third")
+        assert listed(store, now + 5) == [at(name) for name in names]
+        (page,) = pages(store, now + 5)
+        assert list(page.living) == [Listed.of(at(name), living[name]) for name in names]
+        assert (page.after, page.cleared) == (None, 0)
 
     def test_listing_slides_nothing(self, store: Store, now: float) -> None:
         store.create_session(at("k"), a_session(now))
-        store.list_sessions(SLOT, "ann", now + 90)
-        assert store.list_sessions(SLOT, "ann", now + 100) == []
+        listed(store, now + 90)
+        assert listed(store, now + 100) == []
+
+    def test_a_page_has_so_many_and_the_next_begins_after_it(
+        self, store: Store, now: float
+    ) -> None:
+        # Half of them at one moment: an order by age alone would lose some between two pages.
+        ages = {at(f"k{n:03}"): now + max(0, n - 130) for n in range(260)}
+        for key in sorted(ages, reverse=True):
+            store.create_session(key, a_session(ages[key], ends_at=now + 1e4, idle=1e4))
+        found = list(pages(store, now + 300))
+        assert [len(page.living) for page in found] == [STEP, STEP, 60]
+        keys = listed(store, now + 300)
+        assert sorted(keys) == list(ages)
+        assert [ages[key] for key in keys] == list(ages.values())
+
+    def test_a_walk_goes_on_where_the_last_one_it_saw_has_gone(
+        self, store: Store, now: float
+    ) -> None:
+        for number in range(STEP + 20):
+            store.create_session(at(f"k{number:03}"), a_session(now + number // 50))
+        first = store.list_sessions(SLOT, "ann", now + 2)
+        last, before = first.living[-1].key, first.living[-2].key
+        assert store.rework_session(last, last + "new", "seed", now)
+        store.delete_session(before, now)
+        rest = [each.key for page in pages(store, now + 2, after=first.after)
+                for each in page.living]  # fmt: skip
+        seen = {each.key for each in first.living} | set(rest)
+        assert {at(f"k{number:03}") for number in range(STEP + 20)} <= seen
+
+    def test_a_walk_meets_a_session_that_is_used_meanwhile(self, store: Store, now: float) -> None:
+        for number in range(2 * STEP):
+            store.create_session(at(f"k{number:03}"), a_session(now))
+        first = store.list_sessions(SLOT, "ann", now)
+        for number in range(0, 2 * STEP, 3):
+            assert store.read_session(at(f"k{number:03}"), now + 50)
+        rest = list(pages(store, now + 50, after=first.after))
+        seen = [each.key for page in (first, *rest) for each in page.living]
+        assert sorted(seen) == [at(f"k{number:03}") for number in range(2 * STEP)]
+
+    def test_listing_removes_the_dead_page_by_page(self, store: Store, now: float) -> None:
+        for number in range(250):
+            store.create_session(at(f"k{number}"), a_session(now, idle=5.0))
+        store.create_session(at("alive"), a_session(now))
+        assert [each.key for page in pages(store, now + 5) for each in page.living] == [at("alive")]
+        assert [len(page.living) for page in pages(store, now + 5)] == [1]
+
+    def test_tightened_limits_reach_the_list(self, store: Store, now: float) -> None:
+        store.create_session(at("old"), a_session(now))
+        store.create_session(at("new"), a_session(now + 30))
+        page = store.list_sessions(SLOT, "ann", now + 40, limits=Limits(40.0, 60.0))
+        shown = a_session(now + 30).within(Limits(40.0, 60.0))
+        assert list(page.living) == [Listed.of(at("new"), shown)]
+        cleared_page = store.clear_sessions(
+            SLOT, "ann", now + 40, now + 1e6, limits=Limits(absolute=5.0)
+        )
+        assert (list(cleared_page.living), cleared_page.cleared) == ([], 0)
+
+    # --- most sessions of one owner ---
+
+    def test_a_login_ends_the_oldest_of_its_owner(self, store: Store, now: float) -> None:
+        for number in range(5):
+            store.create_session(at(f"k{number}"), a_session(now + number), 3)
+        store.create_session(at("bobs"), a_session(now - 50, session_key="bob"), 3)
+        assert listed(store, now + 5) == [at("k2"), at("k3"), at("k4")]
+        assert [store.read_session(at(f"k{n}"), now + 5) for n in (0, 1)] == [None, None]
+        assert listed(store, now + 5, "bob") == [at("bobs")]
+
+    def test_the_oldest_is_the_one_that_was_created_first(self, store: Store, now: float) -> None:
+        for number in range(3):
+            store.create_session(at(f"k{number}"), a_session(now + number, ends_at=now + 1e4))
+        # Used last, and known by another id: neither makes it younger.
+        assert self.rework(store, "k0", "moved", now + 40)
+        assert store.read_session(at("moved"), now + 60)
+        store.create_session(at("new"), a_session(now + 61, ends_at=now + 1e4), 3)
+        assert listed(store, now + 61) == [at("k1"), at("k2"), at("new")]
+
+    @pytest.mark.parametrize("behind", [0.0, 5.0])
+    def test_a_login_never_ends_itself(self, store: Store, now: float, behind: float) -> None:
+        for number in range(3):
+            store.create_session(at(f"k{number}"), a_session(now), 1)
+        for _ in range(2):  # again, after a lost reply
+            store.create_session(at("a"), a_session(now - behind), 1)
+            assert listed(store, now) == [at("a")]
+
+    def test_what_has_ended_is_not_counted(self, store: Store, now: float) -> None:
+        for number in range(4):
+            store.create_session(at(f"short{number}"), a_session(now + 5, idle=5.0))
+        store.create_session(at("old"), a_session(now, idle=500.0))
+        store.create_session(at("gone"), a_session(now + 1))
+        store.delete_session(at("gone"), now + 1)
+        store.create_session(at("new"), a_session(now + 20), 2)
+        assert listed(store, now + 20) == [at("old"), at("new")]
+
+    def test_a_used_session_counts_until_its_new_end(self, store: Store, now: float) -> None:
+        for number in range(2):
+            store.create_session(at(f"k{number}"), a_session(now + number))
+        assert store.read_session(at("k0"), now + 80)
+        store.create_session(at("new"), a_session(now + 150), 2)
+        assert listed(store, now + 150) == [at("k0"), at("new")]
+        store.create_session(at("next"), a_session(now + 175), 2)
+        assert listed(store, now + 175) == [at("new"), at("next")]
+
+    def test_a_lower_bound_is_reached_in_steps(self, store: Store, now: float) -> None:
+        for number in range(250):
+            store.create_session(at(f"k{number:03}"), a_session(now + number / 1000))
+        counts = []
+        for number in range(4):
+            store.create_session(at(f"new{number}"), a_session(now + 1 + number), 10)
+            counts.append(len(listed(store, now + 9)))
+        assert counts == [251 - STEP, 252 - 2 * STEP, 10, 10]
+        assert listed(store, now + 9)[-4:] == [at(f"new{number}") for number in range(4)]
+
+    def test_parallel_logins_leave_as_many_as_may_live(self, store: Store, now: float) -> None:
+        at_once(16, lambda n: store.create_session(at(f"k{n}"), a_session(now + n / 100), 5))
+        assert len(listed(store, now + 1)) == 5
+
+    # --- most families of one subject ---
+
+    def test_a_family_ends_the_oldest_of_its_subject(self, store: Store, now: float) -> None:
+        for number in range(5):
+            store.start_family(at(f"f{number}"), a_family(now + number), 3, now + 60)
+        store.start_family(at("bobs"), a_family(now, subject="bob"), 3, now + 60)
+        alive = [n for n in range(5) if store.read_family(at(f"f{n}"), now + 5)]
+        assert alive == [2, 3, 4]
+        assert store.read_family(at("bobs"), now + 5) is not None
+        assert self.turn(store, 1, now + 5, family_id="f0") == (Rotation.REVOKED, None)
+
+    def test_access_tokens_of_a_family_that_was_too_many_are_revoked(
+        self, store: Store, now: float
+    ) -> None:
+        for number in range(3):
+            store.start_family(at(f"f{number}"), a_family(now + number), 2, now + 60)
+        found = [store.marks(SLOT, "t", at(f"f{n}"), "ann", now + 59).revoked for n in range(3)]
+        assert found == [True, False, False]
+        assert not store.marks(SLOT, "t", at("f0"), "ann", now + 60).revoked
+
+    def test_the_oldest_family_is_the_one_that_was_started_first(
+        self, store: Store, now: float
+    ) -> None:
+        for number in range(2):
+            store.start_family(at(f"f{number}"), a_family(now + number))
+        self.turn(store, 1, now + 50, family_id="f0")
+        store.start_family(at("new"), a_family(now + 51), 2, now + 99)
+        assert [store.read_family(at(f"f{n}"), now + 52) is None for n in (0, 1)] == [True, False]
+
+    @pytest.mark.parametrize("end", ["idle", "absolute", "ended", "reused"])
+    def test_a_family_that_has_ended_is_not_counted(
+        self, store: Store, now: float, end: str
+    ) -> None:
+        ends = {"idle": {"idle_until": now + 20}, "absolute": {"ends_at": now + 20}}.get(end, {})
+        store.start_family(at("old"), a_family(now, idle_until=now + 500))
+        store.start_family(at("f"), a_family(now + 1, generation=9, **ends))
+        if end == "ended":
+            store.end_family(at("f"), now + 2, now + 9)
+        elif end == "reused":
+            self.turn(store, 1, now + 2)
+        store.start_family(at("new"), a_family(now + 30), 2, now + 99)
+        assert store.read_family(at("old"), now + 30) is not None
+
+    def test_a_rotated_family_counts_until_its_new_end(self, store: Store, now: float) -> None:
+        for number in range(2):
+            store.start_family(at(f"f{number}"), a_family(now + number))
+        self.turn(store, 1, now + 80, family_id="f0")
+        store.start_family(at("new"), a_family(now + 150), 2, now + 200)
+        assert store.read_family(at("f0"), now + 150) is not None
+        store.start_family(at("next"), a_family(now + 175), 2, now + 200)
+        assert store.read_family(at("f0"), now + 175) is None
+
+    def test_too_many_families_are_ended_in_steps(self, store: Store, now: float) -> None:
+        for number in range(250):
+            store.start_family(at(f"f{number:03}"), a_family(now + number / 1000))
+        counts = []
+        for number in range(4):
+            store.start_family(at(f"new{number}"), a_family(now + 1 + number), 10, now + 60)
+            old = [store.read_family(at(f"f{n:03}"), now + 9) for n in range(250)]
+            counts.append(len([family for family in old if family is not None]))
+        assert counts == [250 - STEP, 250 - 2 * STEP, 7, 6]
+
+    # --- clearing more than one step can remove ---
+
+    def test_all_sessions_are_dead_from_the_first_step_of_a_clearing(
+        self, store: Store, now: float
+    ) -> None:
+        keys = [at(f"k{number:03}") for number in range(250)]
+        for key in keys:
+            store.create_session(key, a_session(now))
+        first = store.clear_sessions(SLOT, "ann", now + 1, now + 1e6, keys[200])
+        assert first.after is not None
+        # Here the process that clears dies; nothing brings back what it did not remove.
+        late = now + 90
+        assert [key for key in keys if store.read_session(key, late)] == [keys[200]]
+        assert not any(store.update_session(key, {"n": 1}, late, 999) for key in keys[:200])
+        assert not any(store.rework_session(key, key + "x", "seed", late) for key in keys[201:])
+        assert listed(store, late) == [keys[200]]
+
+    def test_a_clearing_counts_each_session_once(self, store: Store, now: float) -> None:
+        for number in range(250):
+            store.create_session(at(f"k{number:03}"), a_session(now))
+        for number in range(20):
+            store.create_session(at(f"ended{number}"), a_session(now, idle=0.5))
+        first = store.clear_sessions(SLOT, "ann", now + 1, now + 1e6, at("k200"))
+        assert first.cleared <= STEP
+        # Its reply is lost, or the rest of it: it is repeated.
+        assert first.cleared + cleared(store, now + 1, keep=at("k200")) == 249
+        assert cleared(store, now + 1, keep=at("k200")) == 0
+        assert listed(store, now + 1) == [at("k200")]
+
+    def test_logins_after_a_clearing_are_neither_removed_nor_counted(
+        self, store: Store, now: float
+    ) -> None:
+        for number in range(150):
+            store.create_session(at(f"k{number:03}"), a_session(now))
+        first = store.clear_sessions(SLOT, "ann", now + 1, now + 1e6)
+        own = store.standing(SLOT, "ann", now + 1).cleared
+        # Also by a machine whose clock is behind.
+        store.create_session(at("new"), a_session(now - 4, cleared=own))
+        rest = [page.cleared for page in pages(store, now + 1, after=first.after)]
+        assert first.cleared + sum(rest) == 150
+        assert listed(store, now + 1) == [at("new")]
+
+    def test_a_kept_session_stays_through_every_later_clearing_that_keeps_it(
+        self, store: Store, now: float
+    ) -> None:
+        store.create_session(at("k"), a_session(now))
+        for step in range(3):
+            assert cleared(store, now - step, keep=at("k")) == 0
+            assert self.rework(store, "k", "k2", now)
+            assert self.rework(store, "k2", "k", now)
+            assert store.read_session(at("k"), now) is not None
+        assert cleared(store, now) == 1
+
+    def test_a_clearing_lets_go_at_its_end_and_not_before(self, store: Store, now: float) -> None:
+        store.clear_sessions(SLOT, "ann", now, now + 10)
+        assert not store.create_session(at("k"), a_session(now + 9.999))
+        assert store.create_session(at("k"), a_session(now + 10))
 
     # --- sessions, many at once ---
 
@@ -948,7 +1212,7 @@ class StoreConformance:
 
             (name,) = set(at_once(16, job))
             assert name is not None
-            assert [key for key, _ in store.list_sessions(SLOT, owner, now)] == [at(name)]
+            assert listed(store, now, owner) == [at(name)]
             alive = [n for n in range(16) if store.read_session(at(f"k{round_}-{n}"), now)]
             assert [f"k{round_}-{n}" for n in alive] == [name]
 
@@ -1016,7 +1280,7 @@ class StoreConformance:
             def job(number: int, key: str = key, owner: str = owner) -> bool:
                 if number == 0:
                     if end == "clear":
-                        return store.clear_sessions(SLOT, owner, now) == 1
+                        return cleared(store, now, owner) == 1
                     return store.delete_session(at(key), now) == owner
                 if number == 1:
                     return self.rework(store, key, key + "b", now) is not None
@@ -1027,7 +1291,7 @@ class StoreConformance:
             ended, *_ = at_once(4, job)
             # Whichever came first, the owner has nothing left.
             assert ended
-            assert store.list_sessions(SLOT, owner, now) == []
+            assert listed(store, now, owner) == []
             assert store.read_session(at(key), now) is None
             assert self.rework(store, key, key + "c", now) is None
 
@@ -1039,5 +1303,5 @@ class StoreConformance:
                 store.create_session(at(f"{number}.{step}"), a_session(now + step))
 
         at_once(16, job)
-        assert len(store.list_sessions(SLOT, "ann", now + 5)) == 80
-        assert store.clear_sessions(SLOT, "ann", now) == 80
+        assert len(listed(store, now + 5)) == 80
+        assert cleared(store, now) == 80

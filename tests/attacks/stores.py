@@ -69,8 +69,9 @@ class Backend:
     def held(self) -> list[str]:
         """Names of what is kept of families and sessions, and of indexes of them."""
         if self.kind == "memory":
-            return [*self._memory._families, *self._memory._sessions, *self._memory._owned]
-        return [key.decode() for letter in "fso" for key in self.raw.keys(f"*:{letter}:*")]
+            indexes = self._memory._family_index, self._memory._session_index
+            return [*self._memory._families, *self._memory._sessions, *indexes[0], *indexes[1]]
+        return [key.decode() for letter in "fsoelm" for key in self.raw.keys(f"*:{letter}:*")]
 
     def everything(self) -> bytes:
         """All that the store holds, as text."""

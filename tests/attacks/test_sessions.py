@@ -450,10 +450,10 @@ def test_S15_a_login_in_flight_does_not_outlive_an_end_of_all(
     logged_in: list[str] = []
     signals.logged_in.connect(lambda sender, **what: logged_in.append("in"), app, weak=False)
 
-    def late(key: str, session: Session) -> bool:
+    def late(*arguments: Any) -> bool:
         clock.tick(0.01)
         getattr(other, end)("alice")
-        return create(key, session)
+        return create(*arguments)
 
     monkeypatch.setattr(jam.store, "create_session", late)
     response = post(app, "/session-login/alice")

@@ -125,9 +125,9 @@ def test_a_claim_that_cannot_be_minted_starts_no_family(make_jam: MakeJam) -> No
     class Counting(MemoryStore):
         started = 0
 
-        def start_family(self, family_id: str, family: Family) -> None:
+        def start_family(self, *args: Any) -> None:
             self.started += 1
-            super().start_family(family_id, family)
+            super().start_family(*args)
 
     store = Counting()
     jam = make_jam(store=store)
@@ -789,3 +789,33 @@ def test_nobody_gets_a_successor_for_whom_no_claims_were_reloaded(make_jam: Make
         jam.refresh_tokens(first, reload_claims=reload)
     assert caught.value.reason is Reason.REUSED
     assert asked == ["ann"]
+
+
+# --- most logins of one subject -------------------------------------------------------
+
+
+@each_case("most, alive", [(0, 120), (1, 1), (100, 100), (None, 100)])
+def test_the_setting_says_how_many_logins_live(
+    make_jam: MakeJam, clock: Clock, most: int | None, alive: int
+) -> None:
+    jam = make_jam() if most is None else make_jam(jwt={"max_logins": most})
+    pairs = []
+    for _ in range(120):
+        pairs.append(jam.issue_tokens("ann"))
+        clock.tick(1)
+    others = jam.issue_tokens("bob")
+    found = [jam.families.of_token(pair["refresh_token"]) is not None for pair in pairs]
+    assert found == [False] * (120 - alive) + [True] * alive
+    assert turned(jam, others)
+
+
+def test_a_login_that_ended_for_a_newer_one_is_revoked_with_its_tokens(
+    make_jam: MakeJam, clock: Clock
+) -> None:
+    jam = make_jam(jwt={"max_logins": 1})
+    first = jam.issue_tokens("ann")
+    clock.tick(1)
+    second = jam.issue_tokens("ann")
+    assert refused(jam, first["refresh_token"]) is Reason.REVOKED
+    assert access_refused(jam, first) is Reason.REVOKED
+    assert jam.verify_jwt_token(turned(jam, second)["access_token"])

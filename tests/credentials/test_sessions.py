@@ -514,3 +514,61 @@ def test_what_a_client_says_of_itself_is_kept_to_a_length(jam: Jam) -> None:
     jam.create_session("ann", {}, user_agent="x" * 10_000)
     jam.create_session("ann", {}, user_agent="")
     assert [info.user_agent for info in jam.list_sessions("ann")] == ["x" * 256, None]
+
+
+# --- most sessions of one owner -------------------------------------------------------
+
+
+def test_a_login_ends_the_oldest_of_a_hundred_and_one_sessions(jam: Jam, clock: Clock) -> None:
+    ids = []
+    for _ in range(101):
+        ids.append(jam.create_session("ann", {}))
+        clock.tick(1)
+    others = jam.create_session("bob", {})
+    assert verdict(jam, ids[0]) is Reason.UNKNOWN_SESSION
+    assert [verdict(jam, session_id) for session_id in ids[1:]] == [None] * 100
+    assert len(jam.list_sessions("ann")) == 100
+    assert verdict(jam, others) is None
+
+
+@each_case("most, alive", [(0, 120), (1, 1), (3, 3), (115, 115)])
+def test_the_setting_says_how_many_sessions_live(
+    make_jam: MakeJam, clock: Clock, most: int, alive: int
+) -> None:
+    jam = make_jam(session={"max_per_owner": most})
+    ids = []
+    for _ in range(120):
+        ids.append(jam.create_session("ann", {}))
+        clock.tick(1)
+    found = [session_id for session_id in ids if jam.get_session(session_id) is not None]
+    assert found == ids[-alive:]
+    assert jam.clear_sessions("ann") == alive
+
+
+def test_verbs_of_an_owner_walk_past_a_page(make_jam: MakeJam, clock: Clock) -> None:
+    jam = make_jam(session={"max_per_owner": 0})
+    ids = []
+    for _ in range(250):
+        ids.append(jam.create_session("ann", {}))
+        clock.tick(1)
+    assert [info.handle for info in jam.list_sessions("ann")] == [jam.handle_of(i) for i in ids]
+    assert jam.delete_session_by_handle("ann", jam.handle_of(ids[-1]))
+    assert not jam.delete_session_by_handle("ann", jam.handle_of(ids[-1]))
+    assert jam.clear_sessions("ann", keep=ids[222]) == 248
+    assert [info.handle for info in jam.list_sessions("ann")] == [jam.handle_of(ids[222])]
+    jam.revoke_subject("ann")
+    assert jam.list_sessions("ann") == []
+
+
+def test_a_clearing_counts_as_long_as_a_session_can_live(make_jam: MakeJam, clock: Clock) -> None:
+    class Recording(MemoryStore):
+        until = 0.0
+
+        def clear_sessions(self, *args: Any, **kwargs: Any) -> Any:
+            self.until = args[3]
+            return super().clear_sessions(*args, **kwargs)
+
+    for absolute in (30 * DAY, 3000 * DAY):
+        store = Recording()
+        make_jam(store=store, session={"absolute": absolute}).clear_sessions("ann")
+        assert store.until >= clock() + max(absolute, 400 * DAY)

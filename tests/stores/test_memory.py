@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
-from flask_jam.stores.interface import Kind, Marks
+from flask_jam._helpers.owned import Owned
+from flask_jam.stores.interface import STEP, Kind, Marks, Session
 from flask_jam.stores.memory import MemoryStore
 from flask_jam.testing.stores import StoreConformance, a_family, a_session
 
@@ -34,7 +37,7 @@ def test_what_has_ended_is_swept_out_while_new_things_come_in(what: str) -> None
         elif what == "cut-off":
             store.cut("ab", f"t{step}", now, now + 10)
         elif what == "clearing":
-            store.clear_sessions("ab", f"o{step}", now)
+            store.clear_sessions("ab", f"o{step}", now, now + 60)
         elif what == "allow":
             store.allow("ab", f"t{step}", now, now + 10)
         elif what == "family":
@@ -88,6 +91,66 @@ def test_cut_off_at_the_epoch_itself_counts() -> None:
     store = MemoryStore()
     store.cut("ab", "ann", 0.0, 10.0)
     assert store.marks("ab", None, None, "ann", 1.0).cut_off is not None
+
+
+def test_names_of_an_owner_are_in_order_whatever_happens() -> None:
+    chance, owned, model = random.Random(3), Owned(), {}
+    for step in range(3000):
+        name = f"n{chance.randrange(60)}"
+        if chance.randrange(3):
+            born, end = model.get(name, (chance.randrange(20), 0))[0], chance.randrange(99)
+            owned.put(name, born, end)
+            model[name] = (born, end)
+        else:
+            owned.drop(name)
+            model.pop(name, None)
+        assert len(owned) == len(model)
+        now, most = chance.randrange(99), chance.randrange(9)
+        due = owned.due(now, most)
+        assert len(due) == min(most, sum(end <= now for _, end in model.values())), step
+        assert all(model[name][1] <= now for name in due)
+        assert walked(owned, chance.randrange(1, 9)) == sorted(
+            model, key=lambda name: (model[name][0], walked(owned, 99).index(name))
+        )
+
+
+def walked(owned: Owned, most: int) -> list[str]:
+    names, after = [], ""
+    while page := owned.page(after, most):
+        names += [name for name, _ in page]
+        after = page[-1][1]
+    return names
+
+
+def test_no_step_of_a_walk_looks_at_more_than_a_page() -> None:
+    class Counted(dict[str, Session]):
+        seen = 0
+
+        def __getitem__(self, key: str) -> Session:
+            self.seen += 1
+            return super().__getitem__(key)
+
+    store = MemoryStore()
+    for number in range(900):
+        store.create_session(f"ab{number}", a_session(1000.0 + number / 1000))
+    counted = store._sessions = Counted(store._sessions)
+    for step in (
+        lambda: store.list_sessions("ab", "ann", 1001.0),
+        lambda: store.create_session("abnew", a_session(1001.0), 5),
+        lambda: store.clear_sessions("ab", "ann", 1001.0, 2000.0, "ab700"),
+    ):
+        counted.seen = 0
+        step()
+        assert counted.seen <= STEP + 5
+
+
+def test_an_owner_without_families_leaves_nothing_behind() -> None:
+    store = MemoryStore()
+    for step in range(50):
+        store.start_family(f"f{step}", a_family(1000.0, subject=f"o{step}"))
+    store._sweep_at = 0
+    store.mark("ab", Kind.TOKEN, "t", 1e6, 1e6)
+    assert kept(store) == 0
 
 
 def test_an_owner_without_sessions_leaves_nothing_behind() -> None:

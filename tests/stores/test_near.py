@@ -31,7 +31,7 @@ from flask_jam.stores._redis.client import client_factory
 from flask_jam.stores._redis.near_cache import NearStore
 from flask_jam.stores.interface import Kind, Marks, Store
 from flask_jam.stores.redis import RedisStore
-from flask_jam.testing.stores import SLOT, StoreConformance, a_family, a_session, at
+from flask_jam.testing.stores import SLOT, StoreConformance, a_family, a_session, at, cleared
 
 from ..cases import each_case, loop_inherited_cases
 from ..servers import HOST, SLOTS, Proxy, RedisCluster, RedisServer, binaries
@@ -271,7 +271,7 @@ CHANGES: dict[str, Change] = {
         _a_session, _data, lambda s: s.cut(SLOT, "ann", NOW, NOW + 100), None
     ),
     "sessions cleared": Change(
-        _a_session, _data, lambda s: s.clear_sessions(SLOT, "ann", NOW), None
+        _a_session, _data, lambda s: cleared(s, NOW), None
     ),
 }  # fmt: skip
 
@@ -616,7 +616,7 @@ class Owner:
     def revoke_all(self, store: Store, by: int, _number: int) -> None:
         with self.change(by, DEAD, [*self.tokens, *self.sessions]):
             store.cut(self.place, self.name, NOW, NOW + 100)
-            store.clear_sessions(self.place, self.name, NOW)
+            store.clear_sessions(self.place, self.name, NOW, NOW + 100)
 
     def update(self, store: Store, by: int, number: int) -> None:
         session = self.sessions[-1 - number]

@@ -67,7 +67,7 @@ class Link:
         # A key is prefix:letter:{slot}:name.
         self._letter_at = len(prefix.encode()) + 1
         self._slot = slice(self._letter_at + 3, self._letter_at + 5)
-        self._prefixes = [f"{prefix}:{letter}:" for letter in "txacs"]
+        self._prefixes = [f"{prefix}:{letter}:" for letter in "txacks"]
         self._silence = silence
         self._lock = fork_safe_lock()
         self._run: _Run | None = None

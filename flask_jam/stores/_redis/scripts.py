@@ -2,12 +2,17 @@
 
 All keys of a step have one ``{tag}``, so that it works on Redis Cluster. Those that are not given
 are beside one that is, under a name that was read on the way: an owner's index, a subject's
-cut-off. Times are texts, which Lua compares and never writes: its numbers have 14 digits. What
-cannot be read is removed and reported as ``corrupt``, never guessed at. Each step answers a list
-that begins with a word, so that the answer of a stranger is known as such.
+cut-off. None looks at more than 100 sessions or families of one owner, so that it blocks Redis for
+milliseconds, however many there are. Times are texts, which Lua compares and never writes: its
+numbers have 14 digits. What cannot be read is removed and reported as ``corrupt``, never guessed
+at. Each step answers a list that begins with a word, so that the answer of a stranger is known as
+such.
 """
 
 from __future__ import annotations
+
+from .owner_index import INDEX as _INDEX
+from .owner_index import WALK as _WALK
 
 # A replica answers from the past: whoever asks one is told so. To delete what is not there changes
 # nothing, and only a primary does it. A step that has deleted may also write where memory is full:
@@ -107,7 +112,7 @@ return {'done'}
 
 _WHOLE = """
 local function hash(text)
-  return text and #text == 43 and not string.find(text, '[^%w_-]')
+  return type(text) == 'string' and #text == 43 and not string.find(text, '[^%w_-]')
 end
 local function beside(key, letter, name)
   return (string.gsub(key, ':%l:({..}):.*$', function(tag)
@@ -137,7 +142,20 @@ end
 _FAMILY = (
     _MARKS
     + _WHOLE
+    + _INDEX
     + """
+local function ends_of(key, owner)
+  return beside(key, 'm', owner)
+end
+local function delist_family(key, owner)
+  if hash(owner) then
+    delist(beside(key, 'l', owner), ends_of(key, owner), {name_of(key)})
+  end
+end
+local function move_end(key, got, ending)
+  local text = string.format('%.3f', ending)
+  redis.pcall('ZADD', ends_of(key, got[8]), 'XX', text, name_of(key))
+end
 local function small(key)
   return redis.call('HSTRLEN', key, 'c') + redis.call('HSTRLEN', key, 'j') <= 1048576
 end
@@ -185,13 +203,26 @@ end
 # KEYS: what only the caller found unreadable.
 REMOVE = "redis.call('DEL', KEYS[1]) return {'done'}"
 
-# KEYS: family. ARGV: milliseconds to keep it, then fields and values.
+# KEYS: family, index of its subject by age. ARGV: now, milliseconds to keep it, its end if it is
+# not used, seconds to its absolute end, most that live, end of the marks of those that it ends,
+# milliseconds to keep these, then fields and values.
 START_FAMILY = (
-    _WHOLE
+    _MARKS
+    + _WHOLE
+    + _INDEX
     + """
-put(KEYS[1], 2)
-redis.call('PEXPIRE', KEYS[1], ARGV[1])
-return {'done'}
+local now, seconds, answer = tonumber(ARGV[1]), tonumber(ARGV[4]), {'done'}
+local name, ends = name_of(KEYS[1]), beside(KEYS[2], 'm', name_of(KEYS[2]))
+put(KEYS[1], 8)
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+enlist(KEYS[2], name, ARGV[1], seconds)
+enlist(ends, name, ARGV[3], seconds)
+for _, old in ipairs(drop_excess(KEYS[2], ends, name, tonumber(ARGV[5]), now)) do
+  answer[#answer + 1] = beside(KEYS[1], 'x', old)
+  set_mark(answer[#answer], ARGV[1], ARGV[6], ARGV[7])
+  redis.call('UNLINK', beside(KEYS[1], 'f', old))
+end
+return answer
 """
 )
 
@@ -227,11 +258,13 @@ if presented == current then
   redis.call('HSET', KEYS[1], 'g', string.format('%d', current + 1), 't', ARGV[2], 'i', ARGV[4],
              'n', attempt, 'r', clock())
   keep(KEYS[1], math.min(tonumber(ARGV[4]), got[4]) - now)
+  move_end(KEYS[1], got, math.min(tonumber(ARGV[4]), got[4]))
 elseif presented > current then
   return {'gone'}
 elseif not again and (presented < current - 1 or grace <= 0 or age < -10 or age > grace) then
   set_mark(KEYS[2], ARGV[2], ARGV[6], ARGV[7])
   redis.call('HSET', KEYS[1], 'dead', attempt, 'c', '{}')
+  delist_family(KEYS[1], got[8])
   return told('reused')
 end
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'c', ARGV[5]) end
@@ -245,21 +278,38 @@ END_FAMILY = (
     + _FAMILY
     + """
 local got, why = family(KEYS[1], KEYS[2], tonumber(ARGV[1]))
-local ended = got and told('alive') or {why}
+local ended, owner = got and told('alive') or {why}, redis.pcall('HGET', KEYS[1], 'k')
+delist_family(KEYS[1], owner)
 set_mark(KEYS[2], ARGV[1], ARGV[2], ARGV[3])
 redis.call('DEL', KEYS[1])
 return ended
 """
 )
 
-# An index has the names of an owner's sessions, each with the time when it ends if it is not used.
 # Fields of data begin with 'd' and hold the key as JSON, so that putting them side by side gives
 # the whole as JSON, and their lengths add up to its length.
 _SESSION = (
     _MARKS
     + _WHOLE
+    + _INDEX
     + """
-local function name_of(key) return string.match(key, ':s:{..}:(.*)$') end
+local function is_whole(got)
+  got.seen, got.idle, got.ends = number(got.s), number(got.i), number(got.e)
+  got.born, got.cut_off, got.cleared = number(got.b), number(got.u), number(got.k)
+  return got.seen and got.idle and got.ends and got.born and got.cut_off and got.cleared
+    and got.j and hash(got.o)
+end
+local function tighten(got, most)
+  if not most then return end
+  got.idle, got.ends = earlier(got.idle, most.idle), earlier(got.ends, got.born + most.absolute)
+end
+local function unlist(key, got)
+  delist(beside(key, 'o', got.o), beside(key, 'e', got.o), {name_of(key)})
+end
+local function is_outlived(key, got, now)
+  local cut, cleared = mark(beside(key, 'c', got.o), now), mark(beside(key, 'k', got.o), now)
+  return cut and got.cut_off < cut or cleared and got.cleared < cleared
+end
 local function session(key, now, most)
   local all = redis.pcall('HGETALL', key)
   local got, size, whole = {data = {}}, 0, not all.err
@@ -273,38 +323,29 @@ local function session(key, now, most)
     end
   end
   if whole and #all == 0 then return nil, 'gone' end
-  local seen, idle, ends, carried = number(got.s), number(got.i), number(got.e), number(got.u)
-  local born = number(got.b)
-  whole = whole and seen and idle and ends and carried and born and got.j and hash(got.o)
-  if not whole or size > 17825792 then
-    redis.call('DEL', key)
+  if not whole or not is_whole(got) or size > 17825792 then
+    redis.call('UNLINK', key)
     return nil, 'corrupt'
   end
-  local cut = mark(beside(key, 'c', got.o), now)
-  if cut and carried < cut then
-    redis.call('DEL', key)
-    redis.pcall('ZREM', beside(key, 'o', got.o), name_of(key))
+  if is_outlived(key, got, now) then
+    redis.call('UNLINK', key)
+    unlist(key, got)
     return nil, 'gone'
   end
-  if most then idle, ends = earlier(idle, most.idle), earlier(ends, born + most.absolute) end
-  got.seen, got.idle, got.ends = seen, idle, ends
-  if now >= math.min(seen + idle, ends) then return got, 'expired' end
+  tighten(got, most)
+  if now >= math.min(got.seen + got.idle, got.ends) then return got, 'expired' end
   return got
 end
 local function told(why, got)
   return {why, got.s, got.j, '{' .. table.concat(got.data, ',') .. '}'}
 end
-local function unlist(key, got)
-  redis.pcall('ZREM', beside(key, 'o', got.o), name_of(key))
-end
 local function list(key, got, now, ending)
-  local owner = beside(key, 'o', got.o)
-  if redis.call('TYPE', owner).ok ~= 'zset' then redis.call('DEL', owner) end
-  redis.call('ZADD', owner, string.format('%.3f', ending), name_of(key))
-  if redis.call('PTTL', owner) < (got.ends - now) * 1000 then keep(owner, got.ends - now) end
+  local name, seconds = name_of(key), got.ends - now
+  enlist(beside(key, 'o', got.o), name, got.b, seconds)
+  enlist(beside(key, 'e', got.o), name, string.format('%.3f', ending), seconds)
 end
 local function forget(key, got)
-  redis.call('DEL', key)
+  redis.call('UNLINK', key)
   unlist(key, got)
 end
 local function used(key, got, now, text)
@@ -338,23 +379,31 @@ local function successor(key, now, most)
 end
 """
 
-# KEYS: session, index of its owner, cut-off of its owner, when that was cleared. ARGV: now, its end
-# if it is not used, the two cut-offs that it carries, then fields and values.
+# KEYS: session, index of its owner by age, cut-off of its owner, when that was cleared. ARGV: now,
+# its end if it is not used, the two cut-offs that it carries, most that live, then fields and
+# values. A clearing that cannot be read is set anew: it refuses one login, not all to come.
 CREATE_SESSION = (
     _SESSION
+    + _GROW
     + """
 local now, ending = tonumber(ARGV[1]), tonumber(ARGV[2])
 local cut, cleared = mark(KEYS[3], now), mark(KEYS[4], now)
--- Only for a minute does it matter: one that cannot be read refuses one login, not all to come.
-if cleared == math.huge then redis.call('DEL', KEYS[4]) end
+if cleared == math.huge then
+  grow(KEYS[4], ARGV[1], string.format('%.3f', now + 34560000), 34560000000)
+end
 if cut and tonumber(ARGV[3]) < cut or cleared and tonumber(ARGV[4]) < cleared then
   return {'revoked'}
 end
-put(KEYS[1], 5)
+put(KEYS[1], 6)
 keep(KEYS[1], ending - now)
 list(KEYS[1], session(KEYS[1], now), now, ending)
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.3f', now - 60))
-return {'created'}
+local answer, ends = {'created'}, beside(KEYS[2], 'e', name_of(KEYS[2]))
+local new, most = name_of(KEYS[1]), tonumber(ARGV[5])
+for _, old in ipairs(drop_excess(KEYS[2], ends, new, most, now)) do
+  answer[#answer + 1] = beside(KEYS[1], 's', old)
+end
+if #answer > 1 then redis.call('UNLINK', unpack(answer, 2)) end
+return answer
 """
 )
 
@@ -454,53 +503,33 @@ return told(why or 'alive', got)
 """
 )
 
-# KEYS: index of an owner, when it was cleared. ARGV: now, the session that stays, end of that mark,
-# milliseconds to keep it.
+# KEYS: when an owner was cleared, index of its sessions by age. ARGV: now, end of the clearing,
+# milliseconds to keep it, the session that stays, limits.
 CLEAR_SESSIONS = (
-    _SESSION
+    _PRIMARY
+    + _SESSION
     + _SUCCESSOR
     + _GROW
+    + _WALK
     + """
-local kept = ARGV[2] ~= '' and beside(KEYS[1], 's', ARGV[2])
-if kept then settle(kept, redis.pcall('HGET', kept, 'w')) end
-local names, keys, count = redis.pcall('ZRANGE', KEYS[1], 0, -1), {}, 0
-if names.err then names = {} end
-for _, name in ipairs(names) do
-  if name ~= ARGV[2] then
-    local key = beside(KEYS[1], 's', name)
-    keys[#keys + 1] = key
-    local got, why = session(key, tonumber(ARGV[1]))
-    if got and not why then count = count + 1 end
-    redis.call('DEL', key)
-    redis.call('ZREM', KEYS[1], name)
-  end
+local now, kept = tonumber(ARGV[1]), beside(KEYS[2], 's', ARGV[4])
+local got = brief(kept)
+local stays = got.o == name_of(KEYS[2]) and not is_outlived(kept, got, now)
+grow(KEYS[1], ARGV[1], ARGV[2], ARGV[3])
+if stays then
+  redis.call('HSET', kept, 'k', (parsed(redis.call('GET', KEYS[1]))))
+  settle(kept, redis.call('HGET', kept, 'w'))
 end
-if ARGV[2] == '' then redis.call('DEL', KEYS[1]) end
-grow(KEYS[2], ARGV[1], ARGV[3], ARGV[4])
-return {'done', count, keys}
+return walk(KEYS[2], now, '', limits(ARGV[5], ARGV[6]))
 """
 )
 
-# KEYS: index of an owner. ARGV: now.
+# KEYS: index of an owner by age. ARGV: now, where to go on, limits.
 LIST_SESSIONS = (
     _PRIMARY
     + _SESSION
+    + _WALK
     + """
-local names, found = redis.pcall('ZRANGE', KEYS[1], 0, -1), {'done'}
-if names.err then
-  redis.call('DEL', KEYS[1])
-  return found
-end
-for _, name in ipairs(names) do
-  local key = beside(KEYS[1], 's', name)
-  local got, why = session(key, tonumber(ARGV[1]))
-  if why == 'expired' then redis.call('DEL', key) end
-  if not got or why then redis.call('ZREM', KEYS[1], name)
-  else
-    found[#found + 1] = name
-    found[#found + 1] = told('alive', got)
-  end
-end
-return found
+return walk(KEYS[1], tonumber(ARGV[1]), ARGV[2], limits(ARGV[3], ARGV[4]))
 """
 )

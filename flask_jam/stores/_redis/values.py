@@ -14,7 +14,7 @@ from typing import Any
 
 from ..._helpers.strict_json import LARGEST_TIMESTAMP, strict_dumps, strict_object
 from ...errors import TokenError
-from ..interface import NO_MARKS, Family, Marks, Session
+from ..interface import NO_MARKS, Family, Limits, Listed, Marks, Session
 
 #: Seconds that a value is kept longer than it counts.
 SLACK = 60.0
@@ -116,6 +116,7 @@ def session_fields(session: Session) -> dict[str, Any]:
         "e": repr(session.ends_at),
         "b": repr(session.created_at),
         "u": repr(session.cut_off),
+        "k": repr(session.cleared),
         **data_fields(session.data),
     }
 
@@ -135,6 +136,10 @@ def session_of(seen: bytes, fixed: bytes, data: bytes) -> Session:
         _note_of(ip),
         _time(cut),
     )
+
+
+def listed_of(name: str, seen: bytes, fixed: bytes, limits: Limits) -> Listed:
+    return Listed.of(name, session_of(seen, fixed, b"{}").within(limits))
 
 
 def _note_of(value: Any) -> str | None:

@@ -1,0 +1,84 @@
+"""The names of what each owner has in memory, by age and by end."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, insort
+
+
+class Owned:
+    """The names of one owner. Lists stay sorted: a name is found without looking at the others."""
+
+    def __init__(self) -> None:
+        self._noted: dict[str, tuple[tuple[float, int, str], float]] = {}
+        # Of two names of one age, the first that came is the older.
+        self._ages: list[tuple[float, int, str]] = []
+        self._ends: list[tuple[float, str]] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._noted)
+
+    def put(self, name: str, born: float, end: float) -> None:
+        """Note a name, or its new end."""
+        if name in self._noted:
+            age, old_end = self._noted[name]
+            del self._ends[bisect_left(self._ends, (old_end, name))]
+        else:
+            self._count += 1
+            age = born, self._count, name
+            insort(self._ages, age)
+        self._noted[name] = age, end
+        insort(self._ends, (end, name))
+
+    def drop(self, name: str) -> None:
+        """Forget a name, if it is there."""
+        if name in self._noted:
+            age, end = self._noted.pop(name)
+            del self._ages[bisect_left(self._ages, age)]
+            del self._ends[bisect_left(self._ends, (end, name))]
+
+    def due(self, now: float, most: int) -> list[str]:
+        """Return names whose noted end has come, at most so many."""
+        count = bisect_left(self._ends, (math.nextafter(now, math.inf),))
+        return [name for _, name in self._ends[: min(count, most)]]
+
+    def page(self, after: str, most: int) -> list[tuple[str, str]]:
+        """Return the next names by age, at most so many, each with the place behind it."""
+        start = 0
+        if after:
+            born, _, count = after.partition(" ")
+            start = bisect_left(self._ages, (float(born), int(count) + 1))
+        found = self._ages[start : start + most]
+        return [(name, f"{born!r} {count}") for born, count, name in found]
+
+
+class OwnerIndex(dict[str, Owned]):
+    """The names of every owner who has any."""
+
+    def put(self, owner: str, name: str, born: float, end: float) -> None:
+        """Note a name of an owner, or its new end."""
+        self.setdefault(owner, Owned()).put(name, born, end)
+
+    def drop(self, owner: str, name: str) -> None:
+        """Forget a name, and its owner with the last one."""
+        owned = self.get(owner)
+        if owned is not None:
+            owned.drop(name)
+            if not owned:
+                del self[owner]
+
+    def due(self, owner: str, now: float, most: int) -> list[str]:
+        """Return names whose noted end has come, at most so many."""
+        return self[owner].due(now, most) if owner in self else []
+
+    def page(self, owner: str, after: str, most: int) -> list[tuple[str, str]]:
+        """Return the next names by age, at most so many, each with the place behind it."""
+        return self[owner].page(after, most) if owner in self else []
+
+    def excess(self, owner: str, new: str, most: int, step: int) -> list[str]:
+        """Return the oldest names but for ``most``, at most ``step``, and never ``new``."""
+        over = min(len(self.get(owner, ())) - most, step)
+        if most == 0 or over <= 0:
+            return []
+        return [name for name, _ in self.page(owner, "", over + 1) if name != new][:over]
