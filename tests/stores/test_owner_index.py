@@ -368,7 +368,7 @@ def test_the_indexes_name_what_is_there_whatever_happens(
             store.rotate_family(family_id, 1, now=now, grace=1.0, idle=60.0, claims=None,
                                 mark_until=now + 50)  # fmt: skip
         elif act == 4:
-            store.rework_session(key, keys[-1], now)
+            store.rework_session(key, keys[-1], "seed", now)
         elif act == 5:
             store.delete_session(key, now)
             store.end_family(family_id, now, now + 50)

@@ -15,7 +15,7 @@ from flask_jam.stores._redis.client import client_factory
 from flask_jam.stores._redis.near_cache import NearStore
 from flask_jam.stores.interface import REWORK_GRACE, Limits
 from flask_jam.stores.redis import RedisStore
-from flask_jam.testing.stores import SLOT, a_session, at
+from flask_jam.testing.stores import SLOT, a_session, at, cleared
 
 from ..cases import each_case
 from ..conftest import SECRET, build_app
@@ -302,8 +302,8 @@ def linked(store: Any) -> Any:
 OWN: dict[str, Callable[[RedisStore], object]] = {
     "logout": lambda store: store.delete_session(at("k2"), NOW),
     "logout with the old id": lambda store: store.delete_session(at("k"), NOW),
-    "logout everywhere": lambda store: store.clear_sessions(SLOT, "ann", NOW),
-    "logout elsewhere": lambda store: store.clear_sessions(SLOT, "ann", NOW, at("k2")),
+    "logout everywhere": lambda store: cleared(store, NOW),
+    "logout elsewhere": lambda store: cleared(store, NOW, keep=at("k2")),
     "revocation": lambda store: store.cut(SLOT, "ann", NOW, NOW + 100),
     "rework": lambda store: store.rework_session(at("k2"), at("k3"), "seed", NOW),
 }

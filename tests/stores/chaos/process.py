@@ -32,7 +32,9 @@ def make_jam(url: str, *, near: bool, mutant: str | None = None) -> Jam:
     """Build the Jam of one process."""
     bounds = Bounds()
     jam = Jam({
-        "jwt": {"secret_key": SECRET, "refresh_grace": bounds.grace},
+        # No bound: what a login ends for a newer one would look like a loss.
+        "jwt": {"secret_key": SECRET, "refresh_grace": bounds.grace, "max_logins": 0},
+        "session": {"max_per_owner": 0},
         "redis_url": url, "near_cache": near, "near_cache_silence": bounds.silence,
         **(MUTANTS[mutant].settings if mutant else {}),
     })  # fmt: skip
