@@ -44,6 +44,15 @@ class _Successor(NamedTuple):
     grace: float
 
 
+class _Read(NamedTuple):
+    """A session that was read: until then, another read by the same limits changes nothing."""
+
+    stored: Session
+    limits: Limits
+    session: Session
+    until: float
+
+
 class MemoryStore:
     """Dictionaries under one lock. What has ended is swept out as writes come in."""
 
@@ -58,6 +67,7 @@ class MemoryStore:
         self._allowed: dict[str, float] = {}
         self._families: dict[str, Family] = {}
         self._sessions: dict[str, Session] = {}
+        self._read: dict[str, _Read] = {}
         self._family_index, self._session_index = OwnerIndex(), OwnerIndex()
         # By old key, and back. Both entries end with the first use of the new key.
         self._successors: dict[str, _Successor] = {}
@@ -261,6 +271,7 @@ class MemoryStore:
 
     def _pop(self, key: str) -> Session | None:
         session = self._sessions.pop(key, None)
+        self._read.pop(key, None)
         self._settle(key)
         if session is not None:
             self._session_index.drop(session.session_key, key)
@@ -275,17 +286,14 @@ class MemoryStore:
 
     def read_session(self, key: str, now: float, limits: Limits = NO_LIMITS) -> Session | None:
         """See :class:`~flask_jam.stores.Store`."""
-        stored = self._sessions.get(key)
+        stored, read = self._sessions.get(key), self._read.get(key)
         if stored is None:
             return None
-        session = stored.within(limits)
-        owner = session.session_key
-        is_outlived = (owner in self._subjects or owner in self._cleared) and self._is_outlived(
-            session, now
-        )
-        is_settled = key not in self._reworked and session.seen(now) is session
-        if is_settled and not is_outlived and now < session.expires_at:
-            return session
+        if read is not None and read.stored is stored and read.limits is limits:
+            owner = stored.session_key
+            is_marked = owner in self._subjects or owner in self._cleared
+            if now < read.until and not is_marked:
+                return read.session
         with self._lock:
             return self._slide(key, now, limits)
 
@@ -307,12 +315,16 @@ class MemoryStore:
             self._pop(key)
             return None if is_outlived else session
         self._settle(key)
-        return self._use(key, session.seen(now))
+        session = self._use(key, session.seen(now))
+        until = min(session.expires_at, session.last_seen_at + session.slide_after)
+        self._read[key] = _Read(self._sessions[key], limits, session, until)
+        return session
 
     def _use(self, key: str, session: Session) -> Session:
         # The stored ends stay: these are those that count now.
         stored = self._sessions[key]
-        self._sessions[key] = replace(stored, last_seen_at=session.last_seen_at)
+        if stored.last_seen_at != session.last_seen_at:
+            self._sessions[key] = replace(stored, last_seen_at=session.last_seen_at)
         return session
 
     def _living_session(self, key: str, now: float, limits: Limits = NO_LIMITS) -> Session | None:
