@@ -12,6 +12,7 @@ from ._credentials.access_tokens import Tokens, Verifier
 from ._credentials.refresh_rotation import Families, Reload, ReuseError, TokenPair
 from ._credentials.revocation import Revocation
 from ._credentials.sessions import SessionInfo, Sessions, handle_of
+from ._helpers.deadline import apart, one_deadline
 from .errors import ConfigError, StoreUnavailable, safe_summary
 from .keys import KeyRing, new_key
 from .settings import JWTSettings, Settings, Source, load
@@ -110,6 +111,7 @@ class Jam:
         """
         return self.tokens.payload(exp, data)
 
+    @one_deadline
     def gen_jwt_token(self, payload: Mapping[str, Any]) -> str:
         """The signed token of a payload; missing ``jti``, ``iat``, ``exp`` are filled in.
 
@@ -118,6 +120,7 @@ class Jam:
         self._will_use_tokens()
         return self.tokens.mint(payload)[0]
 
+    @one_deadline
     def verify_jwt_token(self, token: str) -> dict[str, Any]:
         """The claims of a good token, as a new ``dict``.
 
@@ -136,6 +139,7 @@ class Jam:
         """
         return self.issue_pair(subject, scopes=scopes, roles=roles, **claims).answer
 
+    @one_deadline
     def issue_pair(
         self, subject: str, *, scopes: Iterable[str] = (), roles: Iterable[str] = (), **claims: Any
     ) -> TokenPair:
@@ -153,16 +157,19 @@ class Jam:
         """
         return self.rotate_pair(refresh_token, reload_claims=reload_claims).answer
 
+    @one_deadline
     def rotate_pair(self, refresh_token: str, *, reload_claims: Reload | None = None) -> TokenPair:
         """Do what :meth:`refresh_tokens` does; return what the access token says, too."""
         self._will_use_tokens()
+        reload = None if reload_claims is None else apart(reload_claims)
         try:
-            return self.families.rotate(refresh_token, reload_claims)
+            return self.families.rotate(refresh_token, reload)
         except ReuseError as reuse:
             self._report("revoked", kind="family", subject=reuse.subject)
             self._report("reuse_detected", subject=reuse.subject, family=reuse.family_id)
             raise
 
+    @one_deadline
     def revoke_token(self, token_or_claims: str | Mapping[str, Any]) -> bool:
         """Revoke one token, given as a string or as its claims; a refresh token ends its family.
 
@@ -172,6 +179,7 @@ class Jam:
         """
         return self.revocation.token(token_or_claims)
 
+    @one_deadline
     def end_login(self, token: str) -> str | None:
         """Log out: an access token, expired or not, and the whole family that it belongs to.
 
@@ -187,6 +195,7 @@ class Jam:
 
     # --- sessions ---
 
+    @one_deadline
     def create_session(
         self,
         session_key: str,
@@ -226,6 +235,7 @@ class Jam:
         """End a session; how many there were: 1 or 0."""
         return int(self.end_session(session_id) is not None)
 
+    @one_deadline
     def end_session(self, session_id: str) -> str | None:
         """Log out: end a session; whose it was, or ``None`` when there was none."""
         return self.revocation.session(self.sessions.delete(session_id))
@@ -294,6 +304,6 @@ class Jam:
     def _report(self, event: str, **what: Any) -> None:
         for observer in self._observers:
             try:
-                observer(event, what)
+                apart(observer)(event, what)
             except Exception as error:
                 _log.error("an observer of %s raised %s", event, safe_summary(error, observer))

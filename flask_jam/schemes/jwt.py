@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Request
 
+from .._helpers.deadline import one_deadline
 from .._helpers.setting_types import COOKIE_PATH
 from .._request.cookies import refresh_name
 from ..errors import ConfigError, Reason, StoreUnavailable, TokenError
@@ -69,6 +70,7 @@ class JWTScheme(TransportScheme):
         found = self.in_cookie(environ, refresh_name(self.cookie_name))
         return self._living_refresh(found) if isinstance(found, SeveralCookies) else found
 
+    @one_deadline
     def _living_refresh(self, found: SeveralCookies) -> Found:
         """Of several refresh tokens, return the newest that lives; refuse those of two subjects.
 
