@@ -39,6 +39,10 @@ end
 local function mark(key, now)
   local value = redis.pcall('GET', key)
   if not value then return nil end
+  -- In a slot that is being moved, nothing can be said of what is not here: this raises.
+  if type(value) == 'table' and not string.find(value.err, 'WRONGTYPE', 1, true) then
+    redis.call('GET', key)
+  end
   local at, till = parsed(value)
   if not at then return math.huge end
   if tonumber(till) > now then return tonumber(at) end
