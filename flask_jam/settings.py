@@ -155,6 +155,9 @@ class Settings:
     redis_timeout: float = _key(
         0.25, as_seconds(0.01, 30), "So long may one question to Redis take."
     )
+    redis_pool: int = _key(
+        50, as_count(1, 10_000), "Connections to one Redis server, at most, in each process."
+    )
     near_cache: bool = _key(
         True, as_flag, "Keep what was read from Redis until Redis says it changed."
     )

@@ -38,6 +38,9 @@ from contextlib import suppress
 from typing import Any
 
 from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
     ChildDeadlockedError,
     NoScriptError,
     ReadOnlyError,
@@ -45,13 +48,25 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
 )
+from redis.exceptions import ConnectionError as LinkError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from .._helpers.deadline import answered_within, one_deadline
 from .._helpers.fork_lock import fork_safe_lock, start_anew_in_child
 from .._helpers.strict_json import strict_dumps
 from ..errors import ConfigError, Reason, SessionError, StoreUnavailable
 from ._redis import scripts as lua
 from ._redis.meter import Meter, verb_of
-from ._redis.redis_internals import answered_within, disconnect, free_locks, pool_use
+from ._redis.plain_reads import PlainReads
+from ._redis.redis_internals import (
+    PoolExhaustedError,
+    disconnect,
+    free_locks,
+    is_cluster,
+    packed_command,
+    pool_for,
+    pool_use,
+)
 from ._redis.values import (
     UNREAD,
     as_bytes,
@@ -109,6 +124,10 @@ _WORDS = {
     "too_large",
     *(t.value for t in Rotation),
 }
+#: Link errors that are answers of a server, or that the same question would get again.
+_ANSWERS = (AuthenticationError, AuthorizationError, BusyLoadingError)
+#: After these, connections that nobody uses are not trusted, either.
+_LINK_FAILURES = (LinkError, TimeoutError, RedisTimeoutError)
 #: So many seconds without a failure are the end of an outage.
 _CALM = 0.5
 _SHAS = {
@@ -127,9 +146,17 @@ class RedisStore:
     :param prefix: the beginning of every key. Applications that must not see each other's
         sessions have different ones.
     :param timeout: seconds that one question may take, for a client of ours.
+    :param allow_list: False if ``marks`` need not read the allow list: no ``jwt.list`` asks for it.
     """
 
-    def __init__(self, client: Any, *, prefix: str = "jam", timeout: float | None = None) -> None:
+    def __init__(
+        self,
+        client: Any,
+        *,
+        prefix: str = "jam",
+        timeout: float | None = None,
+        allow_list: bool = True,
+    ) -> None:
         ask = getattr(client, "execute_command", None)
         if ask is None and not callable(client):
             raise ConfigError("RedisStore takes a client: redis.Redis(...) or redis.RedisCluster")
@@ -139,6 +166,8 @@ class RedisStore:
         self._make_client: Any = client if ask is None else None
         self._prefix = prefix
         self._timeout = timeout
+        self._allow_list = allow_list
+        self._plain = PlainReads()
         self._meter = Meter()
         self._down, self._failed_at, self._down_since = False, 0.0, 0.0
         #: The steps that a server that is there would not run, in this outage.
@@ -156,23 +185,37 @@ class RedisStore:
     ) -> Marks:
         """See :class:`~flask_jam.stores.Store`."""
         names, keys = self.mark_keys(slot, jti, family, subject)
-        return marks_of(names, self.read_marks(keys), now)
+        return marks_of(names, self.read_token_marks(names, keys), now)
 
     def mark_keys(
         self, slot: str, jti: str | None, family: str | None, subject: str | None
     ) -> tuple[str, list[str]]:
         """What is kept of one token: the letters of the kinds, and the keys."""
         owner = None if subject is None else hashed(subject)
-        named = (("t", jti), ("a", jti), ("x", family), ("c", owner))
+        allowed = jti if self._allow_list else None
+        named = (("t", jti), ("a", allowed), ("x", family), ("c", owner))
         there = [(letter, name) for letter, name in named if name is not None]
         keys = [self._key(letter, slot, name) for letter, name in there]
         return "".join(letter for letter, _ in there), keys
 
     def read_marks(self, keys: Sequence[str]) -> list[bytes | None]:
         """The values of marks, as they are."""
-        values = [as_bytes(value) for value in self._ask(lua.READ_MARKS, keys)[1:]] if keys else []
+        if not keys:
+            return []
+        values: list[bytes | None] = self._ask(lua.READ_MARKS, keys)[1:]
+        if values.count(None) == len(values):
+            return values
+        values = [as_bytes(value) for value in values]
         if any(value is not None and parsed_mark(value) is None for value in values):
             self._note("a revocation mark in Redis could not be read and counts as the strictest")
+        return values
+
+    @one_deadline
+    def read_token_marks(self, letters: str, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the values of a token's marks; have the store's name if there is a cutoff."""
+        values = self.read_marks(keys)
+        if letters[-1:] == "c" and values[-1] is not None:
+            self.identity()  # the cutoff is compared with it: both questions have one deadline
         return values
 
     def mark(self, slot: str, kind: Kind, name: str, at: float, until: float) -> None:
@@ -318,9 +361,19 @@ class RedisStore:
 
     def read_session(self, key: str, now: float, limits: Limits = NO_LIMITS) -> Session | None:
         """See :class:`~flask_jam.stores.Store`."""
+        return self._read_session(key, now, limits, remember=self._timeout is not None)
+
+    def _read_session(
+        self, key: str, now: float, limits: Limits, *, remember: bool = False
+    ) -> Session | None:
         redis_key = self._session_key(key)
         found = self._ask(lua.READ_SESSION, [redis_key], repr(now), *_written(limits))
-        return self._session(found, redis_key, limits)
+        if isinstance(found[-1], Session):
+            return found[-1]
+        session = self._session(found, redis_key, limits)
+        if remember and session is not None:
+            self._plain.remember(redis_key, session, limits)
+        return session
 
     def _session(
         self, found: Sequence[Any], redis_key: str, limits: Limits = NO_LIMITS
@@ -367,14 +420,7 @@ class RedisStore:
         """See :class:`~flask_jam.stores.Store`."""
         keys = [self._session_key(key), self._session_key(new_key)]
         told = repr(now), *_written(limits), seed, int(grace * 1000)
-        started = time.monotonic()
-        try:
-            found = self._end(key, lua.REWORK_SESSION, keys, *told)
-        except StoreUnavailable:
-            # If only the reply was lost, the client need not hear of it.
-            if time.monotonic() - started > (self._timeout or 0) / 2:
-                raise
-            found = self._end(key, lua.REWORK_SESSION, keys, *told)
+        found = self._end(key, lua.REWORK_SESSION, keys, *told)
         session = self._session(found, keys[1], limits)
         return None if session is None else Reworked(as_text(found[4]), session)
 
@@ -462,26 +508,51 @@ class RedisStore:
         began = time.monotonic()
         try:
             with answered_within(self._timeout):
-                answer = self._evaluated(script, keys, arguments)
+                answer = self._tried(script, keys, arguments)
                 if not self._looked:
                     self._look()
         except FAILURES as error:
             self._failed(error, script, self._meter.failed(began, error))
-            raise StoreUnavailable from None
+            raise StoreUnavailable(self._sentence(error)) from None
         self._meter.answered(began)
         if self._down:
             self._answered(script)
         return answer
 
-    def _evaluated(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        ask = self.client().execute_command
+    def _tried(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """Ask; once more if only the link failed, as it does when the network forgot it."""
         try:
-            answer = ask("EVALSHA", _SHAS[script], len(keys), *keys, *arguments)
-        except NoScriptError:
-            # A server that does not know the script has not run it: this is no repetition.
-            answer = ask("EVAL", script, len(keys), *keys, *arguments)
+            return self._evaluated(script, keys, arguments)
+        except LinkError as error:
+            # Of a client of the user's own, retries are the user's, too.
+            if self._timeout is None or isinstance(error, _ANSWERS):
+                raise
+            self._drop_idle()
+            return self._evaluated(script, keys, arguments)
+
+    def _evaluated(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+        client = self.client()
+        if script in self._plain.of:
+            answer = self._read_plainly(client, script, keys, arguments)
+            if answer is not None:
+                return answer
+        answer = _run(client, script, keys, arguments)
         _check_answer(script, keys, answer)
         return answer
+
+    def _read_plainly(
+        self, client: Any, script: str, keys: Sequence[str], arguments: Sequence[Any]
+    ) -> Any:
+        try:
+            pool = pool_for(client, keys[0])
+            return None if pool is None else self._plain.of[script](pool, keys, arguments)
+        except (RedisError, RedisClusterException, OSError) as error:
+            if not is_cluster(client):
+                raise
+            if isinstance(error, _LINK_FAILURES):
+                self._drop_idle()
+            # Its client finds out which servers there are now.
+            return None
 
     def client(self) -> Any:
         """The client, made when it is first needed: a cluster's asks the servers for its map."""
@@ -503,15 +574,28 @@ class RedisStore:
                 self._refused.add(script)
         # Redis 6.2 says it within another error.
         demoted = isinstance(error, ReadOnlyError) or "READONLY" in str(error)
-        if demoted and self._client is not None:
+        if demoted or (isinstance(error, _LINK_FAILURES) and self._timeout is not None):
             # Who connects now gets to the new primary. Threads that are asking find out themselves.
-            disconnect(self._client, inuse=False)
+            self._drop_idle()
         if first:
             # One line for an outage. The text of the error may hold keys and addresses.
             _log.error(
-                "Redis does not answer: %s (%s, after %d ms)",
-                type(error).__name__, verb_of(script), took * 1000,
+                "%s: %s (%s, after %d ms)",
+                self._sentence(error), type(error).__name__, verb_of(script), took * 1000,
             )  # fmt: skip
+
+    def _sentence(self, error: BaseException) -> str:
+        if isinstance(error, PoolExhaustedError):
+            return (
+                "every connection to Redis was in use for as long as redis_timeout allows: "
+                "raise redis_pool, or use fewer threads"
+            )
+        return "Redis does not answer"
+
+    def _drop_idle(self) -> None:
+        """Close the connections that nobody uses: what broke one may have broken them all."""
+        if self._client is not None:
+            disconnect(self._client, inuse=False)
 
     def _answered(self, script: str) -> None:
         with self._lock:
@@ -566,6 +650,26 @@ class RedisStore:
         """Close the connections. The store may be used again."""
         if self._client is not None:
             disconnect(self._client)
+
+
+def _run(client: Any, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
+    rest = len(keys), *keys, *arguments
+    try:
+        return _command(client, keys[0], "EVALSHA", _SHAS[script], *rest)
+    except NoScriptError:
+        # A server that does not know the script has not run it: this is no repetition.
+        return _command(client, keys[0], "EVAL", script, *rest)
+
+
+def _command(client: Any, key: str, *command: Any) -> Any:
+    # A cluster's client follows slots that have moved.
+    pool = None if is_cluster(client) else pool_for(client, key)
+    if pool is None:
+        return client.execute_command(*command)
+    [reply] = pool.ask(packed_command(*command), 1)
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
 
 
 def _written(limits: Limits) -> tuple[str, str]:

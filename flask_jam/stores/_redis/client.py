@@ -27,9 +27,10 @@ import redis.sentinel
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from ..._helpers.deadline import answered_within, time_left
 from ..._helpers.fork_lock import fork_safe_lock
 from ...errors import ConfigError
-from .redis_internals import FOUND, FOUND_SECURE, LOCAL, PLAIN, SECURE, answered_within, time_left
+from .redis_internals import FOUND, FOUND_SECURE, LOCAL, PLAIN, SECURE, Pool, SentinelPool
 
 # Half of redis-py has no types; which half changes with its version.
 _sentinel: Any = redis.sentinel
@@ -88,10 +89,11 @@ class _Address(NamedTuple):
     options: dict[str, Any]
 
 
-def client_factory(url: str, timeout: float) -> Callable[[], Any]:
+def client_factory(url: str, timeout: float, most: int = 50) -> Callable[[], Any]:
     """What makes the client of a URL, when it is first needed.
 
     :param timeout: seconds for one question.
+    :param most: connections to one server at most, those of the near cache not counted.
     :raises ConfigError: with a sentence; it never repeats the URL, which may hold a password.
     """
     try:
@@ -104,7 +106,7 @@ def client_factory(url: str, timeout: float) -> Callable[[], Any]:
             "redis_url: of a user name or a password, write / ? # @ : % as "
             "urllib.parse.quote(..., safe='') does"
         )
-    return make(parts, {**_own_options(), "socket_timeout": timeout})
+    return make(parts, {**_own_options(), "socket_timeout": timeout, "max_connections": most})
 
 
 def _own_options() -> dict[str, Any]:
@@ -119,9 +121,7 @@ def _one_server(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
     host, port = address.hosts[0]
     said = {**address.options, "host": host, "port": port, "db": _database(address.path)}
     kind = SECURE if address.tls else PLAIN
-    return lambda: redis.Redis(
-        connection_pool=redis.ConnectionPool(connection_class=kind, **own, **said)
-    )
+    return lambda: redis.Redis(connection_pool=Pool(connection_class=kind, **own, **said))
 
 
 def _a_socket(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
@@ -130,9 +130,7 @@ def _a_socket(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
         raise ConfigError("redis_url: write the path of the socket, such as unix:///run/redis.sock")
     own = {name: value for name, value in own.items() if name != "socket_keepalive"}
     said = {**options, "path": unquote(parts.path), "db": _database(options.pop("db", ""))}
-    return lambda: redis.Redis(
-        connection_pool=redis.ConnectionPool(connection_class=LOCAL, **own, **said)
-    )
+    return lambda: redis.Redis(connection_pool=Pool(connection_class=LOCAL, **own, **said))
 
 
 def _by_sentinel(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
@@ -151,9 +149,7 @@ def _by_sentinel(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
     # Its own clients would have a timeout for each packet of each Sentinel.
     sentinel.sentinels = [
         redis.Redis(
-            connection_pool=redis.ConnectionPool(
-                connection_class=kind, host=host, port=port, **own, **asked
-            )
+            connection_pool=Pool(connection_class=kind, host=host, port=port, **own, **asked)
         )
         for host, port in address.hosts
     ]
@@ -163,9 +159,7 @@ def _by_sentinel(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
         "db": _database(database),
         "connection_class": FOUND_SECURE if address.tls else FOUND,
     }
-    return lambda: redis.Redis(
-        connection_pool=_sentinel.SentinelConnectionPool(service, sentinel, **pool)
-    )
+    return lambda: redis.Redis(connection_pool=SentinelPool(service, sentinel, **pool))
 
 
 def _cluster(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
@@ -174,7 +168,8 @@ def _cluster(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
         raise ConfigError("redis_url: a cluster has no database numbers and no path")
     nodes = [_node(host, port) for host, port in address.hosts]
     host, port = address.hosts[0]
-    said = {**own, **address.options, "connection_class": SECURE if address.tls else PLAIN}
+    kind = SECURE if address.tls else PLAIN
+    said = {**own, **address.options, "connection_class": kind, "connection_pool_class": Pool}
     if int(redis.__version__.partition(".")[0]) < 6:
         said["cluster_error_retry_attempts"] = 1
     else:

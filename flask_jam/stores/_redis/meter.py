@@ -24,7 +24,7 @@ BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 CAUSES: tuple[str, ...] = ("timeout", "connection", "pool", "refused", "unreadable")
 _REFUSALS = (ResponseError, AuthenticationError, AuthorizationError, BusyLoadingError)
 #: redis-py has an exception of its own for it in some versions only.
-_POOL_ERRORS = {"MaxConnectionsError", "PoolExhausted"}
+_POOL_ERRORS = {"MaxConnectionsError", "PoolExhaustedError"}
 _POOL_TEXTS = ("Too many connections", "No connection available")
 _VERBS = {
     script: name.lower()

@@ -78,8 +78,9 @@ class NearStore(RedisStore):
         prefix: str = "jam",
         timeout: float | None = None,
         silence: float = 1.0,
+        allow_list: bool = True,
     ) -> None:
-        super().__init__(client, prefix=prefix, timeout=timeout)
+        super().__init__(client, prefix=prefix, timeout=timeout, allow_list=allow_list)
         self._silence = silence
         # First in, first out: to read one changes nothing, so only to write one needs the lock.
         self._known: FIFOCache[tuple[str | None, ...], _Known] = FIFOCache(_TOKENS_KEPT)
@@ -109,7 +110,7 @@ class NearStore(RedisStore):
             pass
         self._misses += 1
         letters, keys = self.mark_keys(*name)
-        found = self.read_marks(keys)
+        found = self.read_token_marks(letters, keys)
         values = found if found.count(None) < len(found) else None
         self._put(self._known, name, _Known(era, version, at, letters, values))
         return marks_of(letters, found, now)
@@ -135,7 +136,7 @@ class NearStore(RedisStore):
         self._misses += 1
         group = group_of(self._session_key(key).encode())
         version = groups[group]
-        session = super().read_session(key, now, limits)
+        session = self._read_session(key, now, limits)
         if session is not None:
             # It was read under this id, so what an old id could have had again is settled.
             until = min(session.expires_at, session.last_seen_at + session.slide_after)
@@ -193,11 +194,16 @@ def store_for(settings: Settings) -> RedisStore:
 
     :raises ConfigError: if ``redis_url`` is not usable.
     """
-    url, timeout, prefix = settings.redis_url, settings.redis_timeout, settings.redis_prefix
+    url, timeout = settings.redis_url, settings.redis_timeout
     if isinstance(url, str):
-        client, limit = client_factory(url, timeout), timeout
+        client, limit = client_factory(url, timeout, settings.redis_pool), timeout
     else:
         client, limit = url, None
+    options: dict[str, Any] = {
+        "prefix": settings.redis_prefix,
+        "timeout": limit,
+        "allow_list": settings.jwt.list == "allow",
+    }
     if not settings.near_cache:
-        return RedisStore(client, prefix=prefix, timeout=limit)
-    return NearStore(client, prefix=prefix, timeout=limit, silence=settings.near_cache_silence)
+        return RedisStore(client, **options)
+    return NearStore(client, silence=settings.near_cache_silence, **options)

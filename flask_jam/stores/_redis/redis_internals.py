@@ -9,43 +9,34 @@ whole question, connecting and TLS included. The newest release of redis-py is a
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterable, Mapping
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from queue import Empty, LifoQueue
 from typing import Any
 
 from redis.backoff import NoBackoff
-from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.connection import (
+    BlockingConnectionPool,
+    Connection,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
+from redis.exceptions import ConnectionError as LinkError
+from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
-from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
+from redis.sentinel import (
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
 
-#: When the question under way must be answered, on the monotonic clock.
-_deadline: ContextVar[float | None] = ContextVar("flask_jam_deadline", default=None)
+from ..._helpers.deadline import time_left
+from .name_lookup import addresses_of
 
-
-class answered_within:  # noqa: N801 - a context manager, as a class because that is faster
-    """All that is asked in here, connecting included, has ``seconds`` together."""
-
-    def __init__(self, seconds: float | None) -> None:
-        self._seconds = seconds
-
-    def __enter__(self) -> None:
-        at = None if self._seconds is None else time.monotonic() + self._seconds
-        self._token = _deadline.set(at)
-
-    def __exit__(self, *_: object) -> None:
-        _deadline.reset(self._token)
-
-
-def time_left(usual: float) -> float:
-    at = _deadline.get()
-    if at is None:
-        return usual
-    left = at - time.monotonic()
-    if left <= 0:
-        # The builtin one: redis-py closes what it has opened, and calls it its own.
-        raise TimeoutError("the deadline has passed")
-    return left
+# Half of redis-py has no types; which half changes with its version.
+_blocking_pool: Any = BlockingConnectionPool
+_sentinel_pool: Any = SentinelConnectionPool
+_tcp: Any = Connection
 
 
 class _Timely:
@@ -127,30 +118,208 @@ def _hurried(kind: Any) -> Any:
             timely.settimeout(self._socket_timeout)
             return timely
 
+        def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+            self.owes_reply = True
+            super().send_packed_command(*args, **kwargs)
+
+        def read_response(self, *args: Any, **kwargs: Any) -> Any:
+            try:
+                response = super().read_response(*args, **kwargs)
+            except ResponseError:
+                self.owes_reply = False
+                raise
+            self.owes_reply = False
+            return response
+
     return Hurried
 
 
-PLAIN, SECURE, LOCAL, FOUND, FOUND_SECURE = map(
-    _hurried,
-    (
-        Connection,
-        SSLConnection,
-        UnixDomainSocketConnection,
-        SentinelManagedConnection,
-        SentinelManagedSSLConnection,
-    ),
-)
+class _Resolving(_tcp):  # type: ignore[misc]
+    """A TCP connection whose host name is resolved within the deadline, too."""
+
+    host: Any
+
+    def _connect(self) -> Any:
+        # TLS is begun above this, with the name.
+        name, error = self.host, OSError("the host has no address")
+        try:
+            for address in addresses_of(name, self._socket_timeout):
+                self.host = address
+                try:
+                    return super()._connect()
+                except OSError as failed:
+                    error = failed
+        finally:
+            self.host = name
+        raise error
+
+
+def _resolving(kind: Any) -> Any:
+    class Resolving(kind, _Resolving):  # type: ignore[misc]
+        pass
+
+    return Resolving
+
+
+PLAIN = _hurried(_Resolving)
+SECURE = _hurried(_resolving(SSLConnection))
+LOCAL = _hurried(UnixDomainSocketConnection)
+FOUND = _hurried(_resolving(SentinelManagedConnection))
+FOUND_SECURE = _hurried(_resolving(SentinelManagedSSLConnection))
+
+
+# --- pools: redis-py's raise when they are empty, or wait for a time of their own --------------
+
+
+class PoolExhaustedError(RedisError):
+    """Every connection of the pool was in use until the deadline."""
+
+
+class _Free(LifoQueue):  # type: ignore[type-arg]
+    """The free places of a pool: whoever finds none waits, but not past the deadline."""
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        if not block:
+            return super().get(block=False)
+        try:
+            return super().get(timeout=time_left(timeout or 0.0))
+        except Empty:
+            raise PoolExhaustedError from None
+
+
+class Pool(_blocking_pool):  # type: ignore[misc]
+    """At most ``max_connections`` connections; a question that finds none free waits."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(timeout=options["socket_timeout"], queue_class=_Free, **options)
+
+    def get_connection(self, *_command: Any, **_options: Any) -> Any:
+        self._checkpid()
+        connection = self.pool.get(timeout=self.timeout)
+        try:
+            if connection is None:
+                connection = self.make_connection()
+            if connection._sock is None:
+                connection.connect()
+            connection.owes_reply = False
+        except BaseException:
+            if connection is not None:
+                connection.disconnect()
+            self.pool.put_nowait(connection)
+            raise
+        return connection
+
+    def release(self, connection: Any) -> None:
+        self._checkpid()
+        if connection.pid != self.pid:
+            return  # the parent's: this process has places of its own
+        if connection.owes_reply or not self.owns_connection(connection):
+            # The late reply to an interrupted question must not answer the next one.
+            connection.disconnect()
+        self.pool.put_nowait(connection)
+
+    def ask(self, commands: bytes, count: int) -> list[Any]:
+        """Send packed commands; return their replies, in which errors are values."""
+        connection = self.get_connection()
+        connection.owes_reply = True
+        try:
+            connection._sock.sendall(commands)
+            read = connection._parser.read_response
+            replies = [read() for _ in range(count)]
+            connection.owes_reply = False
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise LinkError(str(error)) from error
+        except AttributeError as error:
+            if connection._sock is not None:
+                raise
+            raise LinkError("another thread has closed the connection") from error
+        finally:
+            self.release(connection)
+        return replies
+
+    def disconnect(self, inuse_connections: bool = True) -> None:
+        self._checkpid()
+        if inuse_connections:
+            for connection in list(self._connections):
+                connection.disconnect()
+        else:
+            self._drop_idle()
+
+    def _drop_idle(self) -> None:
+        # Taken out first: no other thread may be given one that is just being closed.
+        places = []
+        with suppress(Empty):
+            while True:
+                places.append(self.pool.get_nowait())
+        for connection in reversed(places):
+            if connection is not None:
+                connection.disconnect()
+            self.pool.put_nowait(connection)
+
+
+class SentinelPool(_sentinel_pool, Pool):  # type: ignore[misc]
+    """A :class:`Pool` of connections to the primary that the Sentinels name."""
+
+    def __init__(self, service: str, sentinel: Any, **options: Any) -> None:
+        super().__init__(service_name=service, sentinel_manager=sentinel, **options)
+
+
+def packed(*commands: Sequence[str]) -> bytes:
+    """Return commands in the form in which they are sent."""
+    parts = []
+    for command in commands:
+        parts.append(f"*{len(command)}\r\n")
+        for argument in command:
+            parts.append(f"${len(argument)}\r\n{argument}\r\n")
+    text = "".join(parts)
+    if text.isascii():
+        return text.encode()
+    return b"".join([packed_command(*command) for command in commands])
+
+
+def packed_command(*command: Any) -> bytes:
+    """Return a command of any arguments in the form in which it is sent."""
+    raw = [part if isinstance(part, bytes) else str(part).encode() for part in command]
+    return b"*%d\r\n" % len(raw) + b"".join([b"$%d\r\n%b\r\n" % (len(r), r) for r in raw])
+
+
+def pool_for(client: Any, key: str) -> Pool | None:
+    """Return the pool of the server that has a key; None if the client is not the package's."""
+    pool = getattr(client, "connection_pool", None)
+    if pool is None and is_cluster(client):
+        node = client.get_redis_connection(client.get_node_from_key(key))
+        pool = node.connection_pool
+    return pool if isinstance(pool, Pool) else None
+
+
+def is_cluster(client: Any) -> bool:
+    return hasattr(client, "nodes_manager")
 
 
 def disconnect(client: Any, *, inuse: bool = True) -> None:
     """Close the connections of a client; it connects anew when it is asked."""
-    if not hasattr(client, "nodes_manager"):
-        client.connection_pool.disconnect(inuse_connections=inuse)
+    for pool in _pools_of(client):
+        if inuse:
+            pool.disconnect()
+        else:
+            with suppress(TypeError):  # a pool of redis-py 5 to 7 that waits cannot do that
+                pool.disconnect(inuse_connections=False)
+
+
+def _pools_of(client: Any) -> Iterator[Any]:
+    if is_cluster(client):
+        manager = client.nodes_manager
+        for node in [*manager.nodes_cache.values(), *manager.startup_nodes.values()]:
+            if node.redis_connection is not None:
+                yield node.redis_connection.connection_pool
         return
-    manager = client.nodes_manager
-    for node in [*manager.nodes_cache.values(), *manager.startup_nodes.values()]:
-        if node.redis_connection is not None:
-            node.redis_connection.connection_pool.disconnect(inuse_connections=inuse)
+    pool = client.connection_pool
+    yield pool
+    if isinstance(pool, SentinelPool):
+        for sentinel in pool.sentinel_manager.sentinels:
+            yield sentinel.connection_pool
 
 
 def primaries(client: Any) -> Mapping[str, Any]:
