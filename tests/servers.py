@@ -16,6 +16,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -142,6 +143,19 @@ def gone(pid: int) -> bool:
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     return False
+
+
+def holds_in_fork(true: Callable[[], bool]) -> bool:
+    """Whether it is true in a child of this process."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # 3.12 and later warn of a fork beside threads
+        child = os.fork()
+    if child == 0:
+        try:
+            os._exit(0 if true() else 1)
+        finally:
+            os._exit(2)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def _close(client: redis.Redis) -> None:
@@ -337,6 +351,15 @@ class RedisServer:
         self.kill()
         self._start()
 
+    def questions(self) -> int:
+        """How often stores have asked it: each question has one EVALSHA, or one PERSIST."""
+        client = self._connect()
+        stats: Any = client.info("commandstats")
+        _close(client)
+        names = ("cmdstat_evalsha", "cmdstat_persist")
+        counts = [stats.get(name, {"calls": 0}) for name in names]
+        return sum(int(count["calls"]) for count in counts)
+
     def flush(self) -> None:
         """No keys, no scripts: as after a start."""
         client = self._connect()
@@ -458,6 +481,7 @@ class _Link:
         self.muted = False
         self.asked = b""  # how it began, to tell what it is used for
         self.ended = False  # by the server
+        self.forgotten = False  # reset when the client sends
         for sock in (client, server):
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -566,6 +590,18 @@ class Proxy:
         """
         return self._do(lambda: self._mute(asked, count))
 
+    def reset_when_used(self) -> None:
+        """Reset each link that is open now as soon as its client sends; new ones are carried.
+
+        As a firewall does that has forgotten an idle connection.
+        """
+
+        def forget() -> None:
+            for link in self._links:
+                link.forgotten = True
+
+        self._do(forget)
+
     def swallow_replies(self, match: bytes | None = None, count: int = 1) -> None:
         """Let the next ``count`` requests that contain ``match`` be done, and lose the replies.
 
@@ -617,6 +653,9 @@ class Proxy:
         if self._listener is not None:
             yield self._listener, select.POLLIN, lambda event: self._take()
         for link in self._links:
+            if link.forgotten:
+                yield link.client, select.POLLIN, lambda _, link=link: self._drop(link, link.reset)
+                continue
             if wanted := link.wanted_of_client():
                 yield link.client, wanted, partial(self._step, link, self._at_client)
             if wanted := link.wanted_of_server():

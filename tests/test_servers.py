@@ -304,6 +304,19 @@ def test_a_cut_reaches_frozen_links_and_those_not_yet_taken(
                 sock.recv(100)
 
 
+def test_a_forgotten_link_may_be_reset_when_it_is_used(
+    proxy: Proxy, raw: socket.socket, server: RedisServer
+) -> None:
+    proxy.reset_when_used()
+    assert _silent(raw)
+    raw.sendall(_set("key", b"value"))
+    with pytest.raises(ConnectionResetError):
+        raw.recv(100)
+    assert server.client().get("key") is None
+    with _connected(proxy.port):
+        assert proxy.links == 1
+
+
 def test_a_swallowed_reply_is_of_a_request_that_was_done(
     proxy: Proxy, raw: socket.socket, server: RedisServer
 ) -> None:
