@@ -15,16 +15,17 @@ PACKAGE = Path(flask_jam.__file__).parent
 #: here, and where it stands decides what it may use.
 ORDER = (
     "errors",
-    "_helpers", "_helpers.fork_lock", "_helpers.names", "_helpers.owned", "_helpers.setting_types",
-    "_helpers.setting_files", "_helpers.strict_json", "_helpers.weak_keys",
+    "_helpers", "_helpers.deadline", "_helpers.fork_lock", "_helpers.names", "_helpers.owned",
+    "_helpers.setting_types", "_helpers.setting_files", "_helpers.strict_json",
+    "_helpers.weak_keys",
     "settings", "keys", "jws",
     "stores.interface", "stores", "stores.memory",
     "_credentials", "_credentials.token_cache", "_credentials.claims",
     "_credentials.access_tokens", "_credentials.refresh_rotation", "_credentials.sessions",
     "_credentials.revocation",
     "stores._redis", "stores._redis.owner_index", "stores._redis.scripts", "stores._redis.values",
-    "stores._redis.redis_internals", "stores._redis.meter", "stores._redis.client",
-    "stores._redis.invalidation",
+    "stores._redis.name_lookup", "stores._redis.redis_internals", "stores._redis.meter",
+    "stores._redis.plain_reads", "stores._redis.client", "stores._redis.invalidation",
     "stores.redis", "stores._redis.near_cache",
     "jam",
     "signals",
@@ -52,7 +53,11 @@ REDIS = {name for name in ORDER if name.startswith("stores._redis.")} | {"stores
 HOMES = {
     "jwt": {"keys", "jws"},
     "cryptography": {"keys", "jws", "_helpers.weak_keys"},
-    "cachetools": {"_credentials.token_cache", "stores._redis.near_cache"},
+    "cachetools": {
+        "_credentials.token_cache",
+        "stores._redis.near_cache",
+        "stores._redis.plain_reads",
+    },
     "redis": REDIS,
     "yaml": {"_helpers.setting_files"},
     "pytest": {"testing.stores", "testing.schemes", "testing.plugin"},
@@ -65,6 +70,7 @@ LATE = REDIS
 #: Tests of a module under another name than its own, from ``tests/``.
 TESTED_BY = {
     "_cli.lazy_group": "cli/test_commands",
+    "_helpers.deadline": "stores/test_deadlines",
     "_helpers.names": "test_settings",
     "_helpers.owned": "stores/test_memory",
     "_helpers.setting_types": "test_settings",
@@ -91,6 +97,8 @@ TESTED_BY = {
     "stores._redis.values": "stores/test_redis",
     "stores._redis.redis_internals": "stores/test_outage",
     "stores._redis.meter": "stores/test_stats",
+    "stores._redis.name_lookup": "stores/test_deadlines",
+    "stores._redis.plain_reads": "stores/test_plain_reads",
     "stores._redis.client": "stores/test_client",
     "stores._redis.invalidation": "stores/test_near",
     "stores._redis.near_cache": "stores/test_near",

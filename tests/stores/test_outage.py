@@ -20,8 +20,8 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from flask_jam import Jam, Reason, StoreUnavailable, signals
+from flask_jam._helpers.deadline import answered_within, time_left
 from flask_jam.stores._redis import invalidation
-from flask_jam.stores._redis.redis_internals import answered_within, time_left
 from flask_jam.stores.memory import MemoryStore
 
 from .. import servers
@@ -328,8 +328,7 @@ def _asks_nothing(site: Site, redis: Redis) -> bool:
 
 
 def _questions(redis: Redis) -> int:
-    stats = redis.server.client().info("commandstats")
-    return sum(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("eval", "evalsha"))
+    return redis.server.questions()
 
 
 def until_it_shows(site: Site) -> list[Answer]:
