@@ -124,6 +124,21 @@ _WORDS = {
     "too_large",
     *(t.value for t in Rotation),
 }
+#: Steps that change nothing if Redis carries them out twice, the second time much later: what was
+#: sent may still be on its way when the link has failed. A rotation, an update or a login is not:
+#: meanwhile it may have been followed by another one, or by a logout.
+_REPEATABLE = {
+    lua.READ_MARKS,
+    lua.READ_FAMILY,
+    lua.READ_SESSION,
+    lua.LIST_SESSIONS,
+    lua.IDENTITY,
+    lua.MARK,
+    lua.END_FAMILY,
+    lua.DELETE_SESSION,
+    lua.REWORK_SESSION,
+    lua.REMOVE,
+}
 #: Link errors that are answers of a server, or that the same question would get again.
 _ANSWERS = (AuthenticationError, AuthorizationError, BusyLoadingError)
 #: After these, connections that nobody uses are not trusted, either.
@@ -520,12 +535,13 @@ class RedisStore:
         return answer
 
     def _tried(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        """Ask; once more if only the link failed, as it does when the network forgot it."""
+        """Ask; a step that may be repeated once more if only the link failed."""
         try:
             return self._evaluated(script, keys, arguments)
         except LinkError as error:
             # Of a client of the user's own, retries are the user's, too.
-            if self._timeout is None or isinstance(error, _ANSWERS):
+            is_final = script not in _REPEATABLE or isinstance(error, _ANSWERS)
+            if self._timeout is None or is_final:
                 raise
             self._drop_idle()
             return self._evaluated(script, keys, arguments)
@@ -653,20 +669,20 @@ class RedisStore:
 
 
 def _run(client: Any, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-    rest = len(keys), *keys, *arguments
+    rest, once = (len(keys), *keys, *arguments), script not in _REPEATABLE
     try:
-        return _command(client, keys[0], "EVALSHA", _SHAS[script], *rest)
+        return _command(client, keys[0], once, "EVALSHA", _SHAS[script], *rest)
     except NoScriptError:
         # A server that does not know the script has not run it: this is no repetition.
-        return _command(client, keys[0], "EVAL", script, *rest)
+        return _command(client, keys[0], once, "EVAL", script, *rest)
 
 
-def _command(client: Any, key: str, *command: Any) -> Any:
+def _command(client: Any, key: str, once: bool, *command: Any) -> Any:
     # A cluster's client follows slots that have moved.
     pool = None if is_cluster(client) else pool_for(client, key)
     if pool is None:
         return client.execute_command(*command)
-    [reply] = pool.ask(packed_command(*command), 1)
+    [reply] = pool.ask(packed_command(*command), 1, once=once)
     if isinstance(reply, Exception):
         raise reply
     return reply

@@ -228,9 +228,9 @@ def test_R02_a_refresh_whose_answer_was_lost_gets_the_same_successor_when_repeat
     app = build_app(far)
     heard, client = heard_by(app), app.test_client()
     pair = turned(client, far.issue_tokens("alice"))
-    proxy.swallow_replies(b"EVALSHA", count=2)  # a question is asked twice by itself
+    proxy.swallow_replies(b"EVALSHA")
     assert is_down(present(client, pair["refresh_token"]))
-    assert proxy.swallowed == 2
+    assert proxy.swallowed == 1
     again = turned(client, pair)
     assert again["refresh_token"] == turned(client, pair)["refresh_token"]
     assert turned(build_app(make_jam()).test_client(), again)
@@ -251,7 +251,7 @@ def test_R19_a_logout_whose_answer_was_lost_is_a_logout_when_repeated(
         ("/session-logout", {"Cookie": f"sessionId={session_id}"}),
     ]
     match = hashlib.sha1(getattr(lua, step).encode()).hexdigest().encode()
-    proxy.swallow_replies(match, count=2)
+    proxy.swallow_replies(match, count=2)  # such a step is repeated once by itself
     answers = [client.post(path, headers=headers) for path, headers in asked]
     lost = 1 if step == "DELETE_SESSION" else 0
     assert is_down(answers[lost])
@@ -271,7 +271,7 @@ def test_R19_a_login_whose_answer_was_lost_is_no_login_and_ends_by_itself(
     far.issue_tokens("bob")
     far.create_session("bob", {})
     for path in ("/login/alice", "/session-login/alice"):
-        proxy.swallow_replies(b"EVALSHA", count=2)
+        proxy.swallow_replies(b"EVALSHA")
         assert is_down(client.post(path))
     assert heard == []
     # Nobody was told the id, and what was kept under it ends.

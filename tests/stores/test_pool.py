@@ -14,9 +14,11 @@ import redis
 from redis.crc import key_slot
 
 from flask_jam import Jam, StoreUnavailable
+from flask_jam.stores._redis import redis_internals
 from flask_jam.stores._redis.client import client_factory
 from flask_jam.stores._redis.redis_internals import Pool, pool_for
 from flask_jam.stores.redis import RedisStore
+from flask_jam.testing.stores import a_session, at
 
 from .. import servers
 from ..cases import each_case
@@ -307,20 +309,46 @@ def test_connections_that_the_server_closed_cost_no_503(
     assert outcomes(store, 20) == [None] * 20
 
 
-@each_case("reset", [True, False])
-def test_a_write_on_a_forgotten_connection_is_done_once(
-    store_at: MakeStore, proxy: Proxy, server: RedisServer, reset: bool
-) -> None:
-    server.flush()
-    store = store_at(proxy.port, LIMIT)
-    idle_connections(store, 3)
-    proxy.reset_when_used() if reset else proxy.mute()
+def login(store: RedisStore, number: int) -> BaseException | None:
+    """A write that must not be sent twice: if it came late, it would undo a logout."""
     now = time.time()
-    with contextlib.suppress(StoreUnavailable):
-        store.cut("aa", "ann", now, now + 60)
-        assert reset
-    store.cut("aa", "ann", now, now + 60)
-    assert store.standing("aa", "ann", now).cut_off >= now
+    try:
+        assert store.create_session(at(f"k{number}"), a_session(now))
+    except StoreUnavailable as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_writes_after_a_pause_find_out_that_connections_died_before_they_are_sent(
+    store_at: MakeStore, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, reset: bool
+) -> None:
+    monkeypatch.setattr(redis_internals, "_TRUSTED", 0.0)
+    store = store_at(proxy.port, LIMIT if not reset else PATIENT)
+    idle_connections(store, 12)
+    proxy.reset_when_used() if reset else proxy.mute()
+    outcomes = [login(store, number) for number in range(20)]
+    assert len([outcome for outcome in outcomes if outcome]) == (0 if reset else 1)
+    assert at_once(12, lambda: login(store, 99)) == [None] * 12
+
+
+def test_writes_find_out_at_once_that_the_server_closed_their_connections(
+    store_at: MakeStore, server: RedisServer
+) -> None:
+    store = store_at(server.port)
+    idle_connections(store, 12)
+    server.client().client_kill_filter(_type="normal", skipme=True)
+    assert [login(store, number) for number in range(20)] == [None] * 20
+
+
+def test_a_write_whose_link_fails_under_way_is_not_sent_again(
+    store_at: MakeStore, proxy: Proxy
+) -> None:
+    store = store_at(proxy.port)
+    login(store, 0)
+    proxy.swallow_replies(b"EVALSHA")
+    assert isinstance(login(store, 1), StoreUnavailable)
+    assert proxy.swallowed == 1
 
 
 def test_a_server_that_refuses_is_asked_twice_and_no_more(

@@ -899,8 +899,13 @@ def done_once(raw: redis.Redis, store: RedisStore, name: str) -> tuple[dict[byte
     return state, answer
 
 
+#: A lost one may still be on its way, and be carried out after what came next.
+ASKED_ONCE = ("cut", "start_family", "rotate_family", "create_session", "update_session",
+              "clear_sessions")  # fmt: skip
+
+
 @each_case("name", LOSSES)
-def test_a_step_whose_reply_was_lost_is_repeated_once_by_itself(
+def test_a_step_whose_reply_was_lost_is_repeated_by_itself_where_that_is_safe(
     raw: redis.Redis, store: RedisStore, connect: Callable[..., RedisStore], proxy: Proxy, name: str
 ) -> None:
     expected, answer = done_once(raw, store, name)
@@ -908,23 +913,27 @@ def test_a_step_whose_reply_was_lost_is_repeated_once_by_itself(
     before = proxy.swallowed
     proxy.swallow_replies()
 
-    assert LOSSES[name][1](far) == ENDED_ALREADY.get(name, answer)
+    if name.startswith(ASKED_ONCE):
+        with pytest.raises(StoreUnavailable):
+            LOSSES[name][1](far)
+    else:
+        assert LOSSES[name][1](far) == ENDED_ALREADY.get(name, answer)
     assert proxy.swallowed == before + 1
     assert state_of(raw) == expected
 
 
 @each_case("name", LOSSES)
-def test_after_two_lost_replies_the_same_step_leaves_what_one_would(
+def test_after_lost_replies_the_same_step_leaves_what_one_would(
     raw: redis.Redis, store: RedisStore, connect: Callable[..., RedisStore], proxy: Proxy, name: str
 ) -> None:
     expected, _ = done_once(raw, store, name)
     far = connect(url=f"redis://{HOST}:{proxy.port}/0")
-    before = proxy.swallowed
-    proxy.swallow_replies(count=2)
+    before, lost = proxy.swallowed, 1 if name.startswith(ASKED_ONCE) else 2
+    proxy.swallow_replies(count=lost)
 
     with pytest.raises(StoreUnavailable):
         LOSSES[name][1](far)
-    assert proxy.swallowed == before + 2
+    assert proxy.swallowed == before + lost
     assert state_of(raw) == expected
 
     LOSSES[name][1](far)
@@ -1004,7 +1013,7 @@ def test_a_refresh_whose_reply_was_lost_gets_the_same_successor_and_no_alarm(
     told: list[str] = []
     far.subscribe(lambda event, what: told.append(event))
     pair = near.refresh_tokens(near.issue_tokens("alice")["refresh_token"])
-    proxy.swallow_replies(b"EVALSHA", count=2)
+    proxy.swallow_replies(b"EVALSHA")
 
     with pytest.raises(StoreUnavailable):
         far.refresh_tokens(pair["refresh_token"])

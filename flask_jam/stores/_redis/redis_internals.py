@@ -9,6 +9,7 @@ whole question, connecting and TLS included. The newest release of redis-py is a
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from queue import Empty, LifoQueue
@@ -171,6 +172,10 @@ FOUND_SECURE = _hurried(_resolving(SentinelManagedSSLConnection))
 # --- pools: redis-py's raise when they are empty, or wait for a time of their own --------------
 
 
+#: Seconds for which an idle connection is taken for alive.
+_TRUSTED = 1.0
+
+
 class PoolExhaustedError(RedisError):
     """Every connection of the pool was in use until the deadline."""
 
@@ -194,6 +199,16 @@ class Pool(_blocking_pool):  # type: ignore[misc]
         super().__init__(timeout=options["socket_timeout"], queue_class=_Free, **options)
 
     def get_connection(self, *_command: Any, **_options: Any) -> Any:
+        connection = self._take()
+        try:
+            self._make_sure(connection)
+        except BaseException:
+            connection.disconnect()
+            self.release(connection)
+            raise
+        return connection
+
+    def _take(self) -> Any:
         self._checkpid()
         connection = self.pool.get(timeout=self.timeout)
         try:
@@ -201,6 +216,7 @@ class Pool(_blocking_pool):  # type: ignore[misc]
                 connection = self.make_connection()
             if connection._sock is None:
                 connection.connect()
+                connection.used_at = time.monotonic()
             connection.owes_reply = False
         except BaseException:
             if connection is not None:
@@ -216,11 +232,33 @@ class Pool(_blocking_pool):  # type: ignore[misc]
         if connection.owes_reply or not self.owns_connection(connection):
             # The late reply to an interrupted question must not answer the next one.
             connection.disconnect()
+        connection.used_at = time.monotonic()
         self.pool.put_nowait(connection)
 
-    def ask(self, commands: bytes, count: int) -> list[Any]:
-        """Send packed commands; return their replies, in which errors are values."""
-        connection = self.get_connection()
+    def _make_sure(self, connection: Any) -> None:
+        """Connect anew if the network or the server has given up an idle connection.
+
+        What must not be sent twice needs to know before it is sent.
+        """
+        idle = time.monotonic() - connection.used_at
+        try:
+            is_alive = not connection.can_read() and (idle < _TRUSTED or _is_answered(connection))
+        except TimeoutError:
+            raise
+        except (LinkError, OSError):
+            is_alive = False
+        if not is_alive:
+            connection.disconnect()
+            self._drop_idle()
+            connection.connect()
+            connection.owes_reply = False
+
+    def ask(self, commands: bytes, count: int, *, once: bool = False) -> list[Any]:
+        """Send packed commands; return their replies, in which errors are values.
+
+        :param once: they must not be sent again if the link fails.
+        """
+        connection = self.get_connection() if once else self._take()
         connection.owes_reply = True
         try:
             connection._sock.sendall(commands)
@@ -257,6 +295,11 @@ class Pool(_blocking_pool):  # type: ignore[misc]
             if connection is not None:
                 connection.disconnect()
             self.pool.put_nowait(connection)
+
+
+def _is_answered(connection: Any) -> bool:
+    connection.send_command("PING", check_health=False)
+    return connection.read_response() in (b"PONG", "PONG")
 
 
 class SentinelPool(_sentinel_pool, Pool):  # type: ignore[misc]
