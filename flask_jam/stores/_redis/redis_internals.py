@@ -195,6 +195,9 @@ class _Free(LifoQueue):  # type: ignore[type-arg]
 class Pool(_blocking_pool):  # type: ignore[misc]
     """At most ``max_connections`` connections; a question that finds none free waits."""
 
+    #: A connection that was taken in an earlier one is closed when it is released.
+    _era = 0
+
     def __init__(self, **options: Any) -> None:
         super().__init__(timeout=options["socket_timeout"], queue_class=_Free, **options)
 
@@ -217,7 +220,7 @@ class Pool(_blocking_pool):  # type: ignore[misc]
             if connection._sock is None:
                 connection.connect()
                 connection.used_at = time.monotonic()
-            connection.owes_reply = False
+            connection.owes_reply, connection.era = False, self._era
         except BaseException:
             if connection is not None:
                 connection.disconnect()
@@ -229,7 +232,8 @@ class Pool(_blocking_pool):  # type: ignore[misc]
         self._checkpid()
         if connection.pid != self.pid:
             return  # the parent's: this process has places of its own
-        if connection.owes_reply or not self.owns_connection(connection):
+        is_old = connection.era != self._era
+        if connection.owes_reply or is_old or not self.owns_connection(connection):
             # The late reply to an interrupted question must not answer the next one.
             connection.disconnect()
         connection.used_at = time.monotonic()
@@ -269,21 +273,18 @@ class Pool(_blocking_pool):  # type: ignore[misc]
             raise
         except OSError as error:
             raise LinkError(str(error)) from error
-        except AttributeError as error:
-            if connection._sock is not None:
-                raise
-            raise LinkError("another thread has closed the connection") from error
         finally:
             self.release(connection)
         return replies
 
     def disconnect(self, inuse_connections: bool = True) -> None:
+        """Close the idle connections now, and those in use when they are released.
+
+        To close a connection that another thread is using, or just opening, could lose its socket.
+        """
         self._checkpid()
-        if inuse_connections:
-            for connection in list(self._connections):
-                connection.disconnect()
-        else:
-            self._drop_idle()
+        self._era += inuse_connections
+        self._drop_idle()
 
     def _drop_idle(self) -> None:
         # Taken out first: no other thread may be given one that is just being closed.
