@@ -15,6 +15,7 @@ from flask_jam import StoreUnavailable
 from flask_jam.stores._redis import scripts as lua
 from flask_jam.stores._redis.client import client_factory
 from flask_jam.stores._redis.redis_internals import Pool, packed, packed_command
+from flask_jam.stores._redis.values import hashed
 from flask_jam.stores.interface import NO_LIMITS, Kind, Limits, Marks, Session
 from flask_jam.stores.redis import RedisStore
 from flask_jam.testing.stores import SLOT, a_session, at
@@ -93,7 +94,7 @@ def test_a_session_is_read_by_a_script_once_and_then_plainly(
     first = store.read_session(at("s"), NOW + 1)
     calls(raw)
     assert store.read_session(at("s"), NOW + 2) == first
-    assert calls(raw) == {"hmget": 1, "hlen": 1, "get": 1, "persist": 1}
+    assert calls(raw) == {"hmget": 1, "hlen": 1, "get": 2, "persist": 1}
 
 
 def test_a_slide_that_is_due_is_one_script_and_nothing_else(
@@ -179,7 +180,17 @@ CHANGES: dict[str, Prepare] = {
     "an update": lambda store, raw: store.update_session(at("s"), {"n": 2}, NOW + 1, 9999),
     "a new key": lambda store, raw: store.update_session(at("s"), {"new": [1]}, NOW + 1, 9999),
     "deleted": lambda store, raw: store.delete_session(at("s"), NOW + 1),
-    "cleared": lambda store, raw: store.clear_sessions(SLOT, "ann", NOW + 1),
+    "cleared": lambda store, raw: store.clear_sessions(SLOT, "ann", NOW + 1, NOW + 99),
+    "cleared, and not yet removed": lambda store, raw: raw.set(
+        _key("k", hashed("ann")), json.dumps([1, NOW + 1, NOW + 99])
+    ),
+    "a clearing that has ended": lambda store, raw: raw.set(
+        _key("k", hashed("ann")), json.dumps([1, NOW + 1, NOW + 1])
+    ),
+    "a clearing that cannot be read": lambda store, raw: raw.set(_key("k", hashed("ann")), "?"),
+    "all but this one cleared": lambda store, raw: store.clear_sessions(
+        SLOT, "ann", NOW + 1, NOW + 99, at("s")
+    ),
     "reworked": lambda store, raw: store.rework_session(at("s"), at("s2"), "seed", NOW + 1),
     "a cutoff": _owners_cutoff,
     "a cutoff that cannot be read": lambda store, raw: [

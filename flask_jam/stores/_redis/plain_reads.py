@@ -5,7 +5,7 @@ removal), where a session is read for the first time in this process, and in any
 nothing and the script decides.
 
 The commands of a pipeline are no atomic step, and need not be. Each mark is one key. A session is
-read before the cutoff that may end it, and its fields are only ever added: where their number is
+read before the marks that may end it, and its fields are only ever added: where their number is
 right afterwards, none was missed.
 """
 
@@ -89,7 +89,7 @@ class PlainReads:
         seen = self._seen.get(key)
         if seen is None or now >= seen.due_at or limits != seen.written:
             return None
-        found, count, cut, probe = pool.ask(seen.question, 4)
+        found, count, *marks, probe = pool.ask(seen.question, 5)
         if count == 0 and _is_primary(probe):
             return [b"gone"]
         if not _is_primary(probe) or not isinstance(found, list):
@@ -99,7 +99,7 @@ class PlainReads:
             return None
         if values != seen.values:
             seen = self._read_anew(key, seen, values)
-        if seen is None or now >= seen.due_at or _is_cut(cut, seen.session):
+        if seen is None or now >= seen.due_at or _is_outlived(marks, seen.session):
             return None
         return [b"alive", seen.session]
 
@@ -107,8 +107,8 @@ class PlainReads:
         """Parse a session whose values have changed; None if that is for the script."""
         try:
             fields = dict(zip(session_fields(seen.session), values, strict=True))
-            session = session_of(fields["s"], fields["j"], _data(fields))
-            written = session_fields(session) | {"s": fields["s"]}
+            session = session_of(fields["s"], fields["j"], _data(fields), fields["k"])
+            written = session_fields(session) | {"s": fields["s"], "k": fields["k"]}
             session = session.within(seen.limits)
         except UNREAD:
             return None
@@ -130,8 +130,9 @@ def _raw(value: Any) -> bytes:
 
 def _question(key: str, names: Sequence[str], session: Session) -> bytes:
     prefix, _, place, _ = key.rsplit(":", 3)
-    cut_key = f"{prefix}:c:{place}:{hashed(session.session_key)}"
-    return packed(("HMGET", key, _WAITING, *names), ("HLEN", key), ("GET", cut_key), _probe(key))
+    owner = hashed(session.session_key)
+    marks = [("GET", f"{prefix}:{letter}:{place}:{owner}") for letter in ("c", "k")]
+    return packed(("HMGET", key, _WAITING, *names), ("HLEN", key), *marks, _probe(key))
 
 
 def _weight(seen: _Seen) -> int:
@@ -158,9 +159,14 @@ def _due_at(session: Session) -> float:
     return min(session.last_seen_at + session.slide_after, session.expires_at)
 
 
-def _is_cut(mark: Any, session: Session) -> bool:
-    """Return True if a cutoff may end the session."""
+def _is_outlived(marks: Sequence[Any], session: Session) -> bool:
+    """Return True if a cutoff or a clearing of the owner may end the session."""
+    carried = session.cut_off, session.cleared
+    return any(map(_is_later, marks, carried))
+
+
+def _is_later(mark: Any, carried: float) -> bool:
     if mark is None:
         return False
     found = parsed_mark(mark) if isinstance(mark, bytes) else None
-    return found is None or session.cut_off < found[0]
+    return found is None or carried < found[0]

@@ -121,7 +121,7 @@ def session_fields(session: Session) -> dict[str, Any]:
     }
 
 
-def session_of(seen: bytes, fixed: bytes, data: bytes) -> Session:
+def session_of(seen: bytes, fixed: bytes, data: bytes, cleared: bytes = b"0") -> Session:
     version, owner, created_at, auth_time, idle, ends_at, user_agent, ip, cut = json.loads(fixed)
     _check_version(version)
     return Session(
@@ -135,6 +135,7 @@ def session_of(seen: bytes, fixed: bytes, data: bytes) -> Session:
         _note_of(user_agent),
         _note_of(ip),
         _time(cut),
+        _time(float(cleared)),
     )
 
 
