@@ -2,6 +2,9 @@
 
 from ._credentials.sessions import SessionInfo as SessionInfo
 from ._request.current_auth import current_auth as current_auth
+from ._request.current_user import current_subject as current_subject
+from ._request.current_user import current_user as current_user
+from ._request.current_user import current_user_as as current_user_as
 from ._request.login_redirect import safe_next as safe_next
 from ._request.protection import protect as protect
 from .errors import ConfigError as ConfigError

@@ -39,6 +39,7 @@ class Reason(str, Enum):
     REUSED = "reused"
     UNKNOWN_SESSION = "unknown_session"
     SESSION_EXPIRED = "session_expired"
+    UNKNOWN_SUBJECT = "unknown_subject"
     CSRF = "csrf"
     INSUFFICIENT_SCOPE = "insufficient_scope"
     INSUFFICIENT_ROLE = "insufficient_role"

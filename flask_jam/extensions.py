@@ -7,9 +7,9 @@ No state of an app is on an extension, so one may serve many apps. What belongs 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any
-from weakref import finalize, ref
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from weakref import WeakSet, finalize, ref
 
 from click import Group
 from flask import Flask, current_app, request
@@ -23,6 +23,7 @@ from ._request.app_state import EXTENSION_KEY, AppState
 from ._request.conditions import Rule
 from ._request.cookies import check_path, check_prefix
 from ._request.current_auth import current_auth_in_template, with_payload
+from ._request.current_user import current_user
 from ._request.flask_internals import (
     add_template_global,
     extend_globals,
@@ -34,15 +35,20 @@ from ._request.flask_internals import (
 from ._request.login import logout as end_login
 from ._request.private_answers import keep_private
 from ._request.protection import guards_in_front
+from ._request.request_user import UserAuth
 from ._request.start_checks import check_login_view, check_views
+from ._request.user_loader import LoadUser, check_loader
 from .errors import ConfigError
 from .guards import Guard, jwt_required, session_required
 from .jam import Jam
 from .schemes.interface import Scheme, check_scheme
 from .schemes.jwt import JWTScheme, check_refresh_path
+from .schemes.outcome import Accepted
 from .schemes.session import SessionScheme
 from .schemes.transport import TransportScheme, check_sources
 from .settings import left_over_names, load
+
+F = TypeVar("F", bound=Callable[[Accepted], object])
 
 _log = logging.getLogger("flask_jam")
 _SIGNALS = {"revoked": signals.revoked, "reuse_detected": signals.reuse_detected}
@@ -78,7 +84,29 @@ class JamExtension:
 
 
 class _GuardingExtension(JamExtension):
-    """Registers one scheme on each app."""
+    """Registers one scheme on each app, and what loads its users."""
+
+    def __init__(self, jam: Jam | None, app: Flask | None, load_user: LoadUser | None) -> None:
+        self._states: WeakSet[AppState] = WeakSet()
+        self._load_user: LoadUser | None = None
+        if load_user is not None:
+            self.user_loader(load_user)
+        super().__init__(jam, app)
+
+    def user_loader(self, load_user: F) -> F:
+        """Have a function load the user of each request: a decorator for ``load_user=``.
+
+        It is called with the ``Accepted`` of the request, and returns the user, or ``None`` to
+        refuse. It serves every extension of the app that has none of its own. A second one
+        replaces the first.
+
+        :raises ConfigError: if it is ``async``, or does not take one argument.
+        """
+        check_loader(load_user)
+        self._load_user = load_user
+        for state in self._states:
+            _use_loader(state, self._name, load_user)
+        return load_user
 
     def _scheme(self, jam: Jam) -> Scheme:
         raise NotImplementedError
@@ -94,6 +122,9 @@ class _GuardingExtension(JamExtension):
         owner = state.owners.get(self._name)
         if owner is None:
             state.add(self, self._checked(state, self._scheme(state.jam)))
+            self._states.add(state)
+            if self._load_user is not None:
+                _use_loader(state, self._name, self._load_user)
         elif owner is not self:
             raise RuntimeError(self._is_doubled())
 
@@ -108,14 +139,22 @@ class SchemeExtension(_GuardingExtension):
     """Any other credential: a :class:`~flask_jam.schemes.Scheme` of your own.
 
     :param scheme: what finds and verifies it.
+    :param load_user: see :meth:`user_loader`.
     :raises ConfigError: if it is no scheme.
     """
 
-    def __init__(self, scheme: Scheme, jam: Jam | None = None, app: Flask | None = None) -> None:
+    def __init__(
+        self,
+        scheme: Scheme,
+        jam: Jam | None = None,
+        app: Flask | None = None,
+        *,
+        load_user: LoadUser | None = None,
+    ) -> None:
         check_scheme(scheme)
         self.scheme = scheme
         self.required = Guard(Rule(scheme.name))
-        super().__init__(jam, app)
+        super().__init__(jam, app, load_user)
 
     @property
     def _name(self) -> str:
@@ -131,12 +170,17 @@ class _LoginExtension(_GuardingExtension):
     _built: type[TransportScheme]
 
     def __init__(
-        self, jam: Jam | None, app: Flask | None, header_name: str | None, cookie_name: str | None
+        self,
+        jam: Jam | None,
+        app: Flask | None,
+        load_user: LoadUser | None,
+        header_name: str | None,
+        cookie_name: str | None,
     ) -> None:
         check_sources(header_name, cookie_name)
         self.header_name = header_name
         self.cookie_name = cookie_name
-        super().__init__(jam, app)
+        super().__init__(jam, app, load_user)
 
     @property
     def _name(self) -> str:
@@ -201,6 +245,8 @@ class JWTExtension(_LoginExtension):
 
     :param header_name: the header to read, or ``None``.
     :param cookie_name: the cookie to read, or ``None``. A header beats a cookie.
+    :param load_user: called with the ``Accepted`` of a request; returns the user, or ``None`` to
+        refuse: see :meth:`user_loader`.
     :param reload_claims: called with subject and claims at each refresh; gives the new claims, or
         ``None`` to refuse.
     :param refresh_path: what the URLs of refresh and logout have in common, such as ``/auth``: only
@@ -219,13 +265,14 @@ class JWTExtension(_LoginExtension):
         *,
         header_name: str | None = "Authorization",
         cookie_name: str | None = None,
+        load_user: LoadUser | None = None,
         reload_claims: Reload | None = None,
         refresh_path: str | None = None,
     ) -> None:
         check_refresh_path(refresh_path)
         self._reload_claims = reload_claims
         self._refresh_path = refresh_path
-        super().__init__(jam, app, header_name, cookie_name)
+        super().__init__(jam, app, load_user, header_name, cookie_name)
 
     def _scheme(self, jam: Jam) -> Scheme:
         jam._will_use_tokens()
@@ -257,6 +304,8 @@ class SessionExtension(_LoginExtension):
 
     :param header_name: the header to read, or ``None``.
     :param cookie_name: the cookie to read, or ``None``. A header beats a cookie.
+    :param load_user: called with the ``Accepted`` of a request; returns the user, or ``None`` to
+        refuse: see :meth:`user_loader`.
     :raises ConfigError: if there is neither a header nor a cookie.
     """
 
@@ -270,8 +319,9 @@ class SessionExtension(_LoginExtension):
         *,
         header_name: str | None = None,
         cookie_name: str | None = "sessionId",
+        load_user: LoadUser | None = None,
     ) -> None:
-        super().__init__(jam, app, header_name, cookie_name)
+        super().__init__(jam, app, load_user, header_name, cookie_name)
 
     def _scheme(self, jam: Jam) -> Scheme:
         return SessionScheme(jam, self.header_name, self.cookie_name)
@@ -338,6 +388,13 @@ def _new_state(app: Flask, jam: Jam) -> AppState:
     finalize(app, jam.unsubscribe, forward).atexit = False
     _warn_of_shared_secret(app, jam)
     return state
+
+
+def _use_loader(state: AppState, name: str, load_user: LoadUser) -> None:
+    # An app without a loader resolves its requests by the class that knows of none.
+    state.auth_class = UserAuth
+    state.use_loader(name, load_user)
+    add_template_global(state.app, "current_user", current_user)
 
 
 def _load_commands() -> Group:

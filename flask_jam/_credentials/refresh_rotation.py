@@ -173,6 +173,21 @@ class Families:
             return None
         return self.read(family_id)
 
+    def due(self, refresh_token: object) -> Family | None:
+        """Return the living family of a refresh token, or None; None also for one used before.
+
+        Rotating that one raises the alarm, and nothing may come before it.
+        """
+        try:
+            family_id, generation = self.parsed(refresh_token)
+        except TokenError:
+            return None
+        family = self.read(family_id)
+        grace = self._settings.refresh_grace
+        if family is None or family.answer(generation, grace) is Rotation.REUSED:
+            return None
+        return family
+
     def read(self, family_id: str) -> Family | None:
         """Return a family if it lives."""
         return self._store.read_family(family_id, self.clock(), self._limits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from flask import Flask, Request
@@ -17,6 +17,7 @@ from ..schemes.interface import EXTENSIONS, Scheme
 from ..schemes.transport import TransportScheme
 from ..stores.memory import MemoryStore
 from .flask_internals import remove_hook
+from .user_loader import LoadUser
 from .werkzeug_internals import get_request
 
 _log = logging.getLogger("flask_jam")
@@ -48,6 +49,11 @@ class AppState:
         #: Which guards stand in front of a rule; set by the extension, as guards rank above this.
         self.guards_in_front: Callable[[Flask, Rule, str], Iterable[Any]] = lambda *_: ()
         self._orders: dict[tuple[str, str], tuple[str, ...]] = {}
+        #: By scheme: what loads its users. Empty if no extension has a loader.
+        self.loaders: Mapping[str, LoadUser] = {}
+        self._own_loaders: Mapping[str, LoadUser] = {}
+        #: What resolves a request, once there is a loader; set by the extension.
+        self.auth_class: Any = None
 
     def add(self, owner: object, scheme: Scheme) -> None:
         """Register a scheme for the extension that owns it."""
@@ -59,6 +65,19 @@ class AppState:
         read = {name.title(): name for each in self.schemes.values() for name in each.vary}
         self.vary = tuple(sorted(read.values()))
         self.private = [*self.private[:1], ("Vary", ", ".join(self.vary))][: 1 + bool(read)]
+        self._share_loaders()
+
+    def use_loader(self, name: str, load_user: LoadUser) -> None:
+        """Have a function load the users of a scheme, and of those without a loader."""
+        self._own_loaders = {**self._own_loaders, name: load_user}
+        self._share_loaders()
+
+    def _share_loaders(self) -> None:
+        """Give each scheme its own loader, else that of the first extension which has one."""
+        own = self._own_loaders
+        first = next((own[name] for name in self.schemes if name in own), None)
+        if first is not None:
+            self.loaders = {name: own.get(name, first) for name in self.schemes}
 
     def _check_cookies(self, scheme: Scheme) -> None:
         names = set(scheme.cookie_names()) if isinstance(scheme, TransportScheme) else set()

@@ -115,13 +115,13 @@ def extend_globals(app: Flask, extend: Callable[[type[Any]], Any]) -> None:
 
 
 def add_template_global(app: Flask, name: str, value: Any) -> None:
-    """Add a name to every template, imported macros included, without making the environment.
+    """Add a name to every template, imported macros included, unless the app has given it a value.
 
-    Flask makes it at the first use, and later changes of ``jinja_options`` would be lost. A context
-    processor does not reach ``{% import %}``.
+    The environment is not made for it: Flask makes it at the first use, and later changes of
+    ``jinja_options`` would be lost. A context processor does not reach ``{% import %}``.
     """
     if "jinja_env" in app.__dict__:
-        app.jinja_env.globals[name] = value
+        app.jinja_env.globals.setdefault(name, value)
         return
     create = app.create_jinja_environment
 

@@ -17,7 +17,7 @@ from .._helpers.strict_json import copy_json
 from ..errors import Reason, SessionError, StoreUnavailable, TokenError
 from ..refusal import refuse
 from ..schemes.jwt import JWTScheme
-from ..schemes.outcome import Accepted, Credential, Rejected
+from ..schemes.outcome import Accepted, Credential, Outcome, Rejected, with_user
 from ..schemes.transport import TransportScheme
 from .app_state import AppState
 from .cookies import (
@@ -134,6 +134,22 @@ def _rejected(scheme: TransportScheme, credential: Credential | None, reason: Re
     if credential is None:
         return Rejected(scheme.name, reason)
     return Rejected(scheme.name, reason, credential.source, credential.fingerprint())
+
+
+def with_known_user(
+    state: AppState, credential: Credential, accepted: Accepted, earlier: Outcome | None = None
+) -> Accepted:
+    """Return who a refresh is for, with the user; refuse if ``load_user`` gives none.
+
+    :param earlier: whose user was loaded before the store was changed: it is not loaded again.
+    """
+    if isinstance(earlier, Accepted) and earlier.subject == accepted.subject:
+        return with_user(accepted, earlier.user)
+    outcome = current_request_auth().load(accepted)
+    if isinstance(outcome, Rejected):
+        source, fingerprint = credential.source, credential.fingerprint()
+        refuse_action(state, outcome._replace(source=source, fingerprint=fingerprint))
+    return outcome
 
 
 def refuse_action(state: AppState, why: Rejected) -> NoReturn:

@@ -110,6 +110,10 @@ class RequestAuth:
             raise
         return accepted if scheme._is_built_in else _checked(scheme, found, accepted)
 
+    def load(self, accepted: Accepted) -> Outcome:
+        """Return who is authenticated, with the user: this app has no ``load_user``."""
+        return accepted
+
     def credential(self, scheme: Scheme) -> Credential | Rejected:
         """Return the credential of a scheme: what this request has issued, else what it sent."""
         if self._issued and scheme.name in self._issued:
@@ -234,6 +238,10 @@ class RequestAuth:
     def admitted(self) -> bool:
         """Whether a guard or a login has let a caller in."""
         return self._admitted and self.accepted is not None
+
+    def certain(self) -> Accepted | None:
+        """Return who a guard or a login has let in; None where neither has."""
+        return self.look() if self.admitted else None
 
     def pass_by(self) -> None:
         """Note that an optional guard let the request pass without a credential.
@@ -366,7 +374,7 @@ def current_request_auth() -> RequestAuth:
     auth: RequestAuth | None = request.__dict__.get(KEY)
     if auth is None and app is context.app:
         state: AppState = app.extensions.get(EXTENSION_KEY) or state_of(app)
-        auth = request.__dict__[KEY] = RequestAuth(state, request)
+        auth = request.__dict__[KEY] = (state.auth_class or RequestAuth)(state, request)
     elif auth is None or auth.state.app is not app:
         # In the context of another app no caller is known: the request is not for that one.
         auth = RequestAuth(state_of(app), request)

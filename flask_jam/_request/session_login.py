@@ -6,17 +6,25 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from blinker import NamedSignal
 from flask import request
 
 from .. import signals
 from .._credentials.sessions import SessionInfo
-from ..schemes.outcome import Credential, Rejected
+from ..errors import Reason
+from ..schemes.outcome import Credential, Outcome, Rejected
 from ..schemes.session import SessionScheme
 from ..stores.interface import Session
 from .app_state import AppState
 from .cookies import Setting, own_cookie, set_later
-from .login import arrive, candidates, check_site, clear_twins, durably, refuse_action
+from .login import (
+    arrive,
+    candidates,
+    check_site,
+    clear_twins,
+    durably,
+    refuse_action,
+    with_known_user,
+)
 from .request_auth import current_request_auth
 
 
@@ -39,7 +47,9 @@ def login(
     credential = _issued(scheme, new_id)
     with durably(state, scheme, credential):
         session = state.jam.sessions.lookup(new_id)
-    return _enter(state, scheme, credential, session, signals.logged_in)
+    _set_cookie(state, scheme, new_id, session)
+    arrive(state, credential, scheme.accepted(credential, session), signals.logged_in)
+    return _answer(state, scheme, new_id, session)
 
 
 def refresh(state: AppState, scheme: SessionScheme) -> dict[str, Any]:
@@ -47,10 +57,30 @@ def refresh(state: AppState, scheme: SessionScheme) -> dict[str, Any]:
     found = current_request_auth().credential(scheme)
     if isinstance(found, Rejected):
         refuse_action(state, found)
+    known = _loaded(state, scheme) if state.loaders else None
     with durably(state, scheme, found):
         # Not looked up: that is for the client, and until then the old id gets it again.
         new_id, session = state.jam.sessions.rework(found.value)
-    return _enter(state, scheme, _issued(scheme, new_id), session, signals.refreshed)
+    credential = _issued(scheme, new_id)
+    accepted = with_known_user(state, found, scheme.accepted(credential, session), known)
+    _set_cookie(state, scheme, new_id, session)
+    arrive(state, credential, accepted, signals.refreshed)
+    return _answer(state, scheme, new_id, session)
+
+
+def _loaded(state: AppState, scheme: SessionScheme) -> Outcome:
+    """Return whose session it is, with the user, before it gets a new id.
+
+    An id that opens nothing may still be one whose reply was lost: that is found out later.
+    """
+    outcome = current_request_auth().resolve(scheme.name)
+    if isinstance(outcome, Rejected) and outcome.reason in _FINAL:
+        refuse_action(state, outcome)
+    return outcome
+
+
+#: Reasons for which no id is made anew.
+_FINAL = frozenset({Reason.UNKNOWN_SUBJECT, Reason.UNAVAILABLE})
 
 
 def _issued(scheme: SessionScheme, session_id: str) -> Credential:
@@ -58,25 +88,20 @@ def _issued(scheme: SessionScheme, session_id: str) -> Credential:
     return Credential(scheme.name, source, session_id)
 
 
-def _enter(
-    state: AppState,
-    scheme: SessionScheme,
-    credential: Credential,
-    session: Session,
-    signal: NamedSignal,
+def _set_cookie(state: AppState, scheme: SessionScheme, session_id: str, session: Session) -> None:
+    if scheme.cookie_name is None:
+        return
+    settings = state.jam.settings
+    # A timestamp may lie a moment ahead of the clock.
+    life = min(session.ends_at - state.jam.clock(), settings.session.absolute)
+    cookie = own_cookie(settings, scheme.cookie_name)
+    set_later(state.app, settings, Setting(cookie, session_id, life))
+
+
+def _answer(
+    state: AppState, scheme: SessionScheme, session_id: str, session: Session
 ) -> dict[str, Any]:
-    jam, session_id = state.jam, credential.value
-    now = jam.clock()
-    if scheme.cookie_name is not None:
-        # A timestamp may lie a moment ahead of the clock.
-        life = min(session.ends_at - now, jam.settings.session.absolute)
-        set_later(
-            state.app,
-            jam.settings,
-            Setting(own_cookie(jam.settings, scheme.cookie_name), session_id, life),
-        )
-    arrive(state, credential, scheme.accepted(credential, session), signal)
-    answer = {"expires_in": math.ceil(session.expires_at - now)}
+    answer = {"expires_in": math.ceil(session.expires_at - state.jam.clock())}
     # Where a cookie carries it, no script needs to see it (ASVS 3.3.4).
     return answer if scheme.header_name is None else {"session_id": session_id, **answer}
 

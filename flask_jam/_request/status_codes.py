@@ -37,6 +37,7 @@ ANSWERS: dict[Reason, Answer] = {
     Reason.REUSED: _INVALID,
     Reason.UNKNOWN_SESSION: _INVALID,
     Reason.SESSION_EXPIRED: _EXPIRED,
+    Reason.UNKNOWN_SUBJECT: _INVALID,
     Reason.STALE: Answer(
         401, "insufficient_user_authentication", "A more recent login is required."
     ),
@@ -51,13 +52,14 @@ ANSWERS: dict[Reason, Answer] = {
     ),
 }
 
-#: A credential refused for one of these was ours and never becomes valid again, so its cookie may
-#: be cleared. Others may be valid in a moment, or for another app on the host.
+#: A credential refused for one of these was ours and opens nothing any more, so its cookie may be
+#: cleared. Others may be valid in a moment, or for another app on the host.
 PERMANENT = frozenset(
     {
         Reason.EXPIRED,
         Reason.REVOKED,
         Reason.REUSED,
         Reason.SESSION_EXPIRED,
+        Reason.UNKNOWN_SUBJECT,
     }
 )

@@ -12,13 +12,21 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from .. import signals
 from .._credentials.refresh_rotation import Reload, TokenPair
-from .._helpers.strict_json import strict_object
+from .._helpers.strict_json import copy_json, strict_object
 from ..errors import Reason, TokenError
 from ..schemes.jwt import JWTScheme
 from ..schemes.outcome import Accepted, Credential, Rejected
 from .app_state import AppState
 from .cookies import Setting, own_cookie, refresh_cookies, set_later
-from .login import arrive, candidates, check_site, clear_twins, durably, refuse_action
+from .login import (
+    arrive,
+    candidates,
+    check_site,
+    clear_twins,
+    durably,
+    refuse_action,
+    with_known_user,
+)
 from .request_auth import current_request_auth
 
 #: A refresh request is small; a larger body is not read.
@@ -39,7 +47,7 @@ def login(
         ended = _end_replaced(state, scheme, subject, old)
     if ended:
         clear_twins(state, scheme)
-    return _send_pair(state, scheme, pair, signals.logged_in)
+    return _send_pair(state, scheme, pair, _accepted(scheme, pair), signals.logged_in)
 
 
 def _end_replaced(
@@ -74,18 +82,40 @@ def refresh(state: AppState, scheme: JWTScheme, reload: Reload | None) -> dict[s
     # Else another site could send a token of its own, and its visitors get the cookies for it.
     check_site(state, scheme)
     credential = _refresh_token(state, scheme)
+    due = _loaded(state, scheme, credential) if state.loaders else None
     with durably(state, scheme, credential):
         pair = state.jam.rotate_pair(credential.value, reload_claims=reload)
-    return _send_pair(state, scheme, pair, signals.refreshed)
+    accepted = with_known_user(state, credential, _accepted(scheme, pair), due)
+    return _send_pair(state, scheme, pair, accepted, signals.refreshed)
+
+
+def _loaded(state: AppState, scheme: JWTScheme, credential: Credential) -> Accepted | None:
+    """Return whose refresh token it is, with the user, before anything is rotated.
+
+    So a refusal, or an error of ``load_user``, leaves the client's token the current one.
+    """
+    with durably(state, scheme, credential):
+        family = state.jam.families.due(credential.value)
+    if family is None:
+        return None
+    claims = {name: copy_json(value) for name, value in family.claims.items()}
+    auth_time = claims.get("auth_time", family.started_at)
+    payload = {"sub": family.subject, **claims}
+    accepted = Accepted(scheme.name, credential.source, family.subject, payload, auth_time)
+    return with_known_user(state, credential, accepted)
+
+
+def _accepted(scheme: JWTScheme, pair: TokenPair) -> Accepted:
+    facts = pair.access
+    return Accepted(scheme.name, "body", facts.sub, facts.fresh(), facts.auth_time)
 
 
 def _send_pair(
-    state: AppState, scheme: JWTScheme, pair: TokenPair, signal: NamedSignal
+    state: AppState, scheme: JWTScheme, pair: TokenPair, accepted: Accepted, signal: NamedSignal
 ) -> dict[str, Any]:
-    facts, answer = pair.access, pair.answer
+    answer = pair.answer
     credential = Credential(scheme.name, "body", answer["access_token"])
-    accepted = Accepted(scheme.name, "body", facts.sub, facts.fresh(), facts.auth_time)
-    _set_cookies(state, scheme, answer, facts.auth_time or state.jam.clock())
+    _set_cookies(state, scheme, answer, accepted.auth_time or state.jam.clock())
     arrive(state, credential, accepted, signal)
     if scheme.header_name is not None:
         return answer

@@ -48,7 +48,7 @@ class JWTScheme(TransportScheme):
                 raise TokenError(Reason.MALFORMED) from None
             raise
         accepted: Accepted = _new(
-            Accepted, ("jwt", credential.source, facts.sub, facts.fresh(), facts.auth_time)
+            Accepted, ("jwt", credential.source, facts.sub, facts.fresh(), facts.auth_time, None)
         )
         return accepted
 

@@ -39,7 +39,9 @@ class SessionScheme(TransportScheme):
     def accepted(self, credential: Credential, session: Session) -> Accepted:
         """Return whose session it is."""
         source, owner, data = credential.source, session.session_key, copied_data(session)
-        accepted: Accepted = _new(Accepted, ("session", source, owner, data, session.auth_time))
+        accepted: Accepted = _new(
+            Accepted, ("session", source, owner, data, session.auth_time, None)
+        )
         return accepted
 
     def end(self, credential: str) -> str | None:

@@ -1,0 +1,125 @@
+"""The user of a request: loaded once for each credential, before anything is let in by it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from threading import get_ident
+from types import MappingProxyType
+
+from flask import Request
+
+from ..errors import ConfigError, Reason, StoreUnavailable
+from ..schemes.interface import Scheme
+from ..schemes.outcome import Accepted, Credential, Outcome, Rejected, with_user
+from .app_state import AppState
+from .request_auth import RequestAuth
+from .user_loader import user_from
+
+
+class UserAuth(RequestAuth):
+    """What one request has established, for an app that has a ``load_user``.
+
+    A credential counts as accepted once its user is known. So a guard, ``current_auth()`` and
+    ``g.payload`` need not know that users exist.
+    """
+
+    #: By scheme: a login of this request whose user was not asked for yet.
+    _pending: Mapping[str, Accepted] = MappingProxyType({})
+
+    def __init__(self, state: AppState, request: Request) -> None:
+        super().__init__(state, request)
+        #: By thread: what ``load_user`` is being asked about, the innermost last.
+        self._loading: dict[int, tuple[Accepted, ...]] = {}
+
+    # --- asking ---
+
+    def look(self) -> Accepted | None:
+        """Return who asks; within ``load_user``, its argument."""
+        if self._loading and (about := self._argument()) is not None:
+            return about
+        if self._pending and self.accepted is not None:
+            login = self._pending.get(self.accepted.scheme)
+            if login is self.accepted:
+                self.resolve(login.scheme)
+        return super().look()
+
+    def certain(self) -> Accepted | None:
+        """Return who was let in; within ``load_user``, its argument."""
+        return self._argument() or super().certain()
+
+    def _argument(self) -> Accepted | None:
+        about = self._loading.get(get_ident())
+        return about[-1] if about else None
+
+    def _authenticated(self, scheme: Scheme) -> Outcome:
+        if scheme.name in self.failures:
+            raise self.failures[scheme.name]
+        login = self._pending.get(scheme.name)
+        if login is not None:
+            return self._settled(login, self.load(login))
+        outcome = super()._authenticated(scheme)
+        return outcome if isinstance(outcome, Rejected) else self.load(outcome)
+
+    def load(self, accepted: Accepted) -> Outcome:
+        """Return who is authenticated, with the user; or the refusal if there is none."""
+        try:
+            user = self._user_of(accepted)
+        except StoreUnavailable as error:
+            return self.denied(accepted, error.reason)
+        if user is None:
+            return self.denied(accepted, Reason.UNKNOWN_SUBJECT)
+        return with_user(accepted, user)
+
+    def _user_of(self, accepted: Accepted) -> object | None:
+        """Ask ``load_user``. What it raises is raised again at each question of this request."""
+        own, name = get_ident(), accepted.scheme
+        outer = self._loading.get(own, ())
+        if any(each.scheme == name for each in outer):
+            raise _asked_within()
+        self._loading[own] = (*outer, accepted)
+        try:
+            return user_from(self.state.loaders[name](accepted))
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            self.failures = {**self.failures, name: error}
+            raise
+        finally:
+            self._loading[own] = outer
+
+    # --- logging in and out ---
+
+    def arrive(self, credential: Credential, accepted: Accepted) -> None:
+        """Use a credential issued during this request; its user is loaded when it is asked for."""
+        name = credential.scheme
+        if self._argument() is not None:
+            raise _asked_within()
+        self._forget(name)
+        super().arrive(credential, accepted)
+        if accepted.user is None:
+            self._pending = {**self._pending, name: accepted}
+            del self.outcomes[name]
+
+    def leave(self, name: str) -> None:
+        """Forget the login of a scheme, and its user."""
+        self._forget(name)
+        super().leave(name)
+
+    def _forget(self, name: str) -> None:
+        self._pending = {key: login for key, login in self._pending.items() if key != name}
+        self.failures = {key: error for key, error in self.failures.items() if key != name}
+
+    def _settled(self, login: Accepted, outcome: Outcome) -> Outcome:
+        """Answer with the user of a login of this request, now that it is known."""
+        self._forget(login.scheme)
+        if self.accepted is login:
+            self.accepted = outcome if isinstance(outcome, Accepted) else None
+            self._answer = (self.accepted,)
+        return outcome
+
+
+def _asked_within() -> ConfigError:
+    return ConfigError(
+        "load_user must not ask a guard, log in, refresh or log out: it decides who the user is. "
+        "Within it, current_auth() is its argument"
+    )

@@ -1,0 +1,68 @@
+"""What ``load_user`` may be and may return: which user a credential belongs to."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from types import CoroutineType
+from typing import Any
+
+from ..errors import ConfigError
+from ..schemes.outcome import Accepted
+
+#: Called with who is authenticated; returns the user, or ``None`` to refuse.
+LoadUser = Callable[[Accepted], object]
+
+_FORM = "write def load_user(auth), which returns a user or None"
+
+
+def check_loader(load_user: object) -> None:
+    """Refuse what could never load a user.
+
+    :raises ConfigError: with a sentence.
+    """
+    if not callable(load_user) or isinstance(load_user, type):
+        raise ConfigError(f"load_user must be a function, got {_kind(load_user)}: {_FORM}")
+    if _is_async(load_user):
+        raise ConfigError(
+            "load_user must not be async: current_user and current_auth() cannot wait for it. "
+            f"Instead, {_FORM}"
+        )
+    try:
+        signature = inspect.signature(load_user)
+    except (TypeError, ValueError):  # some callables of C have none
+        return
+    try:
+        signature.bind(None)
+    except TypeError:
+        raise ConfigError(
+            f"load_user is called with one argument, the Accepted of the request: {_FORM}"
+        ) from None
+
+
+def _is_async(load_user: Any) -> bool:
+    candidates = load_user, getattr(load_user, "func", None), type(load_user).__call__
+    is_async = inspect.iscoroutinefunction, inspect.isasyncgenfunction
+    return any(check(each) for check in is_async for each in candidates)
+
+
+def user_from(returned: object) -> object | None:
+    """Return the user that a loader has returned, or None if it refuses.
+
+    An object of a class of the app is a user, whatever its own ``bool``. A false value of a
+    built-in type is none: ``row and row.is_active and row`` is ``False`` or ``0`` for a disabled
+    user, and ``rows and rows[0]`` is ``[]`` for a deleted one.
+
+    :raises ConfigError: for what is a mistake and no user.
+    """
+    if type(returned).__module__ != "builtins":
+        return returned
+    if returned is True or inspect.isgenerator(returned) or inspect.isawaitable(returned):
+        if isinstance(returned, CoroutineType):
+            returned.close()
+        raise ConfigError(f"load_user must return a user or None, got {_kind(returned)}")
+    return returned or None
+
+
+def _kind(value: object) -> str:
+    return value.__name__ if isinstance(value, type) else type(value).__name__
