@@ -97,7 +97,7 @@ def _presented(state: AppState, scheme: TransportScheme) -> list[Credential]:
     if not found or any(each.source != "header" for each in found):
         # Also where no cookie came, as the answer clears it.
         check_site(state, scheme, ends=True)
-    outcome = current_request_auth().resolve(scheme.name)
+    outcome = current_request_auth().verdict(scheme.name)
     is_malformed = isinstance(outcome, Rejected) and outcome.reason is Reason.MALFORMED
     if is_malformed and (not found or scheme.has_too_many(current_request_auth().environ)):
         refuse_action(state, outcome)  # type: ignore[arg-type]

@@ -74,6 +74,10 @@ class RequestAuth:
             outcome = self.outcomes[name] = ask(scheme)
         return outcome
 
+    def verdict(self, name: str) -> Outcome:
+        """Return whether the credential of a scheme holds, whoever its user is."""
+        return self.resolve(name)
+
     def _guarded_ask(self, scheme: Scheme) -> Outcome:
         """Ask a scheme of the app's own: once, also if it fails or asks who asks."""
         if scheme.name in self.failures:

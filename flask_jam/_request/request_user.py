@@ -60,6 +60,10 @@ class UserAuth(RequestAuth):
         outcome = super()._authenticated(scheme)
         return outcome if isinstance(outcome, Rejected) else self.load(outcome)
 
+    def verdict(self, name: str) -> Outcome:
+        """Return whether the credential of a scheme holds; ``load_user`` is not asked."""
+        return self.outcomes.get(name) or super()._authenticated(self.state.scheme(name))
+
     def load(self, accepted: Accepted) -> Outcome:
         """Return who is authenticated, with the user; or the refusal if there is none."""
         try:
