@@ -54,7 +54,7 @@ class UserAuth(RequestAuth):
     def _authenticated(self, scheme: Scheme) -> Outcome:
         if scheme.name in self.failures:
             raise self.failures[scheme.name]
-        login = self._pending.get(scheme.name)
+        login = self._pending.get(scheme.name) if self._pending else None
         if login is not None:
             return self._settled(login, self.load(login))
         outcome = super()._authenticated(scheme)
@@ -78,7 +78,7 @@ class UserAuth(RequestAuth):
         """Ask ``load_user``. What it raises is raised again at each question of this request."""
         own, name = get_ident(), accepted.scheme
         outer = self._loading.get(own, ())
-        if any(each.scheme == name for each in outer):
+        if outer and any(each.scheme == name for each in outer):
             raise _asked_within()
         self._loading[own] = (*outer, accepted)
         try:

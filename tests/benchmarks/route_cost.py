@@ -79,6 +79,8 @@ SEEN = "token seen before, {}"
 SCOPED = "token seen before, HS256, scopes and roles"
 READ = "token seen before, HS256, g.payload read"
 PROTECTED = "token seen before, HS256, by protect"
+WITH_USER = "token seen before, HS256, with load_user"
+SESSION_USER = "session in memory, with load_user"
 UNSEEN = "token not seen before, {}"
 SESSION = "session in memory"
 NEAR_TOKEN = "token seen before, HS256, Redis, near cache"
@@ -292,6 +294,25 @@ def protected() -> Case:
     protect(app, jwt_required)
     app.add_url_rule("/jwt", "jwt", _view())
     return guarded(app, "/jwt", our_token(jam))
+
+
+def with_user() -> Case:
+    """The guard asks a loader; users are in a dict, as for Flask-Login."""
+    jam = our_jam()
+    return guarded(_with_loader(our_app(jam)), "/jwt", our_token(jam))
+
+
+def session_user() -> Case:
+    """The same for a session: what Flask-Login does, and a session that can be ended."""
+    case = session()
+    _with_loader(case.app)
+    return case
+
+
+def _with_loader(app: Flask) -> Flask:
+    users = {"alice": object()}
+    app.extensions["flask_jam"].owners["jwt"].user_loader(lambda auth: users.get(auth.subject))
+    return app
 
 
 def unseen(alg: str) -> Case:
@@ -563,6 +584,8 @@ CASES: dict[str, Entry] = {
     SCOPED: Entry(lambda: seen("HS256", "/strict")),
     READ: Entry(read),
     PROTECTED: Entry(protected),
+    WITH_USER: Entry(with_user),
+    SESSION_USER: Entry(session_user),
     SESSION: Entry(session),
     UNSEEN.format("HS256"): Entry(lambda: unseen("HS256")),
     UNSEEN.format("RS256"): Entry(lambda: unseen("RS256")),
@@ -586,8 +609,8 @@ CASES: dict[str, Entry] = {
     FLASK_SESSION: Entry(flask_session, "flask_session"),
 }
 OURS = [OPEN, *(SEEN.format(alg) for alg in ("HS256", "RS256", "ES256")), SCOPED, READ,
-        PROTECTED, SESSION, NEAR_TOKEN, NEAR_SESSION, FAR_TOKEN, FAR_SESSION,
-        UNSEEN.format("HS256"), UNSEEN.format("RS256"), REFUSED, FORGED]  # fmt: skip
+        PROTECTED, WITH_USER, SESSION, SESSION_USER, NEAR_TOKEN, NEAR_SESSION, FAR_TOKEN,
+        FAR_SESSION, UNSEEN.format("HS256"), UNSEEN.format("RS256"), REFUSED, FORGED]  # fmt: skip
 #: Plain functions, not routes.
 YARDSTICKS = {YARDSTICK.format("HS256"), YARDSTICK.format("RS256")}
 #: With the short name for the head of a column.
