@@ -54,7 +54,7 @@ def test_the_reasons_are_these_and_no_others() -> None:
         "missing", "malformed", "too_large", "invalid", "expired", "not_yet_valid",
         "wrong_issuer", "wrong_audience", "wrong_type", "revoked", "reused", "unknown_session",
         "session_expired", "csrf", "insufficient_scope", "insufficient_role", "denied", "stale",
-        "unavailable",
+        "unknown_subject", "unavailable",
     }  # fmt: skip
 
 

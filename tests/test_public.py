@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import flask_jam
-from flask_jam import Jam, JamExtension, JWTExtension, SessionExtension
+from flask_jam import Jam, JamExtension, JWTExtension, SchemeExtension, SessionExtension
 from flask_jam.jws import verify_jws
 from flask_jam.keys import KeyRing
 
@@ -19,7 +19,8 @@ from .cases import each_case
 NAMES = {
     "Jam", "JamExtension", "JWTExtension", "SessionExtension", "SchemeExtension",
     "Guard", "jwt_required", "session_required", "public", "protect",
-    "current_auth", "safe_next", "Accepted", "SessionInfo", "signals",
+    "current_auth", "current_user", "current_user_as", "current_subject", "safe_next",
+    "Accepted", "SessionInfo", "signals",
     "JamError", "ConfigError", "TokenError", "SessionError", "StoreUnavailable", "Reason",
 }  # fmt: skip
 
@@ -47,8 +48,12 @@ OTHERS = [
     (
         JWTExtension,
         "(jam=None, app=None, *, header_name='Authorization', cookie_name=None, "
-        "reload_claims=None, refresh_path=None)",
+        "load_user=None, reload_claims=None, refresh_path=None)",
     ),
+    (JWTExtension.user_loader, "(self, load_user)"),
+    (SchemeExtension, "(scheme, jam=None, app=None, *, load_user=None)"),
+    (flask_jam.current_user_as, "(user_class)"),
+    (flask_jam.current_subject, "()"),
     (JWTExtension.logout, "(self, *, clear_site_data=False)"),
     (SessionExtension.logout, "(self, *, clear_site_data=False)"),
     (SessionExtension.list, "(self)"),
@@ -56,7 +61,10 @@ OTHERS = [
     (SessionExtension.end, "(self, handle)"),
     (SessionExtension.end_others, "(self)"),
     (flask_jam.safe_next, "(default='/')"),
-    (SessionExtension, "(jam=None, app=None, *, header_name=None, cookie_name='sessionId')"),
+    (
+        SessionExtension,
+        "(jam=None, app=None, *, header_name=None, cookie_name='sessionId', load_user=None)",
+    ),
     (KeyRing.from_jwks, "(jwks)"),
     (verify_jws, "(token, keyring, *, max_bytes=8192)"),
 ]

@@ -7,7 +7,20 @@ from typing import Any
 from flask.views import MethodView
 from typing_extensions import assert_type
 
-from flask_jam import Accepted, Guard, Jam, current_auth, jwt_required, public, session_required
+from flask_jam import (
+    Accepted,
+    Guard,
+    Jam,
+    JWTExtension,
+    SessionExtension,
+    current_auth,
+    current_subject,
+    current_user,
+    current_user_as,
+    jwt_required,
+    public,
+    session_required,
+)
 
 
 @jwt_required
@@ -29,6 +42,35 @@ def opened() -> int:
 class Page(MethodView):
     def get(self) -> str:
         return ""
+
+
+class User:
+    name: str
+
+
+session = SessionExtension()
+
+
+@session.user_loader
+def load_user(auth: Accepted) -> User | None:
+    return User() if current_subject() == auth.subject else None
+
+
+def load_by_id(user_id: str) -> User | None:
+    return None
+
+
+def check_users(auth: Accepted) -> None:
+    assert_type(load_user(auth), User | None)
+    assert_type(current_user_as(User), User)
+    assert_type(current_user_as(User).name, str)
+    assert_type(current_subject(), str)
+    user: User = current_user
+    assert_type(user.name, str)
+    SessionExtension(load_user=load_user)
+    JWTExtension(load_user=lambda accepted: accepted.subject)
+    JWTExtension(load_user=load_by_id)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    session.user_loader(load_by_id)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
 
 
 async def check(jam: Jam) -> None:

@@ -378,7 +378,8 @@ def current_request_auth() -> RequestAuth:
     auth: RequestAuth | None = request.__dict__.get(KEY)
     if auth is None and app is context.app:
         state: AppState = app.extensions.get(EXTENSION_KEY) or state_of(app)
-        auth = request.__dict__[KEY] = (state.auth_class or RequestAuth)(state, request)
+        cls: type[RequestAuth] = state.auth_class or RequestAuth
+        auth = request.__dict__[KEY] = cls(state, request)
     elif auth is None or auth.state.app is not app:
         # In the context of another app no caller is known: the request is not for that one.
         auth = RequestAuth(state_of(app), request)

@@ -39,7 +39,7 @@ class UserAuth(RequestAuth):
             return about
         if self._pending and self.accepted is not None:
             login = self._pending.get(self.accepted.scheme)
-            if login is self.accepted:
+            if login is not None and login is self.accepted:
                 self.resolve(login.scheme)
         return super().look()
 
