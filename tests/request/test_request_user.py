@@ -374,6 +374,21 @@ def test_a_store_that_is_down_for_the_loader_is_503(app: Flask, users: Users) ->
     assert client.post("/refresh").status_code == 503
 
 
+def test_after_a_refresh_that_was_503_an_error_handler_may_ask(
+    app: Flask, jam: Jam, users: Users
+) -> None:
+    app.register_error_handler(503, lambda error: (who(), 503))
+    users.error = StoreUnavailable()
+    refresh_token = jam.issue_tokens("ann")["refresh_token"]
+    client, body = browser(app), {"refresh_token": refresh_token}
+    answer = app.test_client().post("/jwt-refresh", json=body)
+    assert (answer.status_code, answer.text) == (503, "nobody")
+    assert client.post("/refresh").status_code == 503
+    users.error = None
+    assert app.test_client().post("/jwt-refresh", json=body).status_code == 200
+    assert client.post("/refresh").status_code == 200
+
+
 @pytest.mark.redis
 def test_a_killed_store_is_503_and_asks_no_loader(
     make_jam: Callable[..., Jam], users: Users
