@@ -1,14 +1,25 @@
 """The values that travel through a request: a credential, and what became of it.
 
-They are tuples, so nothing can be changed on the way, and their ``repr`` holds no secret.
+They are tuples, so nothing can be changed on the way, and their ``repr`` holds no secret. It tells
+two apart all the same: caches such as ``cache.memoize`` and dogpile make their key of it, and with
+one ``repr`` for all, a cached ``load_user`` would give everybody the first one's user.
 """
 
 from __future__ import annotations
 
 import hashlib
+import secrets
 from typing import Any, NamedTuple
 
 from ..errors import Reason as Reason
+
+_KEY = secrets.token_bytes(32)
+
+
+def _mark(value: object) -> str:
+    """Return what tells a value from others in this process, and nothing else of it."""
+    raw = repr(value).encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(raw, key=_KEY, digest_size=16).hexdigest()
 
 
 class Credential(NamedTuple):
@@ -19,7 +30,8 @@ class Credential(NamedTuple):
     value: str
 
     def __repr__(self) -> str:
-        return f"Credential(scheme={self.scheme!r}, source={self.source!r}, value=•••)"
+        mark = _mark(self.value)
+        return f"Credential(scheme={self.scheme!r}, source={self.source!r}, value=•••{mark})"
 
     def fingerprint(self) -> str:
         """The first 8 hex digits of its SHA-256: enough to correlate, useless to present."""
@@ -43,7 +55,8 @@ class Accepted(NamedTuple):
     user: Any = None
 
     def __repr__(self) -> str:
-        return f"Accepted(scheme={self.scheme!r}, source={self.source!r}, …)"
+        mark = _mark(self[:-1])  # not the user, whose repr may ask a database
+        return f"Accepted(scheme={self.scheme!r}, source={self.source!r}, …{mark})"
 
 
 class Rejected(NamedTuple):

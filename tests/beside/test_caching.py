@@ -9,7 +9,7 @@ import pytest
 from flask import Flask, g
 from flask.views import MethodView
 
-from flask_jam import Jam, current_auth, session_required
+from flask_jam import Accepted, Jam, SessionExtension, current_auth, current_user, session_required
 from flask_jam.audit import overridden_guards
 from flask_jam.testing import assert_all_protected
 
@@ -95,3 +95,22 @@ def test_cache_between_two_guards_is_named(app: Flask, cached: Decorator) -> Non
     admin = session_required(roles={"admin"})
     app.add_url_rule("/", "page", session_required(cached(admin(page))))
     assert len(overridden_guards(app)) == 1
+
+
+def test_a_memoized_loader_gives_each_caller_their_own_user(jam: Jam) -> None:
+    app, loaded = Flask("memoized"), list[str | None]()
+    session = SessionExtension(jam, app)
+    cache = flask_caching.Cache(app, config={"CACHE_TYPE": "SimpleCache"})
+
+    @session.user_loader
+    @cache.memoize(timeout=60)  # type: ignore[untyped-decorator,unused-ignore]
+    def load_user(auth: Accepted) -> dict[str, Any]:
+        loaded.append(auth.subject)
+        return {"name": auth.subject}
+
+    app.add_url_rule("/", "view", session_required(lambda: current_user["name"]))
+    client = app.test_client()
+    for name in ("ann", "bob"):
+        client.set_cookie("sessionId", jam.create_session(name, {}))
+        assert [client.get("/").text for _ in range(2)] == [name, name]
+    assert loaded == ["ann", "bob"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flask_jam.schemes.outcome import Accepted, Credential, Reason, Rejected
+from flask_jam.schemes.outcome import Accepted, Credential, Reason, Rejected, with_user
 
 from ..cases import each_case
 
@@ -35,8 +35,17 @@ def test_no_secret_and_no_claim_is_printed(value: Any) -> None:
 
 
 def test_what_is_printed_says_what_it_is() -> None:
-    assert repr(CREDENTIAL) == "Credential(scheme='jwt', source='header', value=•••)"
+    assert repr(CREDENTIAL).startswith("Credential(scheme='jwt', source='header', value=•••")
     assert repr(ACCEPTED).startswith("Accepted(scheme='session', source='cookie'")
+
+
+def test_a_cache_that_keys_by_repr_tells_two_callers_apart() -> None:
+    others = [ACCEPTED._replace(subject="x"), ACCEPTED._replace(payload={"tenant": 2})]
+    assert repr(ACCEPTED) == repr(Accepted(*ACCEPTED)) == repr(with_user(ACCEPTED, object()))
+    assert len({repr(each) for each in (ACCEPTED, *others)}) == 3
+    assert repr(CREDENTIAL) == repr(Credential(*CREDENTIAL))
+    assert repr(CREDENTIAL) != repr(CREDENTIAL._replace(value="x"))
+    assert hashlib.sha256(MARKER.encode()).hexdigest()[:8] not in repr(CREDENTIAL)
 
 
 def test_a_fingerprint_is_the_first_eight_hex_digits_of_sha256() -> None:
