@@ -529,6 +529,25 @@ def test_reload_claims_and_the_loader_may_both_refuse(jam: Jam, users: Users) ->
     assert jam.verify_jwt_token(token)["team"] == "red"
 
 
+@pytest.mark.redis
+def test_concurrent_refreshes_on_redis_each_ask_the_loader(redis_jam: Jam, users: Users) -> None:
+    app = Flask("redis")
+    jwt = JWTExtension(redis_jam, app, load_user=users.load)
+    app.add_url_rule("/refresh", "refresh", jwt.refresh, methods=["POST"])
+    body = {"refresh_token": redis_jam.issue_tokens("ann")["refresh_token"]}
+
+    def refreshed(_number: int) -> Any:
+        return app.test_client().post("/refresh", json=body)
+
+    with ThreadPoolExecutor(4) as pool:
+        users.gone.add("ann")
+        assert {answer.status_code for answer in pool.map(refreshed, range(4))} == {401}
+        users.gone.clear()
+        answers = list(pool.map(refreshed, range(4)))
+    assert len({answer.json["refresh_token"] for answer in answers}) == 1
+    assert users.count == 8
+
+
 def test_a_session_of_a_user_who_is_gone_gets_no_new_id(app: Flask, jam: Jam, users: Users) -> None:
     client = browser(app)
     users.gone.add("ann")
