@@ -7,7 +7,8 @@ No state of an app is on an extension, so one may serve many apps. What belongs 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import timedelta
 from typing import Any, TypeVar
 from weakref import WeakSet, finalize, ref
 
@@ -42,10 +43,21 @@ from .errors import ConfigError
 from .guards import Guard, jwt_required, session_required
 from .jam import Jam
 from .schemes.interface import Scheme, check_scheme
-from .schemes.jwt import JWTScheme, check_refresh_path
+from .schemes.jwt import (
+    REFRESH_SOURCES,
+    JWTScheme,
+    check_refresh_path,
+    check_refresh_sources,
+)
 from .schemes.outcome import Accepted
 from .schemes.session import SessionScheme
-from .schemes.transport import TransportScheme, check_sources
+from .schemes.transport import (
+    HEADER_TYPE,
+    HeaderType,
+    TransportScheme,
+    check_header_type,
+    check_sources,
+)
 from .settings import left_over_names, load
 
 F = TypeVar("F", bound=Callable[[Accepted], object])
@@ -247,6 +259,10 @@ class JWTExtension(_LoginExtension):
     :param cookie_name: the cookie to read, or ``None``. A header beats a cookie.
     :param load_user: called with the ``Accepted`` of a request; returns the user, or ``None`` to
         refuse: see :meth:`user_loader`.
+    :param header_type: the word in front of the token, such as ``Token``, or ``None`` for a bare
+        value. By default ``Bearer`` in the header Authorization, and ``None`` in any other.
+    :param refresh_sources: where :meth:`refresh` looks for the refresh token: ``body``, ``cookie``,
+        and ``header`` for that of the access token.
     :param reload_claims: called with subject and claims at each refresh; gives the new claims, or
         ``None`` to refuse.
     :param refresh_path: what the URLs of refresh and logout have in common, such as ``/auth``: only
@@ -266,31 +282,61 @@ class JWTExtension(_LoginExtension):
         header_name: str | None = "Authorization",
         cookie_name: str | None = None,
         load_user: LoadUser | None = None,
+        header_type: HeaderType = HEADER_TYPE,
+        refresh_sources: Collection[str] = REFRESH_SOURCES,
         reload_claims: Reload | None = None,
         refresh_path: str | None = None,
     ) -> None:
+        check_sources(header_name, cookie_name)
         check_refresh_path(refresh_path)
+        self._header_type = check_header_type(header_type, header_name)
+        self._refresh_sources = check_refresh_sources(refresh_sources, header_name, cookie_name)
         self._reload_claims = reload_claims
         self._refresh_path = refresh_path
         super().__init__(jam, app, load_user, header_name, cookie_name)
 
     def _scheme(self, jam: Jam) -> Scheme:
         jam._will_use_tokens()
-        return JWTScheme(jam, self.header_name, self.cookie_name, self._refresh_path)
+        return JWTScheme(
+            jam,
+            self.header_name,
+            self.cookie_name,
+            self._refresh_path,
+            header_type=self._header_type,
+            refresh_sources=self._refresh_sources,
+        )
 
-    def login(self, subject: str, **claims: Any) -> dict[str, Any]:
-        """A token pair for who has just proved to be ``subject`` (RFC 6749 5.1).
+    def login(
+        self,
+        subject: str,
+        *,
+        scopes: Iterable[str] = (),
+        roles: Iterable[str] = (),
+        refresh: bool = True,
+        expires_in: float | timedelta | None = None,
+        **claims: Any,
+    ) -> dict[str, Any]:
+        """Return a token pair for a user who has just logged in as ``subject`` (RFC 6749 5.1).
 
         With a ``cookie_name`` both tokens are set as cookies too; where there is no
         ``header_name``, they are in nothing else.
 
-        :param claims: ``scopes``, ``roles`` and claims of your own.
+        :param refresh: ``False`` for an access token alone; a cookie with the refresh token of an
+            earlier login is cleared.
+        :param expires_in: how long the access tokens of this login live, in seconds: less than
+            ``jwt.expire``.
+        :param claims: claims of your own.
         """
-        return token_login.login(*self._token_scheme(), subject, claims)
+        named = {"scopes": scopes, "roles": roles, "refresh": refresh, "expires_in": expires_in}
+        return token_login.login(*self._token_scheme(), subject, {**claims, **named})
 
     def refresh(self) -> dict[str, Any]:
-        """The next pair for the field ``refresh_token`` of a JSON or form body, or for the cookie
-        of the refresh token; or a refusal."""
+        """Return the next pair for the refresh token of the request; or a refusal.
+
+        It is the field ``refresh_token`` of a JSON or form body, or has a cookie of its own; see
+        ``refresh_sources``. If ``jwt.rotate_refresh_tokens`` is off, one that is in no cookie stays
+        as it is, and the answer is an access token alone.
+        """
         return token_login.refresh(*self._token_scheme(), self._reload_claims)
 
     def _token_scheme(self) -> tuple[AppState, JWTScheme]:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from ._credentials.access_tokens import Tokens, Verifier
@@ -131,26 +132,52 @@ class Jam:
         return self.verifier.verify(token).fresh()
 
     def issue_tokens(
-        self, subject: str, *, scopes: Iterable[str] = (), roles: Iterable[str] = (), **claims: Any
+        self,
+        subject: str,
+        *,
+        scopes: Iterable[str] = (),
+        roles: Iterable[str] = (),
+        refresh: bool = True,
+        expires_in: float | timedelta | None = None,
+        **claims: Any,
     ) -> dict[str, Any]:
-        """An access token and the first refresh token of a new family (RFC 6749 5.1).
+        """Return an access token and the first refresh token of a new login (RFC 6749 5.1).
 
+        :param refresh: ``False`` for an access token alone.
+        :param expires_in: how long the access tokens of this login live, in seconds: less than
+            ``jwt.expire``.
         :raises TokenError: for a subject or a claim that verification would refuse.
         """
-        return self.issue_pair(subject, scopes=scopes, roles=roles, **claims).answer
+        pair = self.issue_pair(
+            subject, scopes=scopes, roles=roles, refresh=refresh, expires_in=expires_in, **claims
+        )
+        return pair.answer
 
     @one_deadline
     def issue_pair(
-        self, subject: str, *, scopes: Iterable[str] = (), roles: Iterable[str] = (), **claims: Any
+        self,
+        subject: str,
+        *,
+        scopes: Iterable[str] = (),
+        roles: Iterable[str] = (),
+        refresh: bool = True,
+        expires_in: float | timedelta | None = None,
+        **claims: Any,
     ) -> TokenPair:
         """Do what :meth:`issue_tokens` does; return what the access token says, too."""
+        if not isinstance(refresh, bool):
+            raise ConfigError("refresh must be True or False")
         self._will_use_tokens()
-        return self.families.start(subject, scopes, roles, claims)
+        said = self.families.claims_of_login(scopes, roles, expires_in, claims)
+        make = self.families.start if refresh else self.families.without_refresh
+        return make(subject, said)
 
     def refresh_tokens(
         self, refresh_token: str, *, reload_claims: Reload | None = None
     ) -> dict[str, Any]:
-        """The next pair of a family; each refresh token is good once.
+        """Return the next pair of a login; each refresh token is good once.
+
+        If ``jwt.rotate_refresh_tokens`` is off, return an access token alone.
 
         :param reload_claims: called with subject and claims: the new claims, or ``None`` to refuse.
         :raises TokenError: ``reused`` for one that was rotated: then the family is dead.
@@ -158,12 +185,23 @@ class Jam:
         return self.rotate_pair(refresh_token, reload_claims=reload_claims).answer
 
     @one_deadline
-    def rotate_pair(self, refresh_token: str, *, reload_claims: Reload | None = None) -> TokenPair:
-        """Do what :meth:`refresh_tokens` does; return what the access token says, too."""
+    def rotate_pair(
+        self,
+        refresh_token: str,
+        *,
+        reload_claims: Reload | None = None,
+        always: bool = False,
+    ) -> TokenPair:
+        """Do what :meth:`refresh_tokens` does; return what the access token says, too.
+
+        :param always: rotate whatever ``jwt.rotate_refresh_tokens`` says.
+        """
         self._will_use_tokens()
+        is_kept = not always and not self.settings.jwt.rotate_refresh_tokens
+        present = self.families.renew if is_kept else self.families.rotate
         reload = None if reload_claims is None else apart(reload_claims)
         try:
-            return self.families.rotate(refresh_token, reload)
+            return present(refresh_token, reload)
         except ReuseError as reuse:
             self._report("revoked", kind="family", subject=reuse.subject)
             self._report("reuse_detected", subject=reuse.subject, family=reuse.family_id)

@@ -96,6 +96,11 @@ class JWTSettings:
     refresh_grace: float = _key(
         10.0, as_seconds(0, 300), "So long the last refresh token gets the same successor again."
     )
+    rotate_refresh_tokens: bool = _key(
+        True,
+        as_flag,
+        "Each refresh token is good once. Off: for clients that cannot keep a new one.",
+    )
     max_lifetime: float = _key(
         DAY,
         as_seconds(1, _TEN_YEARS),
@@ -237,7 +242,7 @@ FLASK_JWT_EXTENDED = {
     "JWT_COOKIE_DOMAIN": "JAM_COOKIE_DOMAIN",
     "JWT_COOKIE_CSRF_PROTECT": "nothing (the cross-site check is always on)",
     "JWT_CSRF_IN_COOKIES": "nothing (there is no CSRF token)",
-    "JWT_HEADER_TYPE": "nothing (always Bearer)",
+    "JWT_HEADER_TYPE": "JWTExtension(header_type=…)",
     "JWT_IDENTITY_CLAIM": "nothing (always sub)",
     "JWT_SESSION_COOKIE": "nothing (a cookie lives as long as its token)",
 }

@@ -86,12 +86,24 @@ TOKEN, SESSION = {"jwt_header": []}, {"session_cookie": []}
             {"header_name": "X-Token"}, {},
             {
                 "jwt_header": {
-                    "type": "apiKey", "in": "header", "name": "X-Token",
-                    "description": "Bearer <JWT>",
+                    "type": "apiKey", "in": "header", "name": "X-Token", "description": "JWT",
                 },
                 "session_cookie": {
                     "type": "apiKey", "in": "cookie", "name": "sessionId",
                     "description": "session id",
+                },
+            },
+        ),
+        (
+            {"header_type": "Token"}, {"header_name": "X-Session", "cookie_name": None},
+            {
+                "jwt_header": {
+                    "type": "apiKey", "in": "header", "name": "Authorization",
+                    "description": "Token <JWT>",
+                },
+                "session_header": {
+                    "type": "apiKey", "in": "header", "name": "X-Session",
+                    "description": "Bearer <session id>",
                 },
             },
         ),

@@ -92,6 +92,7 @@ def _tokens(state: AppState) -> Iterator[Finding]:
         )
     else:
         yield Finding(OK, "7.4.1", "what is revoked is refused from the next request on")
+    yield _rotation(jwt.rotate_refresh_tokens)
     lives = f"an access token lives {_time(jwt.expire)} by default"
     if jwt.longest > jwt.expire:
         lives += f", and {_time(jwt.longest)} at most (jwt.max_lifetime)"
@@ -101,6 +102,17 @@ def _tokens(state: AppState) -> Iterator[Finding]:
         yield Finding(WARNING, "7.1.1", f"{lives}: lower jwt.max_lifetime")
     else:
         yield Finding(OK, "7.1.1", lives)
+
+
+def _rotation(is_on: bool) -> Finding:
+    if is_on:
+        return Finding(OK, "10.4.5", "a refresh token is good once, so a stolen one is found out")
+    return Finding(
+        WARNING,
+        "10.4.5",
+        "jwt.rotate_refresh_tokens is off: a stolen refresh token is good until jwt.refresh_idle, "
+        "and nothing tells. Turn it on when all clients keep the new one of each refresh",
+    )
 
 
 def _sessions(state: AppState) -> Iterator[Finding]:

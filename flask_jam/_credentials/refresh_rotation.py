@@ -11,9 +11,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import math
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from .._helpers.names import name_set
@@ -28,16 +31,17 @@ from .claims import CUT_OFF, OTHER_KINDS, Facts, check_name, json_of
 Reload = Callable[[str, dict[str, Any]], Mapping[str, Any] | None]
 
 _SHAPE = re.compile(r"([A-Za-z0-9_-]{45})\.([1-9][0-9]{0,8})\.[A-Za-z0-9_-]{43}")
+#: How long the access tokens of a login live, among the claims of its family. It is in no token.
+_LIFE = "jam_life"
 #: What a pair says by itself; callers say the rest.
 _RESERVED = OTHER_KINDS | {
     *("sub", "jti", "iat", "exp", "nbf", "iss", "aud", "fam", "auth_time", "scope", CUT_OFF),
-    *("typ", "token_type", "token_use"),
+    *("typ", "token_type", "token_use", _LIFE),
 }
 #: What callers write who know other libraries; as a claim it would say nothing.
 _NO_CLAIMS = {
-    "expires_in": "set jwt.expire, in seconds",
-    "expires": "set jwt.expire, in seconds",
-    "expires_delta": "set jwt.expire, in seconds",
+    "expires": "write expires_in=…, in seconds",
+    "expires_delta": "write expires_in=…, in seconds",
     "fresh": "a guard with max_age asks how old the login is",
     "identity": "it is the first argument, the subject",
     "additional_claims": "give each claim by its name",
@@ -46,6 +50,12 @@ _NO_CLAIMS = {
 }
 #: The same at a refresh, which may bring other scopes.
 _FIXED = _RESERVED - {"scope"}
+_NO_CLAIMS_OF_REFRESH = {
+    **_NO_CLAIMS,
+    "scopes": "write scope, one text with spaces between the names",
+    "expires_in": "only the login says how long its access tokens live",
+    "refresh": "it is an argument of the login",
+}
 _REFUSED = {Rotation.REVOKED: Reason.REVOKED, Rotation.GONE: Reason.EXPIRED}
 
 
@@ -80,21 +90,19 @@ class Families:
         self.clock = clock
         self._mac_keys = mac_keys
 
-    def start(
-        self, subject: str, scopes: Iterable[str], roles: Iterable[str], claims: Mapping[str, Any]
-    ) -> TokenPair:
+    def start(self, subject: str, claims: Mapping[str, Any]) -> TokenPair:
         """Start a family; return its first pair.
 
+        :param claims: as :meth:`claims_of_login` has made them.
         :raises TokenError: if the subject or a claim could not be verified later.
         """
-        said = build_claims(scopes, roles, claims)
         now = self.clock()
         subject = check_name(subject, "the subject")
         slot = slot_of(subject)
         family_id = slot + secrets.token_urlsafe(32)
         family = Family(
             subject=subject,
-            claims=_kept({"auth_time": now, **said}),
+            claims=_kept({"auth_time": now, **claims}),
             started_at=now,
             ends_at=now + self._settings.refresh_absolute,
             rotated_at=now,
@@ -105,6 +113,52 @@ class Families:
         most, mark_until = self._settings.max_logins, self._mark_until(now)
         self._store.start_family(family_id, family, most, mark_until)
         return pair
+
+    def claims_of_login(
+        self,
+        scopes: Iterable[str],
+        roles: Iterable[str],
+        expires_in: float | timedelta | None,
+        claims: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Return the claims of a login, checked.
+
+        :raises TokenError: for a reserved claim, or a life that is longer than ``jwt.expire``.
+        :raises ConfigError: for scopes or roles that are no set of names.
+        """
+        said = build_claims(scopes, roles, claims)
+        if expires_in is not None:
+            said[_LIFE] = _checked_life(expires_in, self._settings.expire)
+        return said
+
+    def without_refresh(self, subject: str, claims: Mapping[str, Any]) -> TokenPair:
+        """Return an access token alone: of no family, so nothing is kept of it.
+
+        :raises TokenError: as :meth:`start` does.
+        """
+        now = self.clock()
+        said = {"sub": check_name(subject, "the subject"), "auth_time": now, **claims}
+        return self._access_token(said, now)
+
+    def renew(self, refresh_token: object, reload: Reload | None = None) -> TokenPair:
+        """Return an access token for the current refresh token, which stays as it is.
+
+        Any other refresh token is presented as ever: one that was rotated before
+        ``jwt.rotate_refresh_tokens`` was set is a stolen one all the same.
+
+        :raises TokenError: as :meth:`rotate` does.
+        """
+        family_id, generation = self.parsed(refresh_token)
+        family = self.read(family_id)
+        if family is None or generation != family.generation:
+            return self.rotate(refresh_token, reload)
+        if reload is not None:
+            family = replace(family, claims=self._asked(family_id, family, reload))
+        now = self.clock()
+        if not family.alive(now):
+            raise TokenError(Reason.EXPIRED, "the refresh token is not valid")
+        # A logout meanwhile has marked the family, which the token names: it is dead then.
+        return self._access_token(_said(family_id, family), now, family.cut_off)
 
     def rotate(self, refresh_token: object, reload: Reload | None = None) -> TokenPair:
         """Present a refresh token; return the next pair.
@@ -154,11 +208,12 @@ class Families:
             raise ConfigError("reload_claims gives a mapping of claims, or None to refuse")
         claims = {"auth_time": family.claims.get("auth_time", family.started_at), **new}
         try:
-            _own(new, _FIXED)
+            _own(new, _FIXED, _NO_CLAIMS_OF_REFRESH)
             self._tokens.check({"sub": family.subject, "fam": family_id, **claims})
         except TokenError as error:
             raise ConfigError(f"reload_claims gave claims that cannot be used: {error}") from None
-        return _kept(claims)
+        kept = {_LIFE: family.claims[_LIFE]} if _LIFE in family.claims else {}
+        return _kept({**claims, **kept})
 
     def end(self, family_id: str) -> Family | None:
         """End a family and every access token of it; the family, if it was alive."""
@@ -209,20 +264,21 @@ class Families:
     def _pair(self, family_id: str, family: Family, now: float) -> TokenPair:
         if not self._mac_keys:
             raise ConfigError("this service only verifies: to issue tokens, set jwt.private_key")
-        said = {
-            "sub": family.subject,
-            "fam": family_id,
-            "iat": now,
-            "exp": int(now + self._settings.expire),
-            **family.claims,
-        }
-        token, facts = self._tokens.mint(said, family.cut_off)
+        answer, facts = self._access_token(_said(family_id, family), now, family.cut_off)
+        token = _token(self._mac_keys[0], family_id, family.generation)
+        return TokenPair({**answer, "refresh_token": token}, facts)
+
+    def _access_token(
+        self, claims: Mapping[str, Any], now: float, cut_off: float | None = None
+    ) -> TokenPair:
+        said = dict(claims)
+        life = _life(said.pop(_LIFE, None), self._settings.expire)
+        token, facts = self._tokens.mint({"iat": now, "exp": int(now + life), **said}, cut_off)
         answer = {
             "access_token": token,
             "token_type": "Bearer",
-            "expires_in": int(self._settings.expire),
-            "refresh_token": _token(self._mac_keys[0], family_id, family.generation),
-            "scope": family.claims.get("scope", ""),
+            "expires_in": int(life),
+            "scope": said.get("scope", ""),
         }
         return TokenPair(answer, facts)
 
@@ -250,9 +306,7 @@ def build_claims(
     :raises TokenError: for a reserved claim.
     :raises ConfigError: for scopes or roles that are no set of names.
     """
-    for name in _NO_CLAIMS.keys() & claims.keys():
-        raise TokenError(Reason.INVALID, f"{name} is no claim: {_NO_CLAIMS[name]}")
-    said = dict(_own(claims, _RESERVED))
+    said = dict(_own(claims, _RESERVED, _NO_CLAIMS))
     named = name_set(scopes, "scopes"), name_set(roles, "roles")
     if named[0]:
         said["scope"] = " ".join(named[0])
@@ -266,17 +320,59 @@ def _kept(claims: Mapping[str, Any]) -> Mapping[str, Any]:
     return strict_object(json_of(claims))
 
 
-def _own(claims: Mapping[str, Any], reserved: frozenset[str]) -> Mapping[str, Any]:
+def _own(
+    claims: Mapping[str, Any], reserved: frozenset[str], no_claims: Mapping[str, str]
+) -> Mapping[str, Any]:
     for name in claims:
+        if name in no_claims:
+            raise TokenError(Reason.INVALID, f"{name} is no claim: {no_claims[name]}")
         if name in reserved:
             raise TokenError(Reason.INVALID, _why_reserved(name))
     return claims
+
+
+def _checked_life(expires_in: object, longest: float) -> float:
+    """Return the life of an access token in seconds; it may only be shortened.
+
+    :raises TokenError: with a sentence.
+    """
+    if isinstance(expires_in, timedelta):
+        expires_in = expires_in.total_seconds()
+    life = _seconds(expires_in)
+    if life is None or not 1 <= life <= longest:
+        raise TokenError(
+            Reason.INVALID,
+            f"expires_in must be 1 to {longest:g} seconds, as it only shortens jwt.expire: for a "
+            "longer life, raise that",
+        )
+    return life
+
+
+def _life(stored: object, longest: float) -> float:
+    """Return the life that counts: the settings may have been tightened since the login."""
+    life = _seconds(stored)
+    return longest if life is None else max(1.0, min(life, longest))
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _said(family_id: str, family: Family) -> dict[str, Any]:
+    return {"sub": family.subject, "fam": family_id, **family.claims}
 
 
 def _why_reserved(name: str) -> str:
     if name in OTHER_KINDS or name in ("typ", "token_type", "token_use"):
         return f"the claim {name} marks a token that is no bearer access token: leave it out"
     return f"the claim {name} is written by flask_jam itself"
+
+
+def is_refresh_token(value: str) -> bool:
+    """Return True for the form of a refresh token, which no access token has."""
+    return _SHAPE.fullmatch(value) is not None
 
 
 def _token(key: bytes, family_id: str, generation: int) -> str:

@@ -17,13 +17,18 @@ def nearest(word: object, choices: Iterable[str]) -> str:
 
 
 _SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 3.3
-_EXAMPLES = {"scopes": "articles:read", "roles": "admin"}
+_EXAMPLES = {
+    "scopes": "articles:read",
+    "roles": "admin",
+    "sources": "header",
+    "refresh_sources": "body",
+}
 
 
 def name_set(names: object, what: str) -> tuple[str, ...]:
     """The names, sorted and unique. A bare text is refused: it would be read letter by letter.
 
-    :param what: ``scopes`` or ``roles``, for the sentence.
+    :param what: the argument, such as ``scopes``, for the sentence.
     :raises ConfigError: if these are no names.
     """
     if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):

@@ -14,10 +14,11 @@ from .. import signals
 from .._credentials.refresh_rotation import Reload, TokenPair
 from .._helpers.strict_json import copy_json, strict_object
 from ..errors import Reason, TokenError
+from ..schemes.interface import MALFORMED, MISSING
 from ..schemes.jwt import JWTScheme
 from ..schemes.outcome import Accepted, Credential, Rejected
 from .app_state import AppState
-from .cookies import Setting, own_cookie, refresh_cookies, set_later
+from .cookies import Setting, clear_later, own_cookie, refresh_cookies, set_later
 from .login import (
     arrive,
     candidates,
@@ -39,7 +40,10 @@ _TOKENS = ("access_token", "refresh_token")
 def login(
     state: AppState, scheme: JWTScheme, subject: str, claims: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Issue a new pair, end the login that it replaces; emit ``logged_in``."""
+    """Issue a new pair, end the login that it replaces; emit ``logged_in``.
+
+    :param claims: all other arguments of :meth:`~flask_jam.Jam.issue_tokens`.
+    """
     check_site(state, scheme)
     old = candidates(state, scheme)
     with durably(state, scheme):
@@ -47,6 +51,7 @@ def login(
         ended = _end_replaced(state, scheme, subject, old)
     if ended:
         clear_twins(state, scheme)
+    _set_cookies(state, scheme, pair)
     return _send_pair(state, scheme, pair, _accepted(scheme, pair), signals.logged_in)
 
 
@@ -78,14 +83,19 @@ def _subject_of(state: AppState, token: str) -> str | None:
 
 
 def refresh(state: AppState, scheme: JWTScheme, reload: Reload | None) -> dict[str, Any]:
-    """Rotate the refresh token of the body, or of its cookie; emit ``refreshed``."""
+    """Present the refresh token of the request; emit ``refreshed``."""
     # Else another site could send a token of its own, and its visitors get the cookies for it.
     check_site(state, scheme)
     credential = _refresh_token(state, scheme)
     due = _loaded(state, scheme, credential) if state.loaders else None
     with durably(state, scheme, credential):
-        pair = state.jam.rotate_pair(credential.value, reload_claims=reload)
+        # A browser keeps the new one of a cookie by itself. Where no other client is handed a
+        # refresh token, one that comes in a body is a stolen one.
+        always = credential.source == "cookie" or scheme.header_name is None
+        pair = state.jam.rotate_pair(credential.value, reload_claims=reload, always=always)
     accepted = with_known_user(state, credential, _accepted(scheme, pair), due)
+    if "refresh_token" in pair.answer:
+        _set_cookies(state, scheme, pair)
     return _send_pair(state, scheme, pair, accepted, signals.refreshed)
 
 
@@ -113,9 +123,8 @@ def _accepted(scheme: JWTScheme, pair: TokenPair) -> Accepted:
 def _send_pair(
     state: AppState, scheme: JWTScheme, pair: TokenPair, accepted: Accepted, signal: NamedSignal
 ) -> dict[str, Any]:
-    answer = pair.answer
+    answer = {**pair.answer, "token_type": scheme.token_type}
     credential = Credential(scheme.name, "body", answer["access_token"])
-    _set_cookies(state, scheme, answer, accepted.auth_time or state.jam.clock())
     arrive(state, credential, accepted, signal)
     if scheme.header_name is not None:
         return answer
@@ -123,35 +132,55 @@ def _send_pair(
     return {name: value for name, value in answer.items() if name not in _TOKENS}
 
 
-def _set_cookies(
-    state: AppState, scheme: JWTScheme, answer: dict[str, Any], auth_time: float
-) -> None:
+def _set_cookies(state: AppState, scheme: JWTScheme, pair: TokenPair) -> None:
     if scheme.cookie_name is None:
         return
-    jam = state.jam
-    jwt = jam.settings.jwt
-    life = min(jwt.refresh_idle, auth_time + jwt.refresh_absolute - jam.clock())
-    cookies = refresh_cookies(state.app, jam.settings, scheme.cookie_name, scheme.refresh_path)
+    settings, answer = state.jam.settings, pair.answer
+    life = _life_of_refresh(state, pair)
+    cookies = list(refresh_cookies(state.app, settings, scheme.cookie_name, scheme.refresh_path))
+    kept = cookies if "refresh_token" in answer and "cookie" in scheme.refresh_sources else []
+    own = own_cookie(settings, scheme.cookie_name)
     set_later(
         state.app,
-        jam.settings,
-        Setting(own_cookie(jam.settings, scheme.cookie_name), answer["access_token"], jwt.expire),
-        *(Setting(cookie, answer["refresh_token"], life) for cookie in cookies),
+        settings,
+        Setting(own, answer["access_token"], answer["expires_in"]),
+        *(Setting(cookie, answer["refresh_token"], life) for cookie in kept),
     )
+    # One of an earlier login would bring back its user at the next refresh.
+    for cookie in cookies if not kept else ():
+        clear_later(state.app, settings, cookie)
+
+
+def _life_of_refresh(state: AppState, pair: TokenPair) -> float:
+    jwt, now = state.jam.settings.jwt, state.jam.clock()
+    began = pair.access.auth_time or now
+    return min(jwt.refresh_idle, began + jwt.refresh_absolute - now)
 
 
 def _refresh_token(state: AppState, scheme: JWTScheme) -> Credential:
-    """Return the refresh token: one, in a JSON or form field of that name, or in its cookie."""
-    values = _body_values(is_optional=scheme.cookie_name is not None)
+    """Return the refresh token: of the body or the header, else of its cookie."""
+    auth = current_request_auth()
+    in_body = _in_body(state, scheme) if "body" in scheme.refresh_sources else None
+    in_header = scheme.refresh_in_header(auth.environ)
+    if in_header is MALFORMED or (in_body is not None and in_header is not MISSING):
+        refuse_action(state, Rejected(scheme.name, Reason.MALFORMED, "header"))
+    if in_body is not None:
+        return in_body
+    in_cookie = "cookie" in scheme.refresh_sources and in_header is MISSING
+    found = scheme.find_refresh(auth.environ) if in_cookie else in_header
+    outcome = auth.admissible(scheme, found)
+    if isinstance(outcome, Rejected):
+        refuse_action(state, outcome)
+    return outcome
+
+
+def _in_body(state: AppState, scheme: JWTScheme) -> Credential | None:
+    """Return the refresh token of a JSON or form field of that name; None if there is none."""
+    is_optional = scheme.cookie_name is not None or "header" in scheme.refresh_sources
+    values = _body_values(is_optional=is_optional)
     if values is None or len(values) > 1 or not all(isinstance(v, str) for v in values):
         refuse_action(state, Rejected(scheme.name, Reason.MALFORMED, "body"))
-    if values and values[0]:
-        return Credential(scheme.name, "body", str(values[0]))
-    auth = current_request_auth()
-    found = auth.admissible(scheme, scheme.find_refresh(auth.environ))
-    if isinstance(found, Rejected):
-        refuse_action(state, found)
-    return found
+    return Credential(scheme.name, "body", str(values[0])) if values and values[0] else None
 
 
 def _body_values(*, is_optional: bool) -> list[Any] | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from flask import Request
 
+from .._credentials.refresh_rotation import is_refresh_token
 from .._helpers.deadline import one_deadline
+from .._helpers.names import name_set, nearest
 from .._helpers.setting_types import COOKIE_PATH
 from .._request.cookies import refresh_name
 from ..errors import ConfigError, Reason, StoreUnavailable, TokenError
@@ -14,9 +17,12 @@ from ..jam import Jam
 from ..stores.interface import Family
 from .interface import MALFORMED, MISSING, Found
 from .outcome import Accepted, Credential
-from .transport import SeveralCookies, TransportScheme, is_malformed
+from .transport import TOKEN68, SeveralCookies, TransportScheme, is_malformed
 
 _new: Any = tuple.__new__  # as in transport.py
+#: Where a refresh token is read, unless the extension was told.
+REFRESH_SOURCES = ("body", "cookie")
+_REFRESH_SOURCES = (*REFRESH_SOURCES, "header")
 
 
 class JWTScheme(TransportScheme):
@@ -25,15 +31,19 @@ class JWTScheme(TransportScheme):
     name = "jwt"
     label = "JWT"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - where tokens are read
         self,
         jam: Jam,
         header_name: str | None,
         cookie_name: str | None,
         refresh_path: str | None = None,
+        *,
+        header_type: str | None = "Bearer",
+        refresh_sources: Collection[str] = REFRESH_SOURCES,
     ) -> None:
-        super().__init__(jam, header_name, cookie_name)
+        super().__init__(jam, header_name, cookie_name, header_type)
         self.refresh_path = refresh_path
+        self.refresh_sources = frozenset(refresh_sources)
 
     def recognises(self, value: str) -> bool:
         """Return True for two dots: an access token, or a refresh token sent in its place."""
@@ -70,6 +80,19 @@ class JWTScheme(TransportScheme):
         found = self.in_cookie(environ, refresh_name(self.cookie_name))
         return self._living_refresh(found) if isinstance(found, SeveralCookies) else found
 
+    def refresh_in_header(self, environ: dict[str, Any]) -> Found:
+        """Return the refresh token of the header, where one is taken from there.
+
+        Its form tells it from an access token, which many clients send with every request.
+        """
+        header = environ.get(self._header_key)
+        if "header" not in self.refresh_sources or self.header_name is None or header is None:
+            return MISSING
+        found = self._in_header(header)
+        if isinstance(found, Credential) and TOKEN68.fullmatch(found.value):
+            return found if is_refresh_token(found.value) else MISSING
+        return MALFORMED if isinstance(found, Credential) else found
+
     @one_deadline
     def _living_refresh(self, found: SeveralCookies) -> Found:
         """Of several refresh tokens, return the newest that lives; refuse those of two subjects.
@@ -105,3 +128,30 @@ def check_refresh_path(path: object) -> None:
             "refresh_path: write the path that your refresh and logout URLs have in common, such "
             "as /auth"
         )
+
+
+def check_refresh_sources(
+    sources: object, header_name: str | None, cookie_name: str | None
+) -> tuple[str, ...]:
+    """Return where a refresh token is read.
+
+    :raises ConfigError: with a sentence.
+    """
+    names = name_set(sources, "refresh_sources")
+    for name in names:
+        if name not in _REFRESH_SOURCES:
+            raise ConfigError(
+                f"refresh_sources: {name!r} is none of body, cookie, header"
+                f"{nearest(name, _REFRESH_SOURCES)}"
+            )
+    if not names:
+        raise ConfigError("refresh_sources: write at least one of body, cookie, header")
+    if "header" in names and header_name is None:
+        raise ConfigError('refresh_sources: "header" is the header of header_name: set that')
+    if names == ("cookie",) and cookie_name is None:
+        raise ConfigError('refresh_sources: "cookie" needs a cookie_name')
+    if header_name is None and "cookie" not in names:
+        raise ConfigError(
+            'refresh_sources: without a header_name only a cookie carries tokens: add "cookie"'
+        )
+    return names

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar
+from enum import Enum
+from typing import Any, ClassVar, Final, Literal
 
 from flask import Request
 
@@ -24,10 +25,23 @@ from .outcome import Credential
 #: A NamedTuple's own ``__new__`` calls this from Python, which counts on the guarded route.
 _new: Any = tuple.__new__
 TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 9110 11.2
-_BEARER = re.compile(r"(?:^|,)[ \t]*bearer", re.IGNORECASE)
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+#: The header Authorization with a word in front: of a bare value's none, so of another library.
+_FOREIGN = re.compile(r"[A-Za-z][A-Za-z0-9_-]* ")
 #: Longer header values are not split into candidates: four times the largest token allowed.
 _LONGEST_HEADER = 4 * 65536
+
+
+class Default(Enum):
+    """Stands for an argument that was not given."""
+
+    HEADER_TYPE = "Bearer in Authorization, a bare value in any other header"
+
+
+HEADER_TYPE: Final = Default.HEADER_TYPE
+#: The word in front of a credential; ``None`` for a bare value.
+HeaderType = str | None | Literal[Default.HEADER_TYPE]
 
 
 class TransportScheme(Scheme):
@@ -39,14 +53,27 @@ class TransportScheme(Scheme):
     #: On a shared header, whether a value that no other scheme recognises is one of this scheme.
     takes_the_rest: ClassVar[bool] = False
 
-    def __init__(self, jam: Jam, header_name: str | None, cookie_name: str | None) -> None:
+    def __init__(
+        self,
+        jam: Jam,
+        header_name: str | None,
+        cookie_name: str | None,
+        header_type: str | None = "Bearer",
+    ) -> None:
         self.jam = jam
         self.header_name = header_name
         self.cookie_name = cookie_name
+        self.header_type = header_type
+        # A bare value may have Bearer in front: so clients can change from one to the other.
+        self._words = {(header_type or "Bearer").lower()}
+        self._mangled = _mangled(self._words)
         cookies = () if cookie_name is None else ("Cookie",)
         self.vary = cookies if header_name is None else (header_name, *cookies)
         self._header_key = "HTTP_" + (header_name or "").upper().replace("-", "_")
+        #: Other schemes that read the same header, and those of them that read the same word.
+        self._neighbours: tuple[TransportScheme, ...] = ()
         self._others: tuple[TransportScheme, ...] = ()
+        self._is_special = self._has_own_form
 
     # --- what each scheme adds ---
 
@@ -71,14 +98,16 @@ class TransportScheme(Scheme):
         """Note which other schemes of the app read the same header."""
         transports = [each for each in others if isinstance(each, TransportScheme)]
         same = [each for each in transports if each._header_key == self._header_key]
-        self._others = tuple(each for each in same if each is not self and self.header_name)
+        self._neighbours = tuple(each for each in same if each is not self and self.header_name)
+        self._others = tuple(each for each in self._neighbours if each._words & self._words)
+        self._is_special = bool(self._neighbours) or self._has_own_form
 
     def find(self, request: Request) -> Found:
         """Return the credential of the header, else of the cookie. A bad one is never skipped."""
         environ = request.environ
         header = environ.get(self._header_key)
         if header is not None:
-            if not self._others and header[:7] == "Bearer ":  # what nearly every client sends
+            if not self._is_special and header[:7] == "Bearer ":  # what nearly every client sends
                 sent: Credential = _new(Credential, (self.name, "header", header[7:].strip(" \t")))
                 return sent
             found = self._in_header(header)
@@ -131,32 +160,70 @@ class TransportScheme(Scheme):
         return SeveralCookies.of(self.name, values)
 
     def _in_header(self, header: str) -> Found:
-        if header[:7].lower() != "bearer ":
-            return self._without_scheme(header.strip(" \t"))
-        value = header[7:].strip(" \t")
+        if header[:7].lower() != "bearer " or self._is_special:
+            return self._in_special_header(header)
+        found: Credential = _new(Credential, (self.name, "header", header[7:].strip(" \t")))
+        return found
+
+    @property
+    def _has_own_form(self) -> bool:
+        return self.header_type is None or self.header_type.lower() != "bearer"
+
+    def _in_special_header(self, header: str) -> Found:
+        value = self._value_in(header)
+        if value is None:
+            return self._without_value(header.strip(" \t"))
         if self._others:
             if not TOKEN68.fullmatch(value):
                 return MALFORMED
             if not self._is_ours(value):
                 return MISSING
-        found: Credential = _new(Credential, (self.name, "header", value))
-        return found
+        return Credential(self.name, "header", value)
+
+    def _value_in(self, header: str) -> str | None:
+        """Return what stands behind the word, or the bare value; None if neither is there."""
+        word, space, value = header.partition(" ")
+        if space and word.lower() in self._words:
+            return value.strip(" \t")
+        bare = header.strip(" \t")
+        is_bare = self.header_type is None and bare.lower() not in self._words
+        return bare if is_bare and TOKEN68.fullmatch(bare) else None
 
     def _is_ours(self, value: str) -> bool:
         if self.takes_the_rest:
             return not any(other.recognises(value) for other in self._others)
         return self.recognises(value)
 
-    def _without_scheme(self, header: str) -> Absence:
-        # Basic and the like are for others. A mangled Bearer, one behind another header of the
-        # name, or anything in a header that only this scheme reads, was meant for this scheme.
-        foreign = self._header_key == "HTTP_AUTHORIZATION" and not _BEARER.search(header)
-        return MISSING if foreign or not header else MALFORMED
+    def _without_value(self, header: str) -> Absence:
+        # Basic and the like are for others. A mangled word, one behind another header of the name,
+        # or anything in a header that only this scheme reads, was meant for this scheme.
+        if not header or any(each._claims(header) for each in self._neighbours):
+            return MISSING
+        if self._header_key != "HTTP_AUTHORIZATION" or self._mangled.search(header):
+            return MALFORMED
+        return MISSING if self.header_type is not None or _FOREIGN.match(header) else MALFORMED
+
+    def _claims(self, header: str) -> bool:
+        """Return True if a header has a credential of this scheme, by word and form."""
+        value = self._value_in(header)
+        return value is not None and self.recognises(value)
 
     # --- describing it ---
 
+    @property
+    def token_type(self) -> str:
+        """The word that goes with a credential (RFC 6749 7.1)."""
+        return self.header_type or "Bearer"
+
+    def header_value(self, credential: str) -> str:
+        """Return what a client writes into the header."""
+        return credential if self.header_type is None else f"{self.header_type} {credential}"
+
     def challenge(self, reason: Reason, requirement: Requirement) -> str | None:
-        """Return a Bearer challenge (RFC 6750 3, RFC 9470 3), without ``error`` if none came."""
+        """Return a Bearer challenge (RFC 6750 3, RFC 9470 3), without ``error`` if none came.
+
+        It names the word that the header takes, as clients answer with that (RFC 9110 11.6.1).
+        """
         answer = ANSWERS[reason]
         details = {
             "missing_credential": "",
@@ -167,7 +234,7 @@ class TransportScheme(Scheme):
         }
         if answer.error not in details:
             return None
-        challenge = f'Bearer realm="{self.jam.settings.realm}"'
+        challenge = f'{self.token_type} realm="{self.jam.settings.realm}"'
         if answer.error != "missing_credential":
             challenge += f', error="{answer.error}"'
         return challenge + details[answer.error]
@@ -187,11 +254,11 @@ class TransportScheme(Scheme):
         return found
 
     def _header_object(self, header_name: str) -> dict[str, str]:
-        if header_name.lower() == "authorization":
+        if header_name.lower() == "authorization" and not self._has_own_form:
             return {"type": "http", "scheme": "bearer", "bearerFormat": self.label}
-        # OpenAPI's bearer is the header Authorization and no other.
-        description = f"Bearer <{self.label}>"
-        return {"type": "apiKey", "in": "header", "name": header_name, "description": description}
+        # OpenAPI's bearer is that word in the header Authorization and no other.
+        form = self.label if self.header_type is None else f"{self.header_type} <{self.label}>"
+        return {"type": "apiKey", "in": "header", "name": header_name, "description": form}
 
 
 class SeveralCookies(Credential):
@@ -234,3 +301,31 @@ def check_sources(header_name: str | None, cookie_name: str | None) -> None:
         isinstance(header_name, str) and _HEADER_NAME.fullmatch(header_name)
     ):
         raise ConfigError("header_name: write letters, digits and -, such as Authorization")
+
+
+def check_header_type(header_type: object, header_name: str | None) -> str | None:
+    """Return the word in front of a credential in a header; ``None`` for a bare value.
+
+    :raises ConfigError: with a sentence.
+    """
+    if header_type is HEADER_TYPE:
+        return "Bearer" if (header_name or "Authorization").lower() == "authorization" else None
+    if header_name is None:
+        raise ConfigError("header_type is for a header: set header_name, or leave it out")
+    if header_type is None:
+        return None
+    if not isinstance(header_type, str) or not _WORD.fullmatch(header_type):
+        raise ConfigError(
+            "header_type must be one word, such as Token, or None for a bare value: letters, "
+            "digits, - and _"
+        )
+    return header_type
+
+
+def _mangled(words: Iterable[str]) -> re.Pattern[str]:
+    """Return what finds a word in a header that has no credential behind it.
+
+    Behind a comma it is no parameter of another library's scheme, such as ``token="x"``.
+    """
+    word = "|".join(map(re.escape, words))
+    return re.compile(rf"^(?:{word})|,[ \t]*(?:{word})(?![\w-]*[ \t]*=)", re.IGNORECASE)

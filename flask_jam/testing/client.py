@@ -43,8 +43,8 @@ class JamClient(FlaskClient):
     ) -> None:
         app = tested_app(application)
         super().__init__(app, response_wrapper or app.response_class, *args, **kwargs)
-        #: By scheme: the key of a header in the environ, and the credential in it.
-        self._sent: dict[str, tuple[str, str]] = {}
+        #: By scheme: the key of a header in the environ, its value, and the credential in it.
+        self._sent: dict[str, tuple[str, str, str]] = {}
 
     @overload
     def login(
@@ -79,9 +79,9 @@ class JamClient(FlaskClient):
     ) -> dict[str, Any]:
         pair = state.jam.issue_tokens(subject, **claims)
         if scheme.header_name is not None:
-            self._send(scheme.name, scheme.header_name, pair["access_token"])
+            self._send(scheme, pair["access_token"])
         else:
-            self._fill_jar(state, scheme, pair["access_token"], pair["refresh_token"])
+            self._fill_jar(state, scheme, pair["access_token"], pair.get("refresh_token", ""))
         return pair
 
     def _by_session(
@@ -89,7 +89,7 @@ class JamClient(FlaskClient):
     ) -> str:
         session_id = state.jam.create_session(owner, _session_data(**claims))
         if scheme.cookie_name is None:
-            self._send(scheme.name, scheme.header_name or "", session_id)
+            self._send(scheme, session_id)
         else:
             self._fill_jar(state, scheme, session_id)
         return session_id
@@ -112,28 +112,29 @@ class JamClient(FlaskClient):
 
     def run_wsgi_app(self, environ: dict[str, Any], buffered: bool = False) -> Any:
         """Send a request as who is logged in, and note what the guards say of it."""
-        for key, credential in self._sent.values():
-            environ.setdefault(key, f"Bearer {credential}")
+        for key, value, _ in self._sent.values():
+            environ.setdefault(key, value)
         with _noting(environ, self.application):
             return super().run_wsgi_app(environ, buffered)
 
     # --- where credentials are ---
 
-    def _send(self, scheme: str, header_name: str, credential: str) -> None:
-        key = "HTTP_" + header_name.upper().replace("-", "_")
+    def _send(self, scheme: TransportScheme, credential: str) -> None:
+        key = "HTTP_" + (scheme.header_name or "").upper().replace("-", "_")
         # One header has one value: of two schemes that read it, the later login counts.
         others = {name: sent for name, sent in self._sent.items() if sent[0] != key}
-        self._sent = {**others, scheme: (key, credential)}
+        self._sent = {**others, scheme.name: (key, scheme.header_value(credential), credential)}
 
     def _unsent(self, scheme: str) -> list[str]:
         sent = self._sent.pop(scheme, None)
-        return [] if sent is None else [sent[1]]
+        return [] if sent is None else [sent[2]]
 
     def _fill_jar(
         self, state: AppState, scheme: TransportScheme, credential: str, refresh_token: str = ""
     ) -> None:
         domain, (first, *others) = self._cookies_of(state, scheme)
-        values = [(first, credential), *((cookie, refresh_token) for cookie in others)]
+        refresh = others if refresh_token else []
+        values = [(first, credential), *((cookie, refresh_token) for cookie in refresh)]
         for_host = state.jam.settings.cookie_domain is None
         for cookie, value in values:
             self.set_cookie(

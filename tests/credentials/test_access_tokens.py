@@ -1107,7 +1107,7 @@ def test_no_payload_shows_the_cut_off_that_a_token_carries(jam: Jam) -> None:
 @each_case(
     ("word", "instead"),
     [
-        ("expires_in", "set jwt.expire"), ("expires_delta", "set jwt.expire"),
+        ("expires", "write expires_in"), ("expires_delta", "write expires_in"),
         ("fresh", "max_age"), ("additional_claims", "each claim by its name"),
         ("identity", "the first argument"), ("additional_headers", "no headers"),
     ],

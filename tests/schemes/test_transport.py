@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 
 from flask_jam import (
+    ConfigError,
     Jam,
     JWTExtension,
     SessionExtension,
@@ -95,12 +96,138 @@ def test_a_bad_header_is_not_passed_over_for_a_good_cookie(jam: Jam, token: str)
     assert client.get("/jwt", headers={"Authorization": "Basic x"}).text == "jwt:cookie"
 
 
-def test_another_header_needs_the_scheme_too(jam: Jam, token: str) -> None:
+def test_another_header_takes_a_bare_token_and_still_bearer(jam: Jam, token: str) -> None:
     client = app_with(jam, {"header_name": "X-Token"})
-    assert client.get("/jwt", headers={"X-Token": f"Bearer {token}"}).text == "jwt:header"
-    assert client.get("/jwt", headers={"x-token": f"bearer {token}"}).text == "jwt:header"
-    assert client.get("/jwt", headers={"X-Token": token}).status_code == 400
+    for value in (token, f" {token}\t", f"Bearer {token}", f"bearer  {token}"):
+        assert client.get("/jwt", headers={"x-token": value}).text == "jwt:header"
     assert client.get("/jwt", headers=bearer(token)).status_code == 401
+
+
+# --- the word in front of a token ---------------------------------------------------------
+
+TOKEN_WORD: dict[str, Any] = {"header_type": "Token", "cookie_name": "token"}
+
+
+@each_case(
+    ("value", "status"),
+    [
+        ("Token {t}", 200), ("token {t}", 200), ("TOKEN  {t} ", 200),
+        ("Token", 400), ("Token ", 400), ("Tokenx", 400), ("Token\t{t}", 400),
+        ("Token {t} x", 400),
+        ("Token {t}, Bearer {t}", 400), ("Bearer {t}, Token {t}", 400),
+        ("Token {t},Token {t}", 400),
+        ("Token x", 401), ("Bearer {t}", 401), ("Bearer", 401), ("{t}", 401), ("Basic YTpi", 401),
+        ('Digest username="a", token="b"', 401), ('Digest a="b", token = "c"', 401),
+    ],
+)  # fmt: skip
+def test_a_header_type_takes_its_word_and_no_other(
+    jam: Jam, token: str, value: str, status: int
+) -> None:
+    client = app_with(jam, {"header_type": "Token"})
+    answer = client.get("/jwt", headers={"Authorization": value.format(t=token)})
+    assert answer.status_code == status
+
+
+def test_a_challenge_names_the_word_that_the_header_takes(jam: Jam, token: str) -> None:
+    def challenge(options: dict[str, Any], headers: dict[str, str]) -> str:
+        answer = app_with(jam, options).get("/jwt", headers=headers)
+        return str(answer.headers["WWW-Authenticate"])
+
+    assert challenge({"header_type": "Token"}, bearer(token)) == 'Token realm="api"'
+    bad = challenge({"header_type": "Token"}, {"Authorization": "Token x"})
+    assert bad.startswith('Token realm="api", error="invalid_token", ')
+    assert challenge({"header_name": "X-Token"}, {}) == 'Bearer realm="api"'
+    assert challenge({"header_type": "Token", "header_name": "X-T"}, {}) == 'Token realm="api"'
+
+
+def test_another_word_leaves_the_cookie_to_be_read(jam: Jam, token: str) -> None:
+    client = app_with(jam, TOKEN_WORD)
+    client.set_cookie("token", token)
+    for value, expected in (("Bearer x", "jwt:cookie"), (f"Token {token}", "jwt:header")):
+        assert client.get("/jwt", headers={"Authorization": value}).text == expected
+    assert client.get("/jwt", headers={"Authorization": "Token x"}).status_code == 401
+
+
+@each_case(
+    ("value", "status"),
+    [
+        ("{t}", 200), (" {t} ", 200), ("Bearer {t}", 200),
+        ("x", 401), ("a.b.c", 401), ("Basic YTpi", 401), ("Token {t}", 401), ("", 401),
+        ("{t} {t}", 400), ("{t},{t}", 400), ("Bearer", 400), ("Bearer {t} x", 400), ("=", 400),
+    ],
+)  # fmt: skip
+def test_authorization_without_a_word_is_a_bare_token(
+    jam: Jam, token: str, value: str, status: int
+) -> None:
+    client = app_with(jam, {"header_type": None})
+    answer = client.get("/jwt", headers={"Authorization": value.format(t=token)})
+    assert answer.status_code == status
+
+
+def test_another_header_refuses_what_is_no_bare_token(jam: Jam, token: str) -> None:
+    client = app_with(jam, {"header_name": "X-Token"})
+    for value in (f"{token} {token}", f"{token},{token}", "Basic YTpi", f"Token {token}", "Bearer"):
+        assert client.get("/jwt", headers={"X-Token": value}).status_code == 400
+    for value in ("", "x"):
+        assert client.get("/jwt", headers={"X-Token": value}).status_code == 401
+
+
+def test_another_header_takes_the_word_that_is_set(jam: Jam, token: str) -> None:
+    for word, other in (("Bearer", "Token"), ("Token", "Bearer")):
+        client = app_with(jam, {"header_name": "X-Token", "header_type": word})
+        assert client.get("/jwt", headers={"X-Token": f"{word} {token}"}).text == "jwt:header"
+        for value in (token, f"{other} {token}"):
+            assert client.get("/jwt", headers={"X-Token": value}).status_code == 400
+
+
+@each_case("word", ["", " ", "Token ", "two words", "Tok,en", "Tök", "1st", 5, b"Token", ["Token"]])
+def test_a_header_type_is_one_word(jam: Jam, word: Any) -> None:
+    with pytest.raises(ConfigError, match="header_type must be one word"):
+        JWTExtension(jam, header_type=word)
+
+
+def test_a_header_type_without_a_header_is_an_error(jam: Jam) -> None:
+    with pytest.raises(ConfigError, match="header_type is for a header"):
+        JWTExtension(jam, header_name=None, cookie_name="token", header_type="Token")
+
+
+def test_two_words_in_one_header_keep_the_schemes_apart(jam: Jam, token: str) -> None:
+    client = app_with(jam, {"header_type": "Token"}, SHARED)
+    session = jam.create_session("bob", {})
+    word = {"Authorization": f"Token {token}"}
+    assert client.get("/jwt", headers=word).text == "jwt:header"
+    assert client.get("/session", headers=bearer(session)).text == "session:header"
+    for path, headers, error in (
+        ("/jwt", bearer(session), "missing_credential"),
+        ("/session", word, "missing_credential"),
+        ("/session", bearer(token), "invalid_token"),
+        ("/jwt", {"Authorization": f"Token {session}"}, "invalid_token"),
+    ):
+        assert client.get(path, headers=headers).json["error"] == error
+
+
+def test_a_bare_token_and_a_session_id_share_a_header(jam: Jam, token: str) -> None:
+    shared = {"header_name": "X-Auth", "cookie_name": None}
+    client = app_with(jam, {"header_name": "X-Auth"}, shared)
+    session = jam.create_session("bob", {})
+    for value in (token, f"Bearer {token}"):
+        assert client.get("/jwt", headers={"X-Auth": value}).text == "jwt:header"
+        assert client.get("/session", headers={"X-Auth": value}).status_code == 401
+    sent = {"X-Auth": f"Bearer {session}"}
+    assert client.get("/session", headers=sent).text == "session:header"
+    assert client.get("/jwt", headers=sent).json["error"] == "missing_credential"
+    assert client.get("/session", headers={"X-Auth": session}).status_code == 400
+
+
+def test_a_logout_ends_a_token_behind_another_word(jam: Jam, token: str) -> None:
+    app = Flask("words")
+    jwt = JWTExtension(jam, app, header_type="Token")
+    app.add_url_rule("/out", view_func=lambda: jwt.logout() or "", endpoint="out")
+    app.add_url_rule("/in", "in", jwt_required(lambda: "in"))
+    client, sent = app.test_client(), {"Authorization": f"Token {token}"}
+    assert client.get("/in", headers=sent).status_code == 200
+    client.get("/out", headers=sent)
+    assert client.get("/in", headers=sent).status_code == 401
 
 
 SHARED: dict[str, Any] = {"header_name": "authorization", "cookie_name": None}
