@@ -19,7 +19,14 @@ from flask import Flask, request
 from flask.views import View
 
 from ._helpers.setting_types import as_origins
-from ._request.conditions import CONDITIONS, Check, Rule, describe, unknown_condition
+from ._request.conditions import (
+    CONDITIONS,
+    Check,
+    Rule,
+    check_words,
+    describe,
+    unknown_condition,
+)
 from ._request.flask_internals import is_answered_by_flask
 from ._request.request_auth import RequestAuth, current_request_auth
 from ._request.views import (
@@ -89,6 +96,7 @@ class Guard(AnyGuard):
         roles: Iterable[str] = ...,
         max_age: float | timedelta | None = ...,
         check: Check | None = ...,
+        sources: Iterable[str] = ...,
     ) -> Guard: ...
 
     def __call__(self, view: Any = None, /, **conditions: Any) -> Any:
@@ -99,6 +107,8 @@ class Guard(AnyGuard):
         :param roles: any of these in the claim ``roles``.
         :param max_age: seconds since the login, at most (RFC 9470).
         :param check: called with the payload; only ``True`` itself lets in.
+        :param sources: where the credential may come from: ``header``, ``cookie``. From elsewhere
+            it counts as missing.
         :raises ConfigError: for an argument of the wrong kind.
         """
         if view is None:
@@ -127,7 +137,9 @@ class Guard(AnyGuard):
             if name not in CONDITIONS:
                 raise ConfigError(unknown_condition(name))
         checked = {name: CONDITIONS[name](value) for name, value in conditions.items()}
-        return Guard(replace(self.rules[0], **checked))
+        rule = replace(self.rules[0], **checked)
+        check_words(rule)
+        return Guard(rule)
 
     def __bool__(self) -> bool:
         raise ConfigError("a guard is neither true nor false: join guards with |, or stack them")
@@ -166,7 +178,7 @@ class Guard(AnyGuard):
         refused: tuple[Rule, Rejected] | None = None
         admitted: Accepted | None = None
         for rule in self._rules:
-            outcome = auth.resolve(rule.scheme)
+            outcome = rule.seen(auth.resolve(rule.scheme))
             if isinstance(outcome, Rejected):
                 if outcome.reason is not Reason.MISSING:
                     # A bad credential is never passed over for another scheme.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import product
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from flask import Flask, current_app
 
@@ -21,8 +21,17 @@ from .jam import Jam
 from .schemes.interface import Scheme
 
 Security: TypeAlias = list[dict[str, list[str]]]
-#: By scheme: the scopes that its credential must have; ``None`` where there must be none of it.
-Way: TypeAlias = dict[str, "tuple[str, ...] | None"]
+
+
+class Need(NamedTuple):
+    """What a credential of a scheme must have, and where it may come from: anywhere if empty."""
+
+    scopes: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+
+
+#: By scheme; ``None`` where there must be no credential of it.
+Way: TypeAlias = dict[str, "Need | None"]
 
 
 # --- components.securitySchemes ----------------------------------------------------------
@@ -143,7 +152,7 @@ def _security(state: AppState, route: Route) -> Security | None:
 
 def _ways(guard: Guard) -> list[Way]:
     """In how many ways a guard is content."""
-    ways: list[Way] = [{rule.scheme: rule.scopes} for rule in guard.rules]
+    ways: list[Way] = [{rule.scheme: Need(rule.scopes, rule.sources)} for rule in guard.rules]
     if any(rule.optional for rule in guard.rules):
         # A credential that is there must be good, so nobody is who shows none of them.
         ways.append({rule.scheme: None for rule in guard.rules})
@@ -155,15 +164,29 @@ def _both(one: Way, other: Way) -> Way | None:
     merged = {**one, **other}
     for name in one.keys() & other.keys():
         mine, theirs = one[name], other[name]
-        if (mine is None) != (theirs is None):
+        if mine is None and theirs is None:
+            continue
+        if mine is None or theirs is None:
             return None
-        merged[name] = None if mine is None else tuple(sorted({*mine, *(theirs or ())}))
+        sources = mine.sources or theirs.sources
+        if mine.sources and theirs.sources:
+            sources = tuple(each for each in sources if each in theirs.sources)
+            if not sources:
+                return None
+        merged[name] = Need(tuple(sorted({*mine.scopes, *theirs.scopes})), sources)
     return merged
 
 
 def _spelled_out(state: AppState, way: Way) -> Iterator[dict[str, list[str]]]:
     """One for each choice of places: a credential comes in one of them."""
-    needed = {name: scopes for name, scopes in way.items() if scopes is not None}
-    places = [list(_places(state.scheme(name))) for name in needed]
+    needed = {name: need for name, need in way.items() if need is not None}
+    places = [_places_of(state.scheme(name), need.sources) for name, need in needed.items()]
     for chosen in product(*places):
-        yield {place: list(scopes) for place, scopes in zip(chosen, needed.values(), strict=True)}
+        yield {place: list(n.scopes) for place, n in zip(chosen, needed.values(), strict=True)}
+
+
+def _places_of(scheme: Scheme, sources: tuple[str, ...]) -> list[str]:
+    """Return the places of a scheme that are among the sources; all, if it has other words."""
+    places = _places(scheme)
+    named = [name for name, each in places.items() if each.get("in", "header") in sources]
+    return named or list(places)

@@ -115,6 +115,29 @@ def test_there_is_a_scheme_for_every_place_where_the_app_looks(
     assert security_schemes(new_app(jam, jwt, session)) == expected
 
 
+@each_case(
+    ("guards", "expected"),
+    [
+        ((jwt_required,), [{"jwt_header": []}, {"jwt_cookie": []}]),
+        ((jwt_required(sources={"header"}),), [{"jwt_header": []}]),
+        ((jwt_required(sources={"cookie"}, scopes={"a"}),), [{"jwt_cookie": ["a"]}]),
+        ((jwt_required(sources={"cookie"}), jwt_required(scopes={"a"})), [{"jwt_cookie": ["a"]}]),
+        ((jwt_required(sources={"cookie"}), jwt_required(sources={"header"})), []),
+        ((jwt_required(sources={"header"}, optional=True),), [{"jwt_header": []}, {}]),
+        (
+            (jwt_required(sources={"header"}) | session_required(sources={"cookie"}),),
+            [{"jwt_header": []}, {"session_cookie": []}],
+        ),
+    ],
+)
+def test_sources_name_the_places_of_an_operation(jam: Jam, guards: Any, expected: Any) -> None:
+    app = new_app(jam, {"cookie_name": "token"})
+    guarded: Any = view
+    for guard in guards:
+        guarded = guard(guarded)
+    assert said_of(app, guarded) == expected
+
+
 def test_of_a_jam_the_current_app_tells_how_it_is_used(
     app: Flask, jam: Jam, make_jam: Callable[[], Jam]
 ) -> None:
@@ -142,6 +165,7 @@ def test_of_a_jam_the_current_app_tells_how_it_is_used(
         (jwt_required(optional=True), [TOKEN, {}]),
         (jwt_required(optional=True, scopes={"a"}), [{"jwt_header": ["a"]}, {}]),
         (jwt_required | session_required(optional=True), [TOKEN, SESSION, {}]),
+        (jwt_required(sources={"header"}), [TOKEN]),
     ],
 )
 def test_a_guard_says_in_which_ways_it_is_content(app: Flask, guard: Guard, expected: Any) -> None:

@@ -33,6 +33,11 @@ async def awaited(number: int) -> dict[str, int]:
     return {"number": number}
 
 
+@jwt_required(sources={"header"})
+def by_header() -> int:
+    return 1
+
+
 @public
 def opened() -> int:
     return 1
@@ -77,10 +82,15 @@ async def check(jam: Jam) -> None:
     assert_type(plain(1, name="x"), str)
     assert_type(await awaited(1), dict[str, int])
     assert_type(opened(), int)
+    assert_type(by_header(), int)
     assert_type(Page().get(), str)
     assert_type(jwt_required(roles={"x"}), Guard)
     assert_type(current_auth(), Accepted | None)
     assert_type(jam.verify_jwt_token("x"), dict[str, Any])
+    assert_type(jam.issue_tokens("a", refresh=False, expires_in=60, team="x"), dict[str, Any])
+    JWTExtension(jam, header_type=None, refresh_sources=("header",)).login("a", expires_in=60.5)
+    JWTExtension(jam, header_type="Token")
+    JWTExtension(jam, header_type=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(jam.get_session("x"), dict[str, Any] | None)
     plain("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     jwt_required(role={"x"})  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]

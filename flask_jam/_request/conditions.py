@@ -15,7 +15,8 @@ from .._helpers.names import name_set, nearest
 from .._helpers.strict_json import copy_json
 from ..errors import ConfigError, Reason, safe_summary
 from ..policies import Policy
-from ..schemes.outcome import Accepted
+from ..schemes.interface import EXTENSIONS
+from ..schemes.outcome import Accepted, Outcome, Rejected
 from ..stores.interface import CLOCK_SKEW
 
 _log = logging.getLogger("flask_jam.guards")
@@ -33,13 +34,20 @@ class Rule:
     roles: tuple[str, ...] = ()
     max_age: float | None = None
     check: Check | None = None
+    sources: tuple[str, ...] = ()
 
     @cached_property
     def asks(self) -> bool:
         """Whether being authenticated is not enough."""
         # Not the truth of the check itself: a callable may well be false.
         has_more = self.max_age is not None or self.check is not None
-        return bool(self.scopes or self.roles) or has_more
+        return bool(self.scopes or self.roles or self.sources) or has_more
+
+    def seen(self, outcome: Outcome) -> Outcome:
+        """Return an outcome as this rule sees it: a credential from elsewhere is missing."""
+        if not self.sources or outcome.source is None or outcome.source in self.sources:
+            return outcome
+        return Rejected(self.scheme, Reason.MISSING)
 
     def unmet(self, accepted: Accepted, clock: Callable[[], float]) -> Reason | None:
         """The first condition that does not hold, or ``None``."""
@@ -126,14 +134,32 @@ CONDITIONS: dict[str, Callable[[Any], Any]] = {
     "roles": _names("roles"),
     "max_age": _checked_age,
     "check": _checked_check,
+    "sources": _names("sources"),
 }
+#: Where the schemes of this package find a credential. Another scheme has words of its own.
+_SOURCES = ("header", "cookie")
+
+
+def check_words(rule: Rule) -> None:
+    """Refuse a condition that no credential of the scheme could meet.
+
+    :raises ConfigError: with a sentence.
+    """
+    for word in rule.sources if rule.scheme in EXTENSIONS else ():
+        if word not in _SOURCES:
+            raise ConfigError(
+                f"sources: {word!r} is neither header nor cookie{nearest(word, _SOURCES)}"
+            )
 
 
 #: Arguments of ``jwt_required`` in Flask-JWT-Extended, and what is written here instead.
 _FLASK_JWT_EXTENDED = {
     "fresh": "write max_age=300, the seconds since the login",
     "refresh": "remove the guard, and call jwt.refresh() in the view",
-    "locations": "write header_name=… and cookie_name=… once, in JWTExtension(…)",
+    "locations": (
+        "write header_name=… and cookie_name=… once, in JWTExtension(…), and here "
+        'sources={"header"} or sources={"cookie"}'
+    ),
     "verify_type": "remove it, a refresh token is never an access token here",
     "skip_revocation_check": 'remove it; jwt.list="off" skips the check for all routes',
 }
@@ -154,6 +180,7 @@ def describe(rule: Rule) -> str:
         "roles": rule.roles and "{" + ", ".join(map(repr, rule.roles)) + "}",
         "max_age": rule.max_age is not None and f"{rule.max_age:g}",
         "check": rule.check is not None and name,
+        "sources": rule.sources and "{" + ", ".join(map(repr, rule.sources)) + "}",
     }
     inner = ", ".join(f"{key}={value}" for key, value in said.items() if value)
     return f"{rule.scheme}_required" + (f"({inner})" if inner else "")

@@ -10,7 +10,10 @@ from flask import Flask
 from .._helpers.names import nearest
 from ..errors import ConfigError
 from ..guards import Guard
+from ..schemes.interface import EXTENSIONS, Scheme
+from ..schemes.transport import TransportScheme
 from .app_state import AppState
+from .conditions import Rule, describe
 from .protection import enforcing_hooks, protections
 from .views import (
     CALLED,
@@ -43,7 +46,19 @@ def check_views(state: AppState) -> None:
         around = [guard for _, guard in protections(state.app, endpoint)]
         own = [guard for method in _methods(view) for guard in guards_of(view, method)]
         for rule in (rule for guard in [*around, *own] for rule in guard.rules):
-            state.scheme(rule.scheme)
+            _check_sources(rule, state.scheme(rule.scheme))
+
+
+def _check_sources(rule: Rule, scheme: Scheme) -> None:
+    """Refuse a guard that takes a credential only from where its extension reads none."""
+    if not rule.sources or not isinstance(scheme, TransportScheme):
+        return
+    read = {"header": scheme.header_name, "cookie": scheme.cookie_name}
+    if not any(read.get(source) for source in rule.sources):
+        raise ConfigError(
+            f"{describe(rule)} lets nobody in: {EXTENSIONS[scheme.name]} has no "
+            + " and no ".join(f"{source}_name" for source in rule.sources)
+        )
 
 
 def _methods(view: Any) -> list[str | None]:
