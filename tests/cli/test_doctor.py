@@ -133,6 +133,12 @@ def test_longest_life_of_a_token_is_named(
     assert ("max_lifetime" in says) == (longest > 900)
 
 
+def test_refresh_tokens_should_be_rotated(app: Flask, make_jam: MakeJam) -> None:
+    assert found(app, "10.4.5") == []
+    kept = new_app(make_jam(jwt={"rotate_refresh_tokens": False}))
+    assert status(kept, "10.4.5", "jwt.rotate_refresh_tokens is off") == "warning"
+
+
 @each_case("secret", ["\n", " ", "\t", "\r\n"])
 def test_whitespace_around_a_secret_is_named(app: Flask, secret: str) -> None:
     assert found(app, "13.3.1") == []
