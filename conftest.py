@@ -25,6 +25,7 @@ ON_BACKEND = {"redis", "near"}
 #: Files that import packages of ``[test-all]`` at once.
 OPENAPI = ("apispec", "flask_smorest", "openapi_spec_validator")
 NEEDS = {
+    "docs/migrating.rst": ("flask_jwt_extended",),
     "docs/openapi.rst": OPENAPI,
     "docs/operations.rst": ("prometheus_client",),
     "tests/test_openapi_libraries.py": OPENAPI,
