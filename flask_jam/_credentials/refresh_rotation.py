@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import math
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
@@ -19,43 +18,18 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from .._helpers.names import name_set
 from .._helpers.strict_json import copy_json, strict_object
 from ..errors import ConfigError, Reason, TokenError
 from ..settings import JWTSettings
 from ..stores.interface import Family, Limits, Rotation, Store, slot_of
 from .access_tokens import Clock, Tokens
-from .claims import CUT_OFF, OTHER_KINDS, Facts, check_name, json_of
+from .claims import Facts, check_name, json_of
+from .login_claims import LIFE, build_claims, check_reloaded, checked_life, life_of, shown_to_reload
 
 #: Called with the subject and its claims at each refresh: the new claims, or ``None`` to refuse.
 Reload = Callable[[str, dict[str, Any]], Mapping[str, Any] | None]
 
 _SHAPE = re.compile(r"([A-Za-z0-9_-]{45})\.([1-9][0-9]{0,8})\.[A-Za-z0-9_-]{43}")
-#: How long the access tokens of a login live, among the claims of its family. It is in no token.
-_LIFE = "jam_life"
-#: What a pair says by itself; callers say the rest.
-_RESERVED = OTHER_KINDS | {
-    *("sub", "jti", "iat", "exp", "nbf", "iss", "aud", "fam", "auth_time", "scope", CUT_OFF),
-    *("typ", "token_type", "token_use", _LIFE),
-}
-#: What callers write who know other libraries; as a claim it would say nothing.
-_NO_CLAIMS = {
-    "expires": "write expires_in=…, in seconds",
-    "expires_delta": "write expires_in=…, in seconds",
-    "fresh": "a guard with max_age asks how old the login is",
-    "identity": "it is the first argument, the subject",
-    "additional_claims": "give each claim by its name",
-    "user_claims": "give each claim by its name",
-    "additional_headers": "a token has no headers of your own",
-}
-#: The same at a refresh, which may bring other scopes.
-_FIXED = _RESERVED - {"scope"}
-_NO_CLAIMS_OF_REFRESH = {
-    **_NO_CLAIMS,
-    "scopes": "write scope, one text with spaces between the names",
-    "expires_in": "only the login says how long its access tokens live",
-    "refresh": "it is an argument of the login",
-}
 _REFUSED = {Rotation.REVOKED: Reason.REVOKED, Rotation.GONE: Reason.EXPIRED}
 
 
@@ -128,7 +102,7 @@ class Families:
         """
         said = build_claims(scopes, roles, claims)
         if expires_in is not None:
-            said[_LIFE] = _checked_life(expires_in, self._settings.expire)
+            said[LIFE] = checked_life(expires_in, self._settings.expire)
         return said
 
     def without_refresh(self, subject: str, claims: Mapping[str, Any]) -> TokenPair:
@@ -200,7 +174,7 @@ class Families:
 
     def _asked(self, family_id: str, family: Family, reload: Reload) -> Mapping[str, Any]:
         # Who made the family said none of the reserved names; whoever damaged it might have.
-        said = {name: value for name, value in family.claims.items() if name not in _FIXED}
+        said = shown_to_reload(family.claims)
         new = reload(family.subject, {name: copy_json(value) for name, value in said.items()})
         if new is None:
             raise TokenError(Reason.REVOKED, "the subject may not refresh")
@@ -208,11 +182,11 @@ class Families:
             raise ConfigError("reload_claims gives a mapping of claims, or None to refuse")
         claims = {"auth_time": family.claims.get("auth_time", family.started_at), **new}
         try:
-            _own(new, _FIXED, _NO_CLAIMS_OF_REFRESH)
+            check_reloaded(new)
             self._tokens.check({"sub": family.subject, "fam": family_id, **claims})
         except TokenError as error:
             raise ConfigError(f"reload_claims gave claims that cannot be used: {error}") from None
-        kept = {_LIFE: family.claims[_LIFE]} if _LIFE in family.claims else {}
+        kept = {LIFE: family.claims[LIFE]} if LIFE in family.claims else {}
         return _kept({**claims, **kept})
 
     def end(self, family_id: str) -> Family | None:
@@ -272,7 +246,7 @@ class Families:
         self, claims: Mapping[str, Any], now: float, cut_off: float | None = None
     ) -> TokenPair:
         said = dict(claims)
-        life = _life(said.pop(_LIFE, None), self._settings.expire)
+        life = life_of(said.pop(LIFE, None), self._settings.expire)
         token, facts = self._tokens.mint({"iat": now, "exp": int(now + life), **said}, cut_off)
         answer = {
             "access_token": token,
@@ -298,76 +272,13 @@ class ReuseError(TokenError):
         return type(self), (self.family_id, self.subject)
 
 
-def build_claims(
-    scopes: Iterable[str], roles: Iterable[str], claims: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The claims of a login. Reserved ones are refused: they would say what we say.
-
-    :raises TokenError: for a reserved claim.
-    :raises ConfigError: for scopes or roles that are no set of names.
-    """
-    said = dict(_own(claims, _RESERVED, _NO_CLAIMS))
-    named = name_set(scopes, "scopes"), name_set(roles, "roles")
-    if named[0]:
-        said["scope"] = " ".join(named[0])
-    if named[1]:
-        said["roles"] = list(named[1])
-    return said
-
-
 def _kept(claims: Mapping[str, Any]) -> Mapping[str, Any]:
     """The claims as they will be minted: no change of the caller's objects reaches them."""
     return strict_object(json_of(claims))
 
 
-def _own(
-    claims: Mapping[str, Any], reserved: frozenset[str], no_claims: Mapping[str, str]
-) -> Mapping[str, Any]:
-    for name in claims:
-        if name in no_claims:
-            raise TokenError(Reason.INVALID, f"{name} is no claim: {no_claims[name]}")
-        if name in reserved:
-            raise TokenError(Reason.INVALID, _why_reserved(name))
-    return claims
-
-
-def _checked_life(expires_in: object, longest: float) -> float:
-    """Return the life of an access token in seconds; it may only be shortened.
-
-    :raises TokenError: with a sentence.
-    """
-    if isinstance(expires_in, timedelta):
-        expires_in = expires_in.total_seconds()
-    life = _seconds(expires_in)
-    if life is None or not 1 <= life <= longest:
-        raise TokenError(
-            Reason.INVALID,
-            f"expires_in must be 1 to {longest:g} seconds, as it only shortens jwt.expire: for a "
-            "longer life, raise that",
-        )
-    return life
-
-
-def _life(stored: object, longest: float) -> float:
-    """Return the life that counts: the settings may have been tightened since the login."""
-    life = _seconds(stored)
-    return longest if life is None else max(1.0, min(life, longest))
-
-
-def _seconds(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    return value if math.isfinite(value) else None
-
-
 def _said(family_id: str, family: Family) -> dict[str, Any]:
     return {"sub": family.subject, "fam": family_id, **family.claims}
-
-
-def _why_reserved(name: str) -> str:
-    if name in OTHER_KINDS or name in ("typ", "token_type", "token_use"):
-        return f"the claim {name} marks a token that is no bearer access token: leave it out"
-    return f"the claim {name} is written by flask_jam itself"
 
 
 def is_refresh_token(value: str) -> bool:
