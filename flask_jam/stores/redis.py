@@ -57,7 +57,7 @@ from .._helpers.strict_json import strict_dumps
 from ..errors import ConfigError, Reason, SessionError, StoreUnavailable
 from ._redis import scripts as lua
 from ._redis.meter import Meter, verb_of
-from ._redis.plain_reads import PlainReads
+from ._redis.plain_reads import PLAIN, PlainReads
 from ._redis.redis_internals import (
     PoolExhaustedError,
     disconnect,
@@ -548,7 +548,7 @@ class RedisStore:
 
     def _evaluated(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         client = self.client()
-        if script in self._plain.of:
+        if script in PLAIN:
             answer = self._read_plainly(client, script, keys, arguments)
             if answer is not None:
                 return answer
@@ -561,7 +561,7 @@ class RedisStore:
     ) -> Any:
         try:
             pool = pool_for(client, keys[0])
-            return None if pool is None else self._plain.of[script](pool, keys, arguments)
+            return None if pool is None else self._plain.answer(pool, script, keys, arguments)
         except (RedisError, RedisClusterException, OSError) as error:
             if not is_cluster(client):
                 raise

@@ -14,6 +14,7 @@ from redis.crc import key_slot
 from flask_jam import StoreUnavailable
 from flask_jam.stores._redis import scripts as lua
 from flask_jam.stores._redis.client import client_factory
+from flask_jam.stores._redis.plain_reads import PLAIN
 from flask_jam.stores._redis.redis_internals import Pool, packed, packed_command
 from flask_jam.stores._redis.values import hashed
 from flask_jam.stores.interface import NO_LIMITS, Kind, Limits, Marks, Session
@@ -413,5 +414,5 @@ def test_a_command_is_sent_as_redis_py_sends_it(command: tuple[str, ...]) -> Non
 
 
 def test_every_plain_read_has_its_script(store: RedisStore) -> None:
-    assert set(store._plain.of) == {lua.READ_MARKS, lua.READ_SESSION}
+    assert PLAIN == (lua.READ_MARKS, lua.READ_SESSION)
     assert isinstance(store.client().connection_pool, Pool)

@@ -11,7 +11,7 @@ right afterwards, none was missed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -31,7 +31,8 @@ _WAITING = "w"
 _STILL_PRIMARY = ("NOREPLICAS", "MISCONF")
 
 Answer = list[Any]
-Read = Callable[[Pool, Sequence[str], Sequence[Any]], "Answer | None"]
+#: The scripts that have a plain form.
+PLAIN = (lua.READ_MARKS, lua.READ_SESSION)
 
 
 class _Seen(NamedTuple):
@@ -55,11 +56,14 @@ class PlainReads:
         # First in, first out: to read one changes nothing, so only to write one needs the lock.
         self._seen: FIFOCache[str, _Seen] = FIFOCache(_MEMORY, _weight)
         self._puts = fork_safe_lock()
-        #: By the script that does the same.
-        self.of: Mapping[str, Read] = {
-            lua.READ_MARKS: self._marks,
-            lua.READ_SESSION: self._session,
-        }
+
+    def answer(
+        self, pool: Pool, script: str, keys: Sequence[str], arguments: Sequence[Any]
+    ) -> Answer | None:
+        """Return what the script would answer; None if the script must decide."""
+        if script is lua.READ_MARKS:
+            return self._marks(pool, keys)
+        return self._session(pool, keys[0], arguments)
 
     def remember(self, key: str, session: Session, limits: Limits) -> None:
         """Keep a session that the script has read, so that the next read needs no script."""
@@ -73,7 +77,8 @@ class PlainReads:
         with self._puts, suppress(ValueError):  # what weighs more than all may is not kept
             self._seen[key] = seen
 
-    def _marks(self, pool: Pool, keys: Sequence[str], _: Sequence[Any]) -> Answer | None:
+    @staticmethod
+    def _marks(pool: Pool, keys: Sequence[str]) -> Answer | None:
         gets = [("GET", key) for key in keys]
         *marks, probe = pool.ask(packed(*gets, _probe(keys[0])), len(keys) + 1)
         if not _is_primary(probe):
@@ -84,8 +89,8 @@ class PlainReads:
                 return None
         return [b"marks", *marks]
 
-    def _session(self, pool: Pool, keys: Sequence[str], arguments: Sequence[Any]) -> Answer | None:
-        key, now, limits = keys[0], float(arguments[0]), arguments[1:]
+    def _session(self, pool: Pool, key: str, arguments: Sequence[Any]) -> Answer | None:
+        now, limits = float(arguments[0]), arguments[1:]
         seen = self._seen.get(key)
         if seen is None or now >= seen.due_at or limits != seen.written:
             return None

@@ -150,9 +150,10 @@ class _Resolving(_tcp):  # type: ignore[misc]
                     return super()._connect()
                 except OSError as failed:
                     error = failed
+            raise error
         finally:
             self.host = name
-        raise error
+            del error  # it refers to this frame, and so would keep the connection
 
 
 def _resolving(kind: Any) -> Any:
