@@ -28,7 +28,9 @@ METHODS = {
     "make_payload": "(self, /, exp=None, **data)",
     "gen_jwt_token": "(self, payload)",
     "verify_jwt_token": "(self, token)",
-    "issue_tokens": "(self, subject, *, scopes=(), roles=(), **claims)",
+    "issue_tokens": (
+        "(self, subject, *, scopes=(), roles=(), refresh=True, expires_in=None, **claims)"
+    ),
     "refresh_tokens": "(self, refresh_token, *, reload_claims=None)",
     "revoke_token": "(self, token_or_claims)",
     "revoke_subject": "(self, subject)",
@@ -48,7 +50,8 @@ OTHERS = [
     (
         JWTExtension,
         "(jam=None, app=None, *, header_name='Authorization', cookie_name=None, "
-        "load_user=None, reload_claims=None, refresh_path=None)",
+        "load_user=None, header_type=<HEADER_TYPE>, refresh_sources=('body', 'cookie'), "
+        "reload_claims=None, refresh_path=None)",
     ),
     (JWTExtension.user_loader, "(self, load_user)"),
     (SchemeExtension, "(scheme, jam=None, app=None, *, load_user=None)"),

@@ -95,7 +95,9 @@ def apart(callback: Callable[P, T]) -> Callable[P, T]:
     return alone
 
 
-def _scoped(scope: _Verb | None, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def _scoped(
+    scope: _Verb | None, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+) -> T:
     token = _verb.set(scope)
     try:
         return function(*args, **kwargs)

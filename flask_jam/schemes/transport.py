@@ -38,6 +38,9 @@ class Default(Enum):
 
     HEADER_TYPE = "Bearer in Authorization, a bare value in any other header"
 
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
 
 HEADER_TYPE: Final = Default.HEADER_TYPE
 #: The word in front of a credential; ``None`` for a bare value.

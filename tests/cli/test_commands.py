@@ -808,7 +808,7 @@ def test_a_redis_that_is_not_there_is_a_sentence(make_jam: MakeJam) -> None:
     jam = make_jam(redis_url=f"redis://:hunter2@{HOST}:1/0")
     said = failed(new_app(jam), "revoke", "ann")
     jam.store.close()  # type: ignore[attr-defined]
-    assert said == "Error: the store did not answer\n"
+    assert said == "Error: Redis does not answer\n"
 
 
 # --- as it is called -----------------------------------------------------------------------------
