@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from weakref import WeakSet, finalize, ref
 
 from click import Group
@@ -18,7 +18,7 @@ from flask import Flask, current_app, request
 from . import signals
 from ._cli.lazy_group import LazyGroup
 from ._credentials.refresh_rotation import Reload
-from ._credentials.sessions import SessionInfo
+from ._credentials.sessions import Life, SessionInfo
 from ._request import session_login, token_login
 from ._request.app_state import EXTENSION_KEY, AppState
 from ._request.conditions import Rule
@@ -42,6 +42,7 @@ from ._request.user_loader import LoadUser, check_loader
 from .errors import ConfigError
 from .guards import Guard, jwt_required, session_required
 from .jam import Jam
+from .refusal import refuse_login
 from .schemes.interface import Scheme, check_scheme
 from .schemes.jwt import (
     REFRESH_SOURCES,
@@ -245,6 +246,17 @@ class _LoginExtension(_GuardingExtension):
         state, scheme = self._on_app()
         end_login(state, scheme, clear_site_data=clear_site_data)
 
+    def refuse_login(self, subject: str | None = None) -> NoReturn:
+        """Emit ``login_failed``, and raise a 401: wrong name, or wrong password.
+
+        It is an answer like every other refusal, and never the redirect to ``login_view``.
+
+        :param subject: who the login was for, as far as that is known: the client has chosen it.
+        :raises Refusal: always; an HTTP exception.
+        """
+        state, scheme = self._on_app()
+        refuse_login(state, scheme.name, subject)
+
     def _on_app(self) -> tuple[AppState, TransportScheme]:
         state = self._state()
         scheme = state.schemes[self._name]
@@ -372,13 +384,37 @@ class SessionExtension(_LoginExtension):
     def _scheme(self, jam: Jam) -> Scheme:
         return SessionScheme(jam, self.header_name, self.cookie_name)
 
-    def login(self, session_key: str, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def login(
+        self,
+        session_key: str,
+        data: Mapping[str, Any] | None = None,
+        *,
+        remember: bool | None = None,
+        idle: float | timedelta | None = None,
+        absolute: float | timedelta | None = None,
+    ) -> dict[str, Any]:
         """A new session for who has just proved to be ``session_key``; its cookie is set.
 
         A session that the request came with is ended. The id is in what is returned only where a
         header carries it.
+
+        :param remember: True keeps the cookie and takes ``session.remember_idle`` and
+            ``session.remember_absolute``; False gives a cookie that ends with the browser; None as
+            ``session.remember`` says.
+        :param idle: seconds without a use after which this one ends, if sooner than the settings.
+        :param absolute: seconds from now after which this one ends, if sooner than the settings.
         """
-        return session_login.login(*self._session_scheme(), session_key, data)
+        life = Life(remember, idle, absolute)
+        return session_login.login(*self._session_scheme(), session_key, data, life)
+
+    def update(self, data: Mapping[str, Any] | None = None, /, **changes: Any) -> None:
+        """Change top-level keys of the session of this request; ``g.payload`` has them at once.
+
+        Also in the request that logged in. Without a session, and for a login by token: a refusal.
+
+        :raises SessionError: for data that is not plain JSON, or too large.
+        """
+        session_login.update(*self._session_scheme(), {**(data or {}), **changes})
 
     def refresh(self) -> dict[str, Any]:
         """A new id for the session of this request, after a change of privilege; or a refusal."""

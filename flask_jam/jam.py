@@ -12,7 +12,7 @@ from typing import Any
 from ._credentials.access_tokens import Tokens, Verifier
 from ._credentials.refresh_rotation import Families, Reload, ReuseError, TokenPair
 from ._credentials.revocation import Revocation
-from ._credentials.sessions import SessionInfo, Sessions, handle_of
+from ._credentials.sessions import Life, SessionInfo, Sessions, handle_of
 from ._helpers.deadline import apart, one_deadline
 from .errors import ConfigError, StoreUnavailable, safe_summary
 from .keys import KeyRing, new_key
@@ -234,19 +234,28 @@ class Jam:
     # --- sessions ---
 
     @one_deadline
-    def create_session(
+    def create_session(  # noqa: PLR0913 - whose it is, what is in it, how long it lives
         self,
         session_key: str,
         data: Mapping[str, Any],
         *,
+        remember: bool | None = None,
+        idle: float | timedelta | None = None,
+        absolute: float | timedelta | None = None,
         user_agent: str | None = None,
         ip: str | None = None,
     ) -> str:
         """A new session of ``session_key``; its id.
 
-        :raises SessionError: for data that is not plain JSON, or too large.
+        :param remember: True for ``session.remember_idle`` and ``session.remember_absolute``; None
+            as ``session.remember`` says.
+        :param idle: seconds without a use after which this one ends, if sooner than the settings.
+        :param absolute: seconds from now after which this one ends, if sooner than the settings.
+        :raises SessionError: for data that is not plain JSON or too large, and for a life that is
+            longer than the settings allow.
         """
-        return self.sessions.create(session_key, data, user_agent, ip)
+        life = Life(remember, idle, absolute)
+        return self.sessions.create(session_key, data, user_agent, ip, life)
 
     def get_session(self, session_id: str) -> dict[str, Any] | None:
         """A copy of the data; ``None`` for an id that is unknown, expired or malformed."""

@@ -25,7 +25,7 @@ from . import signals
 from ._request.app_state import AppState
 from ._request.cookies import clear_later, own_cookie
 from ._request.flask_internals import DirectAnswer, has_own_handler
-from ._request.login_redirect import login_url
+from ._request.login_redirect import flash_login_message, login_url, login_view_of
 from ._request.negotiation import PROBLEM, wants_html, wants_page
 from ._request.request_auth import current_request_auth
 from ._request.status_codes import ANSWERS, PERMANENT
@@ -167,6 +167,19 @@ def refuse(
     raise auth.refusal
 
 
+def refuse_login(state: AppState, scheme: str, subject: str | None) -> NoReturn:
+    """Emit ``login_failed``, then raise. A login page answers for itself: no redirect to it.
+
+    :raises Unauthenticated: always.
+    """
+    auth = current_request_auth()
+    auth.refuse()
+    signals.emit(signals.login_failed, state.app, scheme=scheme, subject=subject)
+    challenge = _challenge(state, Reason.INVALID, (scheme,), _NO_REQUIREMENT)
+    auth.refusal = refusal(Reason.INVALID, challenge)
+    raise auth.refusal
+
+
 def _challenge(
     state: AppState, reason: Reason, schemes: Iterable[str], requirement: Requirement
 ) -> str | None:
@@ -193,13 +206,15 @@ def _clear(state: AppState, scheme: str) -> None:
 
 def _sent_to_login(state: AppState, refused: Refusal, *, is_page: bool) -> Refusal:
     """What a person gets instead of a 401: the way to the login page, if the app has one."""
-    view = state.jam.settings.login_view
+    settings = state.jam.settings
+    view = login_view_of(settings)
     if view is None or refused.code != Unauthorized.code:
         return refused
     is_htmx = "HX-Request" in request.headers
     url = login_url(view) if is_page or is_htmx else None
     if url is None:
         return refused
+    flash_login_message(settings)
     if is_htmx:
         # https://htmx.org/reference/#response_headers: it follows this with any status.
         refused.login_url = url

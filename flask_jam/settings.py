@@ -34,6 +34,7 @@ from ._helpers.setting_types import (
     as_secrets,
     as_text,
     as_view,
+    as_views,
 )
 from .errors import ConfigError
 
@@ -136,12 +137,29 @@ class SessionSettings:
     absolute: float = _key(
         30 * DAY, as_seconds(1, _TEN_YEARS), "A session is never older than this."
     )
+    remember: bool | None = _key(
+        None,
+        as_flag,
+        "For a login that says nothing itself. true: remembered. false: ends with the browser. "
+        "Unset: idle and absolute, and the cookie is kept.",
+    )
+    remember_idle: float = _key(
+        30 * DAY, as_seconds(1, _TEN_YEARS), "idle of a session that is remembered."
+    )
+    remember_absolute: float = _key(
+        365 * DAY, as_seconds(1, _TEN_YEARS), "absolute of a session that is remembered."
+    )
     max_bytes: int = _key(65536, as_count(64, 16_777_216), "Size of a session's data as JSON.")
     max_per_owner: int = _key(
         100,
         as_count(0, 10_000_000),
         "Sessions of one owner at most: a login ends the oldest. 0: no bound.",
     )
+
+    @property
+    def longest(self) -> float:
+        """The longest life of a session, in seconds."""
+        return max(self.absolute, self.remember_absolute)
 
 
 @dataclass(frozen=True)
@@ -187,6 +205,13 @@ class Settings:
     login_view: str | None = _key(
         None, as_view, "Where a page sends who is not known: an endpoint, or a path of this host."
     )
+    login_views: tuple[tuple[str, str], ...] = _key(
+        (), as_views, "login_view of the blueprints that have their own, as a mapping."
+    )
+    login_message: str | None = _key(
+        None, as_text, "Flashed on the way to the login page; needs Flask's SECRET_KEY."
+    )
+    login_message_category: str = _key("message", as_text, "Category of login_message.")
 
 
 _SECTIONS: dict[str, Any] = {"jwt": JWTSettings, "session": SessionSettings}

@@ -28,6 +28,8 @@ logged_in = _namespace.signal("logged-in")
 logged_out = _namespace.signal("logged-out")
 #: ``refresh()`` succeeded, durably: ``scheme, subject, payload``.
 refreshed = _namespace.signal("refreshed")
+#: ``refuse_login()``: ``scheme, subject``, the subject as the client typed it.
+login_failed = _namespace.signal("login-failed")
 #: A guard refused: ``scheme, reason, source, endpoint, subject, fingerprint``.
 rejected = _namespace.signal("rejected")
 #: Something was revoked: ``kind`` (``token family subject session``), ``subject``.

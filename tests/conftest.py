@@ -174,7 +174,10 @@ def event_log(app: Flask) -> Iterator[list[tuple[str, dict[str, Any]]]]:
     from flask_jam import signals
 
     seen: list[tuple[str, dict[str, Any]]] = []
-    names = ("logged_in", "logged_out", "refreshed", "rejected", "revoked", "reuse_detected")
+    names = (
+        "logged_in", "logged_out", "login_failed", "refreshed", "rejected", "revoked",
+        "reuse_detected",
+    )  # fmt: skip
 
     def recorder(name: str) -> Callable[..., None]:
         return lambda sender, **what: seen.append((name, what))

@@ -34,7 +34,10 @@ METHODS = {
     "refresh_tokens": "(self, refresh_token, *, reload_claims=None)",
     "revoke_token": "(self, token_or_claims)",
     "revoke_subject": "(self, subject)",
-    "create_session": "(self, session_key, data, *, user_agent=None, ip=None)",
+    "create_session": (
+        "(self, session_key, data, *, remember=None, idle=None, absolute=None, user_agent=None, "
+        "ip=None)"
+    ),
     "get_session": "(self, session_id)",
     "update_session": "(self, session_id, data)",
     "rework_session": "(self, session_id)",
@@ -94,7 +97,8 @@ def test_the_signals_are_these_and_no_others() -> None:
 
     found = {n for n, v in vars(flask_jam.signals).items() if isinstance(v, NamedSignal)}
     assert found == {
-        "logged_in", "logged_out", "refreshed", "rejected", "revoked", "reuse_detected",
+        "logged_in", "logged_out", "login_failed", "refreshed", "rejected", "revoked",
+        "reuse_detected",
     }  # fmt: skip
 
 

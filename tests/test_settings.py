@@ -81,13 +81,15 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "jwt.refresh_grace": 10, "jwt.rotate_refresh_tokens": True, "jwt.max_lifetime": DAY,
         "jwt.issuer": None, "jwt.audience": None, "jwt.leeway": 0, "jwt.list": "deny",
         "jwt.max_logins": 100, "jwt.cache_size": 10000, "jwt.max_token_bytes": 8192,
-        "session.idle": DAY, "session.absolute": 30 * DAY, "session.max_bytes": 65536,
-        "session.max_per_owner": 100,
+        "session.idle": DAY, "session.absolute": 30 * DAY, "session.remember": None,
+        "session.remember_idle": 30 * DAY, "session.remember_absolute": 365 * DAY,
+        "session.max_bytes": 65536, "session.max_per_owner": 100,
         "redis_url": None, "redis_prefix": "jam", "redis_timeout": 0.25, "redis_pool": 50,
         "near_cache": True, "near_cache_silence": 1.0,
         "realm": "api", "trusted_origins": (),
         "cookie_secure": None, "cookie_samesite": "Lax", "cookie_domain": None,
         "cookie_path": "/", "cookie_partitioned": False, "login_view": None,
+        "login_views": (), "login_message": None, "login_message_category": "message",
     }  # fmt: skip
 
 
@@ -143,6 +145,9 @@ GOOD: dict[str, tuple[Any, str, Any]] = {
     "jwt.max_token_bytes": (4096, "4096", 4096),
     "session.idle": (600, "600", 600.0),
     "session.absolute": (6000, "6000", 6000.0),
+    "session.remember": (True, "on", True),
+    "session.remember_idle": (6000, "6000", 6000.0),
+    "session.remember_absolute": (60000, "60000", 60000.0),
     "session.max_bytes": (1024, "1024", 1024),
     "session.max_per_owner": (5, "5", 5),
     "redis_url": ("redis://r:6379/0", "redis://r:6379/0", "redis://r:6379/0"),
@@ -163,6 +168,13 @@ GOOD: dict[str, tuple[Any, str, Any]] = {
     "cookie_path": ("/shop", "/shop", "/shop"),
     "cookie_partitioned": (True, "on", True),
     "login_view": ("auth.login", "auth.login", "auth.login"),
+    "login_views": (
+        {"admin": "admin.login", "shop": "/in"},
+        "admin=admin.login, shop = /in",
+        (("admin", "admin.login"), ("shop", "/in")),
+    ),
+    "login_message": ("Log in first.", "Log in first.", "Log in first."),
+    "login_message_category": ("warning", "warning", "warning"),
 }
 
 Source = Callable[[Path, pytest.MonkeyPatch, str], Settings]
@@ -174,8 +186,9 @@ def by_mapping(_: Path, __: pytest.MonkeyPatch, path: str) -> Settings:
 
 def toml_of(path: str, table: str) -> str:
     section, _, name = path.rpartition(".")
-    # JSON's forms of texts, numbers, booleans and lists are TOML's too.
-    return f"[{'.'.join(filter(None, [table, section]))}]\n{name} = {json.dumps(GOOD[path][0])}\n"
+    # JSON's forms of texts, numbers, booleans and lists are TOML's too; tables need another sign.
+    value = json.dumps(GOOD[path][0], separators=(", ", " = "))
+    return f"[{'.'.join(filter(None, [table, section]))}]\n{name} = {value}\n"
 
 
 def by_toml(tmp: Path, _: pytest.MonkeyPatch, path: str) -> Settings:
@@ -569,6 +582,9 @@ BAD: dict[str, tuple[tuple[Any, ...], str]] = {
     "jwt.max_token_bytes": ((*NO_NUMBER, 0, 255, 65537, 300.5), "must be"),
     "session.idle": ((*NO_NUMBER, 0, -1, 1e10), "must be"),
     "session.absolute": ((*NO_NUMBER, 0, -1, 1e10), "must be"),
+    "session.remember": ((5, 2, "maybe", "", MARKER, [], {}, b"1"), "must be true or false"),
+    "session.remember_idle": ((*NO_NUMBER, 0, -1, 1e10), "must be"),
+    "session.remember_absolute": ((*NO_NUMBER, 0, -1, 1e10), "must be"),
     "session.max_bytes": ((*NO_NUMBER, 0, 63, 1e9), "must be"),
     "session.max_per_owner": ((*NO_NUMBER, -1, 1.5, 1e8), "must be"),
     "redis_url": (NO_TEXT, "must be a"),
@@ -596,6 +612,13 @@ BAD: dict[str, tuple[tuple[Any, ...], str]] = {
     "cookie_partitioned": ((5, 2, "maybe", "", MARKER, [], {}, b"1"), "must be true or false"),
     "login_view": ((*NO_TEXT, "https://example.org/login", "//evil.example", "/a b", "login form",
                     "/login?x=1", "/\\evil.example", "/login\n", "é", "a/b"), "must be"),
+    "login_views": (
+        (5, True, ["admin=login"], MARKER, "admin", "admin=", "=login", "admin=//evil.example",
+         {"admin": "https://evil.example"}, {"admin": None}, {"admin": ["login"]}, {5: "login"},
+         {"": "login"}, {"a\n": "login"}), "must",
+    ),
+    "login_message": (NO_TEXT, "must be a"),
+    "login_message_category": (NO_TEXT, "must be a"),
 }  # fmt: skip
 
 

@@ -121,7 +121,7 @@ class Revocation:
     def _longest_life(self) -> float:
         """Return how long what was minted before a cut-off may still live, in seconds."""
         jwt, session = self._jwt, self._session
-        longest = jwt.longest, jwt.refresh_absolute, session.absolute, LONGEST_USUAL
+        longest = jwt.longest, jwt.refresh_absolute, session.longest, LONGEST_USUAL
         return max(longest) + 2 * (jwt.leeway + CLOCK_SKEW)
 
     def sessions(self, owner: str, keep: str | None) -> int:

@@ -15,6 +15,7 @@ import math
 import re
 import secrets
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from .._helpers.strict_json import MAX_DEPTH, copy_json, strict_object
@@ -54,15 +55,31 @@ class SessionInfo(NamedTuple):
     ip: str | None
 
 
+class Life(NamedTuple):
+    """How long a login should live; ``None`` where the settings decide."""
+
+    #: True: with the limits of remembered sessions. False: no longer than the browser is open.
+    remember: bool | None = None
+    #: Seconds without a use.
+    idle: float | timedelta | None = None
+    #: Seconds from the login.
+    absolute: float | timedelta | None = None
+
+
+#: As the settings say.
+_AS_SET = Life()
+
+
 class Sessions:
     """The life of sessions, on any store."""
 
     def __init__(self, store: Store, settings: SessionSettings, clock: Clock) -> None:
         self._store = store
         self._settings = settings
-        # What is stored obeys the settings of today. A kind of login with ends of its own would
-        # have limits of its own here.
-        self._limits = Limits(settings.idle, settings.absolute)
+        # What is stored obeys the settings of today.
+        self._limits = Limits(
+            settings.idle, settings.absolute, settings.remember_idle, settings.remember_absolute
+        )
         self.clock = clock
 
     def create(
@@ -71,11 +88,13 @@ class Sessions:
         data: Mapping[str, Any],
         user_agent: str | None = None,
         ip: str | None = None,
+        life: Life = _AS_SET,
     ) -> str:
         """A new session; its id.
 
-        :raises SessionError: if the key or the data cannot be kept.
+        :raises SessionError: if the key or the data cannot be kept, or if the life is too long.
         """
+        remember, idle, absolute = self._granted(life)
         now, slot = self.clock(), slot_of(checked_owner(session_key))
         standing = self._store.standing(slot, session_key, now)
         session = Session(
@@ -84,18 +103,38 @@ class Sessions:
             created_at=now,
             auth_time=now,
             last_seen_at=now,
-            idle=self._settings.idle,
-            ends_at=now + self._settings.absolute,
+            idle=idle,
+            ends_at=now + absolute,
             user_agent=user_agent[:256] if user_agent else None,
             ip=ip,
             cut_off=standing.cut_off,
             cleared=standing.cleared,
+            remember=remember,
         )
         session_id = slot + secrets.token_urlsafe(32)
         most = self._settings.max_per_owner
         if not self._store.create_session(_hashed(session_id), session, most):
             raise SessionError(Reason.REVOKED, "the owner was revoked during this login")
         return session_id
+
+    def _granted(self, life: Life) -> tuple[bool | None, float, float]:
+        """Return the kind of a login, its idle and its absolute life."""
+        remember = self._settings.remember if life.remember is None else life.remember
+        if remember is not None and not isinstance(remember, bool):
+            kind = type(remember).__name__
+            raise SessionError(
+                Reason.INVALID, f"remember must be True, False or None, got {kind}: write bool(...)"
+            )
+        limits, prefix = self.limits_of(remember), "remember_" if remember else ""
+        return (
+            remember,
+            _shortened("idle", life.idle, limits.idle, f"session.{prefix}idle"),
+            _shortened("absolute", life.absolute, limits.absolute, f"session.{prefix}absolute"),
+        )
+
+    def limits_of(self, remember: bool | None) -> Limits:
+        """Return how long a kind of login may live at most."""
+        return self._limits.for_remembered() if remember else self._limits
 
     def lookup(self, session_id: object) -> Session:
         """The session of an id. Its data is the store's own: copy it before handing it out.
@@ -117,8 +156,8 @@ class Sessions:
         except SessionError:
             return None
 
-    def update(self, session_id: str, changes: Mapping[str, Any]) -> None:
-        """Merge top-level keys in one step.
+    def update(self, session_id: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Merge top-level keys in one step; return a copy of them as they will be read back.
 
         :raises SessionError: if it is gone, or would grow too large.
         """
@@ -126,6 +165,7 @@ class Sessions:
         kept, most = self._kept(changes), self._settings.max_bytes
         if not self._store.update_session(key, kept, now, most, self._limits):
             raise SessionError
+        return {name: copy_json(value) for name, value in kept.items()}
 
     def rework(self, session_id: str) -> tuple[str, Session]:
         """Move a session to a new id; return both. The old id is dead in the same step.
@@ -163,7 +203,7 @@ class Sessions:
         """
         slot, now = slot_of(checked_owner(session_key)), self.clock()
         kept = _hashed(str(keep)) if is_session_id(keep) else None
-        until = now + max(self._settings.absolute, LONGEST_USUAL) + 2 * CLOCK_SKEW
+        until = now + max(self._settings.longest, LONGEST_USUAL) + 2 * CLOCK_SKEW
         first = self._store.clear_sessions(slot, session_key, now, until, kept, self._limits)
         yield first.cleared
         for page in self._walk(session_key, first.after):
@@ -205,6 +245,21 @@ class Sessions:
                 Reason.TOO_LARGE, f"a session holds at most {self._settings.max_bytes} bytes"
             )
         return kept
+
+
+def _shortened(name: str, wanted: object, most: float, setting: str) -> float:
+    """Return how long a login lives: as the settings allow, or shorter."""
+    if wanted is None:
+        return most
+    seconds = wanted.total_seconds() if isinstance(wanted, timedelta) else wanted
+    is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if not is_number or not 1 <= seconds <= most:  # type: ignore[operator]
+        raise SessionError(
+            Reason.INVALID,
+            f"{name} must be seconds from 1 to {most:.15g}: it may shorten {setting}, and a "
+            "longer life needs that setting",
+        )
+    return float(seconds)  # type: ignore[arg-type]
 
 
 # --- data that is no JSON: the key and the type are named, never the value ---------------------

@@ -9,7 +9,7 @@ import ipaddress
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -96,6 +96,21 @@ def as_view(value: Any) -> str:
     if not re.fullmatch(r"[A-Za-z_][\w.-]*|/|/[\w.~-][\w./~-]*", text, re.ASCII):
         raise ValueError("must be an endpoint such as auth.login, or a path such as /login")
     return text
+
+
+def as_views(value: Any) -> tuple[tuple[str, str], ...]:
+    """Check the login page of each blueprint; the environment has them in one string."""
+    if isinstance(value, str):
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        value = {name.strip(): view.strip() for name, _, view in pairs}
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be a mapping of blueprints to endpoints, got {_type_of(value)}")
+    try:
+        return tuple((as_text(name), as_view(view)) for name, view in value.items())
+    except ValueError:
+        raise ValueError(
+            "must map names of blueprints to endpoints or paths, such as admin=admin.login"
+        ) from None
 
 
 def as_redis(value: Any) -> Any:

@@ -197,7 +197,8 @@ class Setting(NamedTuple):
 
     cookie: Cookie
     value: str
-    max_age: float
+    #: None for a cookie that ends with the browser.
+    max_age: float | None
 
 
 def set_later(app: Flask, settings: Settings, *wanted: Setting) -> None:
@@ -205,9 +206,7 @@ def set_later(app: Flask, settings: Settings, *wanted: Setting) -> None:
 
     :raises TokenError: ``too_large``, where browsers would drop one.
     """
-    lines = [
-        _line(app, settings, cookie, value, max(0, math.ceil(age))) for cookie, value, age in wanted
-    ]
+    lines = [_line(app, settings, *each) for each in wanted]
     for line, (cookie, *_) in zip(lines, wanted, strict=True):
         if len(line) > LONGEST:
             raise TokenError(
@@ -254,7 +253,7 @@ def clear_later(app: Flask, settings: Settings, cookie: Cookie, *, host_only: bo
         _send_later(line)
 
 
-def _line(app: Flask, settings: Settings, cookie: Cookie, value: str, max_age: int) -> str:
+def _line(app: Flask, settings: Settings, cookie: Cookie, value: str, max_age: float | None) -> str:
     samesite = "None" if settings.cookie_partitioned else settings.cookie_samesite
     secure = settings.cookie_secure
     if secure is None:
@@ -263,7 +262,7 @@ def _line(app: Flask, settings: Settings, cookie: Cookie, value: str, max_age: i
     line = dump_cookie(
         cookie.name,
         value,
-        max_age=max_age,
+        max_age=None if max_age is None else max(0, math.ceil(max_age)),
         path=cookie.path,
         domain=settings.cookie_domain,
         secure=secure,

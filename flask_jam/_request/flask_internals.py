@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flask import Blueprint, Flask, Request
+from flask import Blueprint, Flask, Request, session
 from flask.sansio.scaffold import Scaffold
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
@@ -144,6 +144,12 @@ def before_sending(change: Callable[[Any], Any]) -> None:
 def has_left() -> bool:
     """Return True if the answer of this request has been handed to the server."""
     return _SENT in request_attributes(get_request())
+
+
+def is_flashed(message: str, category: str) -> bool:
+    """Return True if a message waits to be shown: asking Flask would take it away."""
+    waiting = session.get("_flashes", ())
+    return any(tuple(each) == (category, message) for each in waiting)
 
 
 def get_current_app() -> Flask | None:

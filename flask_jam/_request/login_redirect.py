@@ -11,10 +11,13 @@ import posixpath
 import re
 from urllib.parse import quote, unquote, urlsplit
 
-from flask import current_app, request, url_for
+from flask import current_app, flash, request, url_for
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BuildError, MapAdapter
 from werkzeug.urls import iri_to_uri
+
+from ..settings import Settings
+from .flask_internals import is_flashed
 
 _log = logging.getLogger("flask_jam.pages")
 #: A path, with or without a query: no host (``//``), and nothing that a browser drops or turns
@@ -27,6 +30,23 @@ _LOGS_OUT = re.compile(r"(?:log|sign)[-_]?out", re.IGNORECASE)
 
 
 # --- to the login page ----------------------------------------------------------------------
+
+
+def login_view_of(settings: Settings) -> str | None:
+    """Return the login page of this request's blueprint, the innermost first; else the app's."""
+    if settings.login_views:
+        views = dict(settings.login_views)
+        for name in request.blueprints:
+            if name in views:
+                return views[name]
+    return settings.login_view
+
+
+def flash_login_message(settings: Settings) -> None:
+    """Flash ``login_message``, unless it waits to be shown already: several may be refused."""
+    message, category = settings.login_message, settings.login_message_category
+    if message is not None and not is_flashed(message, category):
+        flash(message, category)
 
 
 def login_url(login_view: str) -> str | None:

@@ -9,9 +9,9 @@ from typing import Any
 from flask import request
 
 from .. import signals
-from .._credentials.sessions import SessionInfo
-from ..errors import Reason
-from ..schemes.outcome import Credential, Outcome, Rejected
+from .._credentials.sessions import Life, SessionInfo
+from ..errors import Reason, SessionError
+from ..schemes.outcome import Accepted, Credential, Outcome, Rejected
 from ..schemes.session import SessionScheme
 from ..stores.interface import Session
 from .app_state import AppState
@@ -29,7 +29,11 @@ from .request_auth import current_request_auth
 
 
 def login(
-    state: AppState, scheme: SessionScheme, session_key: str, data: Mapping[str, Any] | None
+    state: AppState,
+    scheme: SessionScheme,
+    session_key: str,
+    data: Mapping[str, Any] | None,
+    life: Life,
 ) -> dict[str, Any]:
     """Create a session, end those that the request came with; emit ``logged_in``."""
     # Else another site could log its visitors in as a user of its choice.
@@ -38,7 +42,7 @@ def login(
     agent = request.user_agent.string or None
     with durably(state, scheme):
         new_id = state.jam.create_session(
-            session_key, data or {}, user_agent=agent, ip=request.remote_addr
+            session_key, data or {}, **life._asdict(), user_agent=agent, ip=request.remote_addr
         )
         # Fixation: an attacker who planted an id must not share the login (ASVS 7.2.4).
         ended = [state.jam.delete_session(credential.value) for credential in old]
@@ -92,10 +96,8 @@ def _set_cookie(state: AppState, scheme: SessionScheme, session_id: str, session
     if scheme.cookie_name is None:
         return
     settings = state.jam.settings
-    # A timestamp may lie a moment ahead of the clock.
-    life = min(session.ends_at - state.jam.clock(), settings.session.absolute)
     cookie = own_cookie(settings, scheme.cookie_name)
-    set_later(state.app, settings, Setting(cookie, session_id, life))
+    set_later(state.app, settings, Setting(cookie, session_id, _kept_for(state, session)))
 
 
 def _answer(
@@ -104,6 +106,30 @@ def _answer(
     answer = {"expires_in": math.ceil(session.expires_at - state.jam.clock())}
     # Where a cookie carries it, no script needs to see it (ASVS 3.3.4).
     return answer if scheme.header_name is None else {"session_id": session_id, **answer}
+
+
+def _kept_for(state: AppState, session: Session) -> float | None:
+    """Return how long a browser keeps the cookie of a session; None for until it is closed."""
+    if session.remember is False:
+        return None
+    # A timestamp may lie a moment ahead of the clock.
+    longest = state.jam.sessions.limits_of(session.remember).absolute
+    return min(session.ends_at - state.jam.clock(), longest)
+
+
+def update(state: AppState, scheme: SessionScheme, changes: Mapping[str, Any]) -> None:
+    """Change the data of the caller's session, in the store and in this request's payload."""
+    session_id, _ = _require_session(state, scheme)
+    outcome = current_request_auth().resolve(scheme.name)
+    assert isinstance(outcome, Accepted)
+    try:
+        with durably(state, scheme):
+            kept = state.jam.sessions.update(session_id, changes)
+    except SessionError as error:
+        if error.reason is not Reason.UNKNOWN_SESSION:
+            raise  # the data cannot be kept
+        refuse_action(state, Rejected(scheme.name, error.reason, outcome.source))
+    outcome.payload.update(kept)
 
 
 # --- a user's own sessions ----------------------------------------------------------------

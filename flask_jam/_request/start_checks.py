@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 from flask import Flask
+from flask.sessions import SecureCookieSessionInterface
 
 from .._helpers.names import nearest
 from ..errors import ConfigError
@@ -98,31 +99,56 @@ def _check_contradiction(view: Any) -> None:
 
 
 def check_login_view(state: AppState) -> None:
-    """Refuse a ``login_view`` at which no user could arrive.
+    """Refuse a ``login_view`` at which no user could arrive, and a message that nobody could see.
 
     :raises ConfigError: with a sentence.
     """
-    name, app = state.jam.settings.login_view, state.app
-    if name is None or name.startswith("/"):
+    settings, app = state.jam.settings, state.app
+    if settings.login_view is not None:
+        _check_page(app, "login_view", settings.login_view)
+    for blueprint, view in settings.login_views:
+        if blueprint not in app.blueprints:
+            raise ConfigError(
+                f"login_views: this app has no blueprint {blueprint!r}"
+                f"{nearest(blueprint, app.blueprints)}"
+            )
+        _check_page(app, "login_views", view)
+    if settings.login_message is not None:
+        _check_message(state)
+
+
+def _check_message(state: AppState) -> None:
+    settings = state.jam.settings
+    if settings.login_view is None and not settings.login_views:
+        raise ConfigError("login_message is flashed on the way to the login: set login_view, too")
+    # A session that another extension keeps may need none.
+    is_flasks = isinstance(state.app.session_interface, SecureCookieSessionInterface)
+    if is_flasks and not state.app.secret_key:
+        raise ConfigError(
+            "login_message is flashed, which needs Flask's SECRET_KEY: set app.secret_key, or "
+            "leave login_message out"
+        )
+
+
+def _check_page(app: Flask, setting: str, name: str) -> None:
+    if name.startswith("/"):
         return
     if name not in app.view_functions:
         raise ConfigError(
-            f"login_view: this app has no endpoint {name!r}{nearest(name, app.view_functions)}"
+            f"{setting}: this app has no endpoint {name!r}{nearest(name, app.view_functions)}"
         )
     of_it = [rule for rule in app.url_map.iter_rules() if rule.endpoint == name]
     rules = [rule for rule in of_it if rule.methods is None or "GET" in rule.methods]
     filled = bool(app.url_default_functions)
     if not any(filled or rule.arguments <= set(rule.defaults or ()) for rule in rules):
-        raise ConfigError(f"login_view: {name} has no URL that a GET without arguments reaches")
+        raise ConfigError(f"{setting}: {name} has no URL that a GET without arguments reaches")
     view = app.view_functions[name]
     around = () if is_public(view, "GET") else protections(app, name)
     if _refuses([*(guard for _, guard in around), *guards_of(view, "GET")]):
-        raise ConfigError(
-            f"login_view: {name} is guarded, so no user could log in: mark it @public"
-        )
+        raise ConfigError(f"{setting}: {name} is guarded, so no user could log in: mark it @public")
     if _refuses(guard for _, guard in enforcing_hooks(app, name)):
         raise ConfigError(
-            f"login_view: before_request(guard.enforce) guards {name}, so no user could log in: "
+            f"{setting}: before_request(guard.enforce) guards {name}, so no user could log in: "
             "write protect(app, guard) instead, and mark it @public"
         )
 

@@ -83,6 +83,13 @@ class Limits(NamedTuple):
     idle: float = math.inf
     #: Seconds from the login.
     absolute: float = math.inf
+    #: The same of a session that is remembered.
+    remember_idle: float = math.inf
+    remember_absolute: float = math.inf
+
+    def for_remembered(self) -> Limits:
+        """Return the limits of a session that is remembered."""
+        return Limits(self.remember_idle, self.remember_absolute)
 
     def end(self, started_at: float, ends_at: float) -> float:
         """Return the absolute end that counts."""
@@ -162,9 +169,14 @@ class Session:
     cut_off: float = 0.0
     #: When its owner's sessions had been cleared at that time; a later clearing ends it.
     cleared: float = field(default=0.0, compare=False)
+    #: True for a login that is remembered, with limits of its own. False for one that ends with
+    #: the browser, None for one whose cookie is kept: of these two the store makes no difference.
+    remember: bool | None = None
 
     def within(self, limits: Limits) -> Session:
         """Itself, with the ends that count."""
+        if self.remember:
+            limits = limits.for_remembered()
         # At each read of a session in memory: nothing is called in the usual case.
         if self.idle <= limits.idle and self.ends_at <= self.created_at + limits.absolute:
             return self

@@ -82,6 +82,7 @@ from ._redis.values import (
     parsed_mark,
     session_fields,
     session_of,
+    written_limits,
 )
 from .interface import (
     NO_LIMITS,
@@ -297,7 +298,7 @@ class RedisStore:
     def read_family(self, family_id: str, now: float, limits: Limits = NO_LIMITS) -> Family | None:
         """See :class:`~flask_jam.stores.Store`."""
         keys = self._family_keys(family_id)
-        found = self._ask(lua.READ_FAMILY, keys, repr(now), *_written(limits))
+        found = self._ask(lua.READ_FAMILY, keys, repr(now), *written_limits(limits))
         return self._family(found, family_id, limits)
 
     def rotate_family(  # noqa: PLR0913 - the port's
@@ -325,7 +326,7 @@ class RedisStore:
             repr(mark_until),
             kept_for(mark_until - now),
             secrets.token_hex(8),
-            *_written(limits),
+            *written_limits(limits),
         )
         family = self._family(found, family_id, limits)
         said = as_text(found[0])
@@ -382,7 +383,7 @@ class RedisStore:
         self, key: str, now: float, limits: Limits, *, remember: bool = False
     ) -> Session | None:
         redis_key = self._session_key(key)
-        found = self._ask(lua.READ_SESSION, [redis_key], repr(now), *_written(limits))
+        found = self._ask(lua.READ_SESSION, [redis_key], repr(now), *written_limits(limits))
         if isinstance(found[-1], Session):
             return found[-1]
         session = self._session(found, redis_key, limits)
@@ -416,7 +417,7 @@ class RedisStore:
             [self._session_key(key)],
             repr(now),
             max_bytes,
-            *_written(limits),
+            *written_limits(limits),
             *flat(data_fields(changes)),
         )[0]
         if as_text(said) == "too_large":
@@ -434,7 +435,7 @@ class RedisStore:
     ) -> Reworked | None:
         """See :class:`~flask_jam.stores.Store`."""
         keys = [self._session_key(key), self._session_key(new_key)]
-        told = repr(now), *_written(limits), seed, int(grace * 1000)
+        told = repr(now), *written_limits(limits), seed, int(grace * 1000)
         found = self._end(key, lua.REWORK_SESSION, keys, *told)
         session = self._session(found, keys[1], limits)
         return None if session is None else Reworked(as_text(found[4]), session)
@@ -442,7 +443,7 @@ class RedisStore:
     def delete_session(self, key: str, now: float, limits: Limits = NO_LIMITS) -> str | None:
         """See :class:`~flask_jam.stores.Store`."""
         redis_key = self._session_key(key)
-        found = self._end(key, lua.DELETE_SESSION, [redis_key], repr(now), *_written(limits))
+        found = self._end(key, lua.DELETE_SESSION, [redis_key], repr(now), *written_limits(limits))
         session = None if self._is_nothing(found[0]) else self._session(found, redis_key)
         return session.session_key if session and as_text(found[0]) == "alive" else None
 
@@ -468,7 +469,7 @@ class RedisStore:
     ) -> Page:
         """See :class:`~flask_jam.stores.Store`."""
         keys = [self._key(letter, slot, hashed(session_key)) for letter in ("k", "o")]
-        told = repr(now), repr(until), kept_for(until - now), keep or "", *_written(limits)
+        told = repr(now), repr(until), kept_for(until - now), keep or "", *written_limits(limits)
         return self._page(self._write(lua.CLEAR_SESSIONS, keys, *told), limits)
 
     def list_sessions(
@@ -480,7 +481,10 @@ class RedisStore:
         limits: Limits = NO_LIMITS,
     ) -> Page:
         """See :class:`~flask_jam.stores.Store`."""
-        keys, told = [self._owner_key(slot, session_key)], (repr(now), after, *_written(limits))
+        keys, told = (
+            [self._owner_key(slot, session_key)],
+            (repr(now), after, *written_limits(limits)),
+        )
         return self._page(self._ask(lua.LIST_SESSIONS, keys, *told), limits)
 
     def _page(self, found: Sequence[Any], limits: Limits) -> Page:
@@ -686,10 +690,6 @@ def _command(client: Any, key: str, once: bool, *command: Any) -> Any:
     if isinstance(reply, Exception):
         raise reply
     return reply
-
-
-def _written(limits: Limits) -> tuple[str, str]:
-    return repr(limits.idle), repr(limits.absolute)
 
 
 def _check_answer(script: str, keys: Sequence[str], answer: Any) -> None:

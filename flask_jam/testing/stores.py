@@ -817,23 +817,56 @@ class StoreConformance:
     def test_tightened_limits_end_a_session_that_is_stored(
         self, store: Store, now: float, limits: Limits, end: float, verb: str
     ) -> None:
-        def lives(key: str, at_: float) -> bool:
-            if verb == "update":
-                return store.update_session(at(key), {"n": 1}, at_, 1000, limits)
-            if verb == "rework":
-                return self.rework(store, key, f"{key}x", at_, limits=limits) is not None
-            if verb == "repeat":
-                assert self.rework(store, key, f"{key}x", now, grace=1e4) is not None
-                return self.rework(store, key, f"{key}y", at_, limits=limits) is not None
-            if verb == "delete":
-                return store.delete_session(at(key), at_, limits) is not None
-            session = store.read_session(at(key), at_, limits)
-            return session is not None and at_ < session.expires_at
+        assert self._lives(store, verb, a_session(now), end - 0.001, limits)
+        assert not self._lives(store, verb, a_session(now), end, limits)
 
-        for key in ("k", "ended"):
-            store.create_session(at(key), a_session(now))
-        assert lives("k", now + end - 0.001)
-        assert not lives("ended", now + end)
+    @pytest.mark.parametrize(
+        ("limits", "end"), [(Limits(9, 9, 30.0, 1e4), 30), (Limits(9, 9, 1e4, 40.0), 40)]
+    )
+    @pytest.mark.parametrize("verb", ["read", "update", "rework", "repeat", "delete"])
+    def test_a_remembered_session_has_limits_of_its_own(
+        self, store: Store, now: float, limits: Limits, end: float, verb: str
+    ) -> None:
+        remembered = a_session(now, remember=True)
+        assert self._lives(store, verb, remembered, end - 0.001, limits)
+        assert not self._lives(store, verb, remembered, end, limits)
+
+    @pytest.mark.parametrize("kind", [False, None])
+    @pytest.mark.parametrize("verb", ["read", "update", "rework", "repeat", "delete"])
+    def test_other_sessions_have_not_the_limits_of_remembered_ones(
+        self, store: Store, now: float, kind: bool | None, verb: str
+    ) -> None:
+        limits, session = Limits(30.0, 1e4, 1e4, 1e4), a_session(now, remember=kind)
+        assert self._lives(store, verb, session, 29.999, limits)
+        assert not self._lives(store, verb, session, 30, limits)
+
+    @pytest.mark.parametrize("kind", [True, False, None])
+    def test_a_session_keeps_its_kind(self, store: Store, now: float, kind: bool | None) -> None:
+        store.create_session(at("k"), a_session(now, remember=kind))
+        assert store.update_session(at("k"), {"n": 1}, now, 1000)
+        reworked = store.rework_session(at("k"), at("k2"), "seed", now)
+        read = store.read_session(at("k2"), now)
+        assert reworked is not None
+        assert read is not None
+        assert reworked.session.remember is read.remember is kind
+
+    def _lives(
+        self, store: Store, verb: str, session: Session, later: float, limits: Limits
+    ) -> bool:
+        now, key = session.created_at, f"k{later * 1000:.0f}"
+        at_ = now + later
+        store.create_session(at(key), session)
+        if verb == "update":
+            return store.update_session(at(key), {"n": 1}, at_, 1000, limits)
+        if verb == "rework":
+            return self.rework(store, key, f"{key}x", at_, limits=limits) is not None
+        if verb == "repeat":
+            assert self.rework(store, key, f"{key}x", now, grace=1e4) is not None
+            return self.rework(store, key, f"{key}y", at_, limits=limits) is not None
+        if verb == "delete":
+            return store.delete_session(at(key), at_, limits) is not None
+        found = store.read_session(at(key), at_, limits)
+        return found is not None and at_ < found.expires_at
 
     def test_a_read_tells_the_ends_that_count(self, store: Store, now: float) -> None:
         store.create_session(at("k"), a_session(now))

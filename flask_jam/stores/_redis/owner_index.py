@@ -59,9 +59,9 @@ local function rank_after(index, after)
   return redis.call('ZCOUNT', index, '-inf', '(' .. score)
 end
 local function brief(key)
-  local read = redis.pcall('HMGET', key, 's', 'i', 'e', 'b', 'u', 'k', 'o', 'j')
+  local read = redis.pcall('HMGET', key, 's', 'i', 'e', 'b', 'u', 'k', 'o', 'j', 'r')
   local got = {s = read[1], i = read[2], e = read[3], b = read[4], u = read[5], k = read[6],
-               o = read[7], j = read[8]}
+               o = read[7], j = read[8], r = read[9]}
   return is_whole(got) and #got.j <= 65536 and got or {}
 end
 local function walk(ages, now, after, most)

@@ -21,7 +21,7 @@ from ..._helpers.fork_lock import fork_safe_lock
 from ..interface import Limits, Session
 from . import scripts as lua
 from .redis_internals import Pool, packed
-from .values import UNREAD, hashed, parsed_mark, session_fields, session_of
+from .values import UNREAD, hashed, parsed_mark, session_fields, session_of, written_limits
 
 #: Bytes of memory, roughly, that remembered sessions may take.
 _MEMORY = 16 * 2**20
@@ -70,7 +70,7 @@ class PlainReads:
         fields = session_fields(session)
         values = [_raw(value) for value in fields.values()]
         question = _question(key, list(fields), session)
-        written = tuple(map(repr, limits))
+        written = written_limits(limits)
         self._put(key, _Seen(question, values, limits, written, session, _due_at(session)))
 
     def _put(self, key: str, seen: _Seen) -> None:

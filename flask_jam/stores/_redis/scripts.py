@@ -131,8 +131,15 @@ local function keep(key, seconds)
 end
 -- The ends that count: the earlier of what is stored and what the settings give now.
 local function earlier(stored, given) return math.min(stored, given or math.huge) end
+-- Each is two numbers: the second one is for sessions that are remembered.
 local function limits(idle, absolute)
-  return {idle = tonumber(idle), absolute = tonumber(absolute) or math.huge}
+  local function both(text) return string.match(text or '', '^(%S+) (%S+)$') end
+  local usual_idle, long_idle = both(idle)
+  local usual, long = both(absolute)
+  return {
+    idle = tonumber(usual_idle), absolute = tonumber(usual) or math.huge,
+    remembered = {idle = tonumber(long_idle), absolute = tonumber(long) or math.huge},
+  }
 end
 local function numbers(got, last)
   for i = 1, last do
@@ -305,6 +312,7 @@ local function is_whole(got)
 end
 local function tighten(got, most)
   if not most then return end
+  if got.r then most = most.remembered end
   got.idle, got.ends = earlier(got.idle, most.idle), earlier(got.ends, got.born + most.absolute)
 end
 local function unlist(key, got)

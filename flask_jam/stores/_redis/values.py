@@ -107,6 +107,7 @@ def session_fields(session: Session) -> dict[str, Any]:
         session.user_agent,
         session.ip,
         session.cut_off,
+        session.remember,
     ]
     return {
         "j": strict_dumps(fixed),
@@ -117,13 +118,15 @@ def session_fields(session: Session) -> dict[str, Any]:
         "b": repr(session.created_at),
         "u": repr(session.cut_off),
         "k": repr(session.cleared),
+        **({"r": "remembered"} if session.remember else {}),
         **data_fields(session.data),
     }
 
 
 def session_of(seen: bytes, fixed: bytes, data: bytes, cleared: bytes = b"0") -> Session:
-    version, owner, created_at, auth_time, idle, ends_at, user_agent, ip, cut = json.loads(fixed)
+    version, *fields = json.loads(fixed)
     _check_version(version)
+    owner, created_at, auth_time, idle, ends_at, user_agent, ip, cut_off, remember = fields
     return Session(
         _text(owner),
         strict_object(data),
@@ -134,8 +137,9 @@ def session_of(seen: bytes, fixed: bytes, data: bytes, cleared: bytes = b"0") ->
         _time(ends_at),
         _note_of(user_agent),
         _note_of(ip),
-        _time(cut),
+        _time(cut_off),
         _time(float(cleared)),
+        _kind_of(remember),
     )
 
 
@@ -145,6 +149,12 @@ def listed_of(name: str, seen: bytes, fixed: bytes, limits: Limits) -> Listed:
 
 def _note_of(value: Any) -> str | None:
     return None if value is None else _text(value)
+
+
+def _kind_of(value: Any) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise TypeError("no kind of login")
+    return value
 
 
 def _text(value: Any) -> str:
@@ -160,6 +170,12 @@ def data_fields(data: Mapping[str, Any]) -> dict[str, bytes]:
 
 def flat(fields: Mapping[str, Any]) -> list[Any]:
     return [part for pair in fields.items() for part in pair]
+
+
+def written_limits(limits: Limits) -> tuple[str, str]:
+    """Return the limits as scripts take them: each with that of remembered sessions."""
+    idle, absolute, remember_idle, remember_absolute = limits
+    return f"{idle!r} {remember_idle!r}", f"{absolute!r} {remember_absolute!r}"
 
 
 def as_bytes(value: Any) -> bytes | None:
