@@ -28,6 +28,7 @@ NEEDS = {
     "docs/migrating.rst": ("flask_jwt_extended",),
     "docs/openapi.rst": OPENAPI,
     "docs/operations.rst": ("prometheus_client",),
+    "docs/throttling.rst": ("flask_limiter",),
     "tests/test_openapi_libraries.py": OPENAPI,
 }
 
