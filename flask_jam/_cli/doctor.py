@@ -116,13 +116,14 @@ def _without_rotation() -> Finding:
 
 def _sessions(state: AppState) -> Iterator[Finding]:
     if _has(state, SessionScheme):
-        session = state.jam.settings.session
-        yield Finding(
-            OK,
-            "7.3.1",
-            f"a session ends {_time(session.idle)} after its last use, and "
-            f"{_time(session.absolute)} after the login",
-        )
+        for kind, remember in (("a session", None), ("one that is remembered", True)):
+            limits = state.jam.sessions.limits_of(remember)
+            yield Finding(
+                OK,
+                "7.3.1",
+                f"{kind} ends {_time(limits.idle)} after its last use, and "
+                f"{_time(limits.absolute)} after the login",
+            )
 
 
 def _cookies(state: AppState) -> Iterator[Finding]:

@@ -152,9 +152,10 @@ def test_whitespace_around_a_secret_is_named(app: Flask, secret: str) -> None:
 
 
 def test_the_ends_of_a_session_are_told(make_jam: MakeJam) -> None:
-    app = new_app(make_jam(session={"idle": 1800, "absolute": 43200}))
+    app = new_app(make_jam(session={"idle": 1800, "absolute": 43200, "remember_idle": 604800}))
     assert found(app, "7.3.1") == [
         ("ok", "a session ends 30 min after its last use, and 12 h after the login"),
+        ("ok", "one that is remembered ends 7 d after its last use, and 365 d after the login"),
     ]  # fmt: skip
 
 
