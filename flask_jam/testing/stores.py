@@ -823,7 +823,7 @@ class StoreConformance:
     @pytest.mark.parametrize(
         ("limits", "end"), [(Limits(9, 9, 30.0, 1e4), 30), (Limits(9, 9, 1e4, 40.0), 40)]
     )
-    @pytest.mark.parametrize("verb", ["read", "update", "rework", "repeat", "delete"])
+    @pytest.mark.parametrize("verb", ["read", "update", "rework", "repeat", "delete", "list"])
     def test_a_remembered_session_has_limits_of_its_own(
         self, store: Store, now: float, limits: Limits, end: float, verb: str
     ) -> None:
@@ -832,7 +832,7 @@ class StoreConformance:
         assert not self._lives(store, verb, remembered, end, limits)
 
     @pytest.mark.parametrize("kind", [False, None])
-    @pytest.mark.parametrize("verb", ["read", "update", "rework", "repeat", "delete"])
+    @pytest.mark.parametrize("verb", ["read", "update", "rework", "repeat", "delete", "list"])
     def test_other_sessions_have_not_the_limits_of_remembered_ones(
         self, store: Store, now: float, kind: bool | None, verb: str
     ) -> None:
@@ -865,6 +865,9 @@ class StoreConformance:
             return self.rework(store, key, f"{key}y", at_, limits=limits) is not None
         if verb == "delete":
             return store.delete_session(at(key), at_, limits) is not None
+        if verb == "list":
+            listed = store.list_sessions(SLOT, "ann", at_, limits=limits).living
+            return at(key) in [each.key for each in listed]
         found = store.read_session(at(key), at_, limits)
         return found is not None and at_ < found.expires_at
 
