@@ -8,40 +8,26 @@ from __future__ import annotations
 
 import base64
 import binascii
-import dataclasses
 import hashlib
 import hmac
-import math
 import re
 import secrets
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from .._helpers.strict_json import MAX_DEPTH, copy_json, strict_object
-from ..errors import Reason, SessionError, TokenError
+from .._helpers.strict_json import copy_json
+from ..errors import Reason, SessionError
 from ..settings import DAY, SessionSettings
 from ..stores.interface import CLOCK_SKEW, Limits, Page, Session, Store, slot_of
 from .access_tokens import Clock
-from .claims import json_of
+from .session_data import kept_data
 
 _SHAPE = re.compile(r"[A-Za-z0-9_-]{45}")
 _MAX_KEY = 1024
 #: Of what was minted under other settings, before they were tightened or by another service.
 LONGEST_USUAL = 400 * DAY
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
-#: What to write instead of a value of a type, or of one that derives from it, by the type's name.
-_INSTEAD = {
-    "date": "value.isoformat()",
-    "time": "value.isoformat()",
-    "timedelta": "value.total_seconds()",
-    "bytes": "value.decode(), or base64",
-    "bytearray": "value.decode(), or base64",
-    "set": "sorted(...)",
-    "frozenset": "sorted(...)",
-    "Enum": "value.value",
-    "Mapping": "dict(...)",
-}
 
 
 class SessionInfo(NamedTuple):
@@ -99,7 +85,7 @@ class Sessions:
         standing = self._store.standing(slot, session_key, now)
         session = Session(
             session_key=session_key,
-            data=self._kept(data),
+            data=kept_data(data, self._settings.max_bytes),
             created_at=now,
             auth_time=now,
             last_seen_at=now,
@@ -162,7 +148,8 @@ class Sessions:
         :raises SessionError: if it is gone, or would grow too large.
         """
         key, now = _hashed(_shaped(session_id)), self.clock()
-        kept, most = self._kept(changes), self._settings.max_bytes
+        most = self._settings.max_bytes
+        kept = kept_data(changes, most)
         if not self._store.update_session(key, kept, now, most, self._limits):
             raise SessionError
         return {name: copy_json(value) for name, value in kept.items()}
@@ -228,24 +215,6 @@ class Sessions:
             yield page
             after = page.after
 
-    def _kept(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """The data as it will be read back: plain JSON, or an error now rather than later."""
-        if not isinstance(data, Mapping):
-            raise SessionError(
-                Reason.INVALID,
-                f"session data must be a mapping with strings as keys, got {type(data).__name__}",
-            )
-        try:
-            raw = json_of(data)
-            kept = strict_object(raw)
-        except TokenError:
-            raise SessionError(Reason.INVALID, _why_not_json(data)) from None
-        if len(raw) > self._settings.max_bytes:
-            raise SessionError(
-                Reason.TOO_LARGE, f"a session holds at most {self._settings.max_bytes} bytes"
-            )
-        return kept
-
 
 def _shortened(name: str, wanted: object, most: float, setting: str) -> float:
     """Return how long a login lives: as the settings allow, or shorter."""
@@ -260,53 +229,6 @@ def _shortened(name: str, wanted: object, most: float, setting: str) -> float:
             "longer life needs that setting",
         )
     return float(seconds)  # type: ignore[arg-type]
-
-
-# --- data that is no JSON: the key and the type are named, never the value ---------------------
-
-
-def _why_not_json(data: Mapping[Any, Any]) -> str:
-    sentence = "session data must be plain JSON"
-    for key, value in data.items():
-        if not isinstance(key, str):
-            return f"{sentence}, got a key of type {type(key).__name__}: write str(...)"
-        problem = _problem(value, 2)
-        if problem is not None:
-            return f"{sentence}, and {key[:64]!r} holds {problem}"
-    return f"{sentence}, nested at most {MAX_DEPTH} deep"
-
-
-def _problem(value: object, depth: int) -> str | None:
-    """Return what is wrong with the first part of a value that JSON has no form for."""
-    if value is None or isinstance(value, (str, int, float)):
-        return _problem_of_scalar(value)
-    if not isinstance(value, (dict, list, tuple)):
-        return f"a value of type {type(value).__name__}: write {_instead_of(value)}"
-    if depth > MAX_DEPTH:
-        return f"data nested more than {MAX_DEPTH} deep"
-    if isinstance(value, dict):
-        for key in value:
-            if not isinstance(key, str):
-                return f"a key of type {type(key).__name__}: write str(...)"
-        value = list(value.values())
-    problems = (_problem(inner, depth + 1) for inner in value)
-    return next((problem for problem in problems if problem is not None), None)
-
-
-def _problem_of_scalar(value: str | float | None) -> str | None:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "a float that is infinite or not a number"
-    if isinstance(value, str) and re.search(r"[\ud800-\udfff]", value):
-        return "a string with a lone surrogate"
-    return None
-
-
-def _instead_of(value: object) -> str:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return "dataclasses.asdict(...)"
-    kinds = [kind.__name__ for kind in type(value).__mro__]
-    kinds += ["Mapping"] if isinstance(value, Mapping) else []
-    return next((_INSTEAD[kind] for kind in kinds if kind in _INSTEAD), "str(...)")
 
 
 # --- ids --------------------------------------------------------------------------------------
