@@ -481,10 +481,8 @@ class RedisStore:
         limits: Limits = NO_LIMITS,
     ) -> Page:
         """See :class:`~flask_jam.stores.Store`."""
-        keys, told = (
-            [self._owner_key(slot, session_key)],
-            (repr(now), after, *written_limits(limits)),
-        )
+        keys = [self._owner_key(slot, session_key)]
+        told = repr(now), after, *written_limits(limits)
         return self._page(self._ask(lua.LIST_SESSIONS, keys, *told), limits)
 
     def _page(self, found: Sequence[Any], limits: Limits) -> Page:

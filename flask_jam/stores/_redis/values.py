@@ -10,6 +10,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from ..._helpers.strict_json import LARGEST_TIMESTAMP, strict_dumps, strict_object
@@ -172,6 +173,7 @@ def flat(fields: Mapping[str, Any]) -> list[Any]:
     return [part for pair in fields.items() for part in pair]
 
 
+@lru_cache(64)  # a store is asked by the same ones again and again
 def written_limits(limits: Limits) -> tuple[str, str]:
     """Return the limits as scripts take them: each with that of remembered sessions."""
     idle, absolute, remember_idle, remember_absolute = limits
