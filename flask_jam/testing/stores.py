@@ -850,6 +850,21 @@ class StoreConformance:
         assert read is not None
         assert reworked.session.remember is read.remember is kind
 
+    @pytest.mark.parametrize("kind", [True, False, None])
+    def test_each_read_of_a_session_obeys_the_limits_of_its_kind(
+        self, store: Store, now: float, kind: bool | None
+    ) -> None:
+        store.create_session(at("k"), a_session(now, remember=kind))
+        limits = Limits(50.0, 60.0, 70.0, 80.0)
+        for number in range(6):
+            if number == 3:
+                store.update_session(at("k"), {"n": number}, now, 1000, limits)
+            read = store.read_session(at("k"), now, limits)
+            assert read is not None
+            assert (read.remember, read.idle, read.ends_at - now) == (
+                (True, 70.0, 80.0) if kind else (kind, 50.0, 60.0)
+            )
+
     def _lives(
         self, store: Store, verb: str, session: Session, later: float, limits: Limits
     ) -> bool:
