@@ -81,7 +81,7 @@ def test_every_signal_of_the_page_is_heard_by_its_name(client: JamClient, jam: J
     assert names == ["logged_in", "refreshed", "rejected", "revoked", "logged_in", "revoked",
                      "logged_out"]  # fmt: skip
     assert heard[-1][1] == {"scheme": "session", "subject": "alice"}
-    assert set(SIGNALS) == {*names, "reuse_detected"}
+    assert set(SIGNALS) == {*names, "reuse_detected", "login_failed"}
 
 
 def test_an_app_that_is_not_being_tested_is_not_listened_to(app: Flask) -> None:
