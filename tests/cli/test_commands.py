@@ -855,6 +855,7 @@ def called(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     return call
 
 
+@pytest.mark.slow
 def test_flask_jam_routes_from_a_shell(called: Callable[..., Any]) -> None:
     done = called("jam", "routes", "--check")
     assert done.returncode == 1
@@ -864,6 +865,7 @@ def test_flask_jam_routes_from_a_shell(called: Callable[..., Any]) -> None:
     assert done.stderr == "\n1 open without being marked @public:\n  GET /forgotten  shop.py:20\n"
 
 
+@pytest.mark.slow
 def test_flask_jam_token_and_inspect_from_a_shell(called: Callable[..., Any]) -> None:
     made = called("--debug", "jam", "token", "ann", "--claim", "level=3")
     assert (made.returncode, made.stderr) == (0, "")

@@ -542,6 +542,7 @@ def test_the_config_alone_is_enough(create_app: Any) -> None:
     assert is_in(signed_in(app, "alice"))
 
 
+@pytest.mark.slow
 def test_the_command_in_the_docstring_finds_the_app(create_app: Any) -> None:
     said = sys.modules[create_app.__module__].__doc__ or ""
     command = re.search(r"``flask (--app \S+) run --debug``", said)
