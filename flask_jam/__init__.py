@@ -1,5 +1,6 @@
 """Route protection for Flask."""
 
+from ._credentials.logins import LoginInfo as LoginInfo
 from ._credentials.sessions import SessionInfo as SessionInfo
 from ._request.current_auth import current_auth as current_auth
 from ._request.current_user import current_subject as current_subject

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from ._credentials.access_tokens import Tokens, Verifier
+from ._credentials.logins import LoginInfo, Logins
 from ._credentials.refresh_rotation import Families, Reload, ReuseError, TokenPair
 from ._credentials.revocation import Revocation
 from ._credentials.sessions import Life, SessionInfo, Sessions, handle_of
@@ -86,6 +87,7 @@ class Jam:
         self.revocation = Revocation(
             self.tokens, self.families, self.sessions, self.store, self.settings, self._report
         )
+        self.logins = Logins(self.sessions, self.families, self.revocation)
         self._observers: list[Observer] = []
         self._owes_warning = False
 
@@ -157,6 +159,9 @@ class Jam:
     def issue_pair(
         self,
         subject: str,
+        user_agent: str | None = None,
+        ip: str | None = None,
+        /,
         *,
         scopes: Iterable[str] = (),
         roles: Iterable[str] = (),
@@ -164,13 +169,17 @@ class Jam:
         expires_in: float | timedelta | None = None,
         **claims: Any,
     ) -> TokenPair:
-        """Do what :meth:`issue_tokens` does; return what the access token says, too."""
+        """Do what :meth:`issue_tokens` does; return what the access token says, too.
+
+        What is known of the client is given by position, as its names may be those of claims.
+        """
         if not isinstance(refresh, bool):
             raise ConfigError("refresh must be True or False")
         self._will_use_tokens()
         said = self.families.claims_of_login(scopes, roles, expires_in, claims)
-        make = self.families.start if refresh else self.families.without_refresh
-        return make(subject, said)
+        if not refresh:
+            return self.families.without_refresh(subject, said)
+        return self.families.start(subject, said, user_agent, ip)
 
     def refresh_tokens(
         self, refresh_token: str, *, reload_claims: Reload | None = None
@@ -312,6 +321,35 @@ class Jam:
         :raises SessionError: for what has not the shape of an id.
         """
         return handle_of(session_id)
+
+    # --- logins: sessions and refresh families ---
+
+    def list_logins(self, subject: str) -> list[LoginInfo]:
+        """Return the living logins of a subject, the oldest first: sessions and token logins.
+
+        An access token without a refresh token is no login.
+
+        :raises TokenError: for what can be no subject.
+        """
+        return self.logins.listed(subject)
+
+    def end_login_by_handle(self, subject: str, handle: str) -> bool:
+        """End the login that :meth:`list_logins` shows under a handle, with its access tokens.
+
+        :returns: True if there was one. A handle of another subject's login ends nothing.
+        """
+        return self.logins.end(subject, handle)
+
+    def end_logins(self, subject: str) -> int:
+        """Log a subject out everywhere: end every session, refresh token and its access tokens.
+
+        All of them are refused from one step on, also a login that is on its way. API keys and
+        tokens of :meth:`gen_jwt_token` live on: :meth:`revoke_subject` ends these as well.
+
+        :returns: how many logins there were.
+        :raises StoreUnavailable: also if they have ended, but could not all be counted.
+        """
+        return self.logins.end_all(subject)
 
     # --- operations ---
 

@@ -20,7 +20,7 @@ NAMES = {
     "Jam", "JamExtension", "JWTExtension", "SessionExtension", "SchemeExtension",
     "Guard", "jwt_required", "session_required", "public", "protect",
     "current_auth", "current_user", "current_user_as", "current_subject", "safe_next",
-    "Accepted", "SessionInfo", "signals",
+    "Accepted", "SessionInfo", "LoginInfo", "signals",
     "JamError", "ConfigError", "TokenError", "SessionError", "StoreUnavailable", "Reason",
 }  # fmt: skip
 
@@ -46,6 +46,9 @@ METHODS = {
     "list_sessions": "(self, session_key)",
     "delete_session_by_handle": "(self, session_key, handle)",
     "handle_of": "(self, session_id)",
+    "list_logins": "(self, subject)",
+    "end_login_by_handle": "(self, subject, handle)",
+    "end_logins": "(self, subject)",
 }
 
 OTHERS = [

@@ -23,6 +23,7 @@ ORDER = (
     "_credentials", "_credentials.token_cache", "_credentials.claims",
     "_credentials.access_tokens", "_credentials.login_claims", "_credentials.refresh_rotation",
     "_credentials.session_data", "_credentials.sessions", "_credentials.revocation",
+    "_credentials.logins",
     "stores._redis", "stores._redis.owner_index", "stores._redis.scripts", "stores._redis.values",
     "stores._redis.name_lookup", "stores._redis.redis_internals", "stores._redis.meter",
     "stores._redis.plain_reads", "stores._redis.client", "stores._redis.invalidation",

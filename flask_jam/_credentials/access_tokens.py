@@ -95,7 +95,7 @@ class Verifier:
     def _check_marks(self, facts: Facts, marks: Marks) -> None:
         if marks.revoked or (self._settings.list == "allow" and not marks.allowed):
             raise TokenError(Reason.REVOKED)
-        cut_off = marks.cut_off
+        cut_off = marks.cut_off_of(facts.family)
         if cut_off is not None and not survives(facts, cut_off, self._store.identity()):
             raise TokenError(Reason.REVOKED)
 
@@ -153,9 +153,10 @@ class Tokens:
             return payload
         if known is None:
             standing = self._store.standing(slot_of(subject), subject, self.clock())
-            known = standing.cut_off
-            if known <= self.clock() + CLOCK_SKEW:  # else it was set by a clock that was wrong
-                _check_age(payload.get("iat"), known)
+            ended = standing.latest if "fam" in payload else standing.cut_off
+            if ended <= self.clock() + CLOCK_SKEW:  # else it was set by a clock that was wrong
+                _check_age(payload.get("iat"), ended)
+            known = standing.latest
         return {**payload, CUT_OFF: [self._store.identity(), known]}
 
     def _signer(self) -> Key:

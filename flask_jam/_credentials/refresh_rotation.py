@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -21,7 +21,18 @@ from typing import Any, NamedTuple
 from .._helpers.strict_json import copy_json, strict_object
 from ..errors import ConfigError, Reason, TokenError
 from ..settings import JWTSettings
-from ..stores.interface import Family, Limits, Rotation, Store, slot_of
+from ..stores.interface import (
+    IP,
+    USER_AGENT,
+    Family,
+    Limits,
+    Listed,
+    Page,
+    Rotation,
+    Store,
+    shortened,
+    slot_of,
+)
 from .access_tokens import Clock, Tokens
 from .claims import Facts, check_name, json_of
 from .login_claims import LIFE, build_claims, check_reloaded, checked_life, life_of, shown_to_reload
@@ -64,7 +75,13 @@ class Families:
         self.clock = clock
         self._mac_keys = mac_keys
 
-    def start(self, subject: str, claims: Mapping[str, Any]) -> TokenPair:
+    def start(
+        self,
+        subject: str,
+        claims: Mapping[str, Any],
+        user_agent: str | None = None,
+        ip: str | None = None,
+    ) -> TokenPair:
         """Start a family; return its first pair.
 
         :param claims: as :meth:`claims_of_login` has made them.
@@ -81,7 +98,9 @@ class Families:
             ends_at=now + self._settings.refresh_absolute,
             rotated_at=now,
             idle_until=now + self._settings.refresh_idle,
-            cut_off=self._store.standing(slot, subject, now).cut_off,
+            cut_off=self._store.standing(slot, subject, now).latest,
+            user_agent=shortened(user_agent, USER_AGENT),
+            ip=shortened(ip, IP),
         )
         pair = self._pair(family_id, family, now)
         most, mark_until = self._settings.max_logins, self._mark_until(now)
@@ -194,6 +213,30 @@ class Families:
         now = self.clock()
         return self._store.end_family(family_id, now, self._mark_until(now))
 
+    def end_by_handle(self, subject: str, handle: object) -> Family | None:
+        """End the family that a subject's list shows under a handle; that family, or None."""
+        for page in self.walk(subject):
+            for family in page.living:
+                if self.handle(family) == handle:
+                    return self.end(family.key)
+        return None
+
+    def walk(self, subject: str) -> Iterator[Page]:
+        """Go through the families of a subject, in steps of a bounded size."""
+        slot = slot_of(subject)
+        after: str | None = ""
+        while after is not None:
+            now = self.clock()
+            until = self._mark_until(now)
+            page = self._store.list_families(slot, subject, now, until, after, self._limits)
+            yield page
+            after = page.after
+
+    @staticmethod
+    def handle(family: Listed) -> str:
+        """Under which handle a list shows a family."""
+        return handle_of_family(family.key)
+
     def of_token(self, refresh_token: object) -> Family | None:
         """Return the living family of a refresh token, or None."""
         try:
@@ -284,6 +327,12 @@ def _said(family_id: str, family: Family) -> dict[str, Any]:
 def is_refresh_token(value: str) -> bool:
     """Return True for the form of a refresh token, which no access token has."""
     return _SHAPE.fullmatch(value) is not None
+
+
+def handle_of_family(family_id: str) -> str:
+    """Under which handle a list shows the family of an id."""
+    digest = hashlib.sha256(b"flask_jam handle of a family\0" + family_id.encode("ascii")).digest()
+    return base64.urlsafe_b64encode(digest[:15]).decode()
 
 
 def _token(key: bytes, family_id: str, generation: int) -> str:

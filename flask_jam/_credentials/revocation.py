@@ -7,7 +7,7 @@ token reads the marks that are written here (:mod:`flask_jam._credentials.access
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -85,11 +85,8 @@ class Revocation:
             return False
         # Claims do not say under which cut-off they were minted: only the token itself does.
         is_token = isinstance(token_or_claims, str)
-        return (
-            marks.cut_off is None
-            or not is_token
-            or survives(facts, marks.cut_off, self._store.identity())
-        )
+        cut_off = marks.cut_off_of(facts.family)
+        return cut_off is None or not is_token or survives(facts, cut_off, self._store.identity())
 
     def login(self, token: str) -> str | None:
         """End an access token, expired or not, and its whole family; return the subject."""
@@ -108,15 +105,22 @@ class Revocation:
 
     def subject(self, subject: str) -> None:
         """Revoke everything that a subject has now."""
-        try:
-            checked_owner(subject)
-        except SessionError as error:
-            raise TokenError(error.reason, f"this can be no subject: {error}") from None
+        checked_subject(subject)
         now = self._sessions.clock()
         self._store.cut(slot_of(subject), subject, now, now + self._longest_life())
         self._report("revoked", kind="subject", subject=subject)
         with suppress(StoreUnavailable):
             self._sessions.sweep(subject)
+
+    def cut_logins(self, subject: str) -> None:
+        """End every session and family of a subject, and the access tokens of these."""
+        now = self._sessions.clock()
+        self._store.cut_logins(slot_of(subject), subject, now, now + self._longest_life())
+
+    def report_ended(self, subject: str, kinds: Iterable[str]) -> None:
+        """Report that logins of these kinds were ended."""
+        for kind in kinds:
+            self._report("revoked", kind=kind, subject=subject)
 
     def _longest_life(self) -> float:
         """Return how long what was minted before a cut-off may still live, in seconds."""
@@ -155,10 +159,24 @@ class Revocation:
             return None
 
     def _end_family(self, family_id: str) -> Family | None:
-        family = self._families.end(family_id)
+        return self.family(self._families.end(family_id))
+
+    def family(self, family: Family | None) -> Family | None:
+        """Report that a family was ended, if one was."""
         if family is not None:
             self._report("revoked", kind="family", subject=family.subject)
         return family
+
+
+def checked_subject(subject: object) -> str:
+    """Return a text that may own logins.
+
+    :raises TokenError: ``invalid``.
+    """
+    try:
+        return checked_owner(subject)
+    except SessionError as error:
+        raise TokenError(error.reason, f"this can be no subject: {error}") from None
 
 
 def _number(value: object) -> float | None:

@@ -19,7 +19,18 @@ from typing import Any, NamedTuple
 from .._helpers.strict_json import copy_json
 from ..errors import Reason, SessionError
 from ..settings import DAY, SessionSettings
-from ..stores.interface import CLOCK_SKEW, Limits, Page, Session, Store, slot_of
+from ..stores.interface import (
+    CLOCK_SKEW,
+    IP,
+    USER_AGENT,
+    Limits,
+    Listed,
+    Page,
+    Session,
+    Store,
+    shortened,
+    slot_of,
+)
 from .access_tokens import Clock
 from .session_data import kept_data
 
@@ -91,9 +102,9 @@ class Sessions:
             last_seen_at=now,
             idle=idle,
             ends_at=now + absolute,
-            user_agent=user_agent[:256] if user_agent else None,
-            ip=ip,
-            cut_off=standing.cut_off,
+            user_agent=shortened(user_agent, USER_AGENT),
+            ip=shortened(ip, IP),
+            cut_off=standing.latest,
             cleared=standing.cleared,
             remember=remember,
         )
@@ -177,7 +188,7 @@ class Sessions:
 
     def delete_by_handle(self, session_key: str, handle: object) -> str | None:
         """End the session that an owner's list shows under a handle."""
-        for page in self._walk(session_key):
+        for page in self.walk(session_key):
             for session in page.living:
                 if _handle(session.key) == handle:
                     return self._store.delete_session(session.key, self.clock(), self._limits)
@@ -193,20 +204,25 @@ class Sessions:
         until = now + max(self._settings.longest, LONGEST_USUAL) + 2 * CLOCK_SKEW
         first = self._store.clear_sessions(slot, session_key, now, until, kept, self._limits)
         yield first.cleared
-        for page in self._walk(session_key, first.after):
+        for page in self.walk(session_key, first.after):
             yield page.cleared
 
     def sweep(self, session_key: str) -> None:
         """Free the memory of an owner's sessions that have ended."""
-        for _ in self._walk(session_key):
+        for _ in self.walk(session_key):
             pass
 
     def listed(self, session_key: str) -> list[SessionInfo]:
         """The living sessions of an owner, the oldest first."""
-        living = [session for page in self._walk(session_key) for session in page.living]
+        living = [session for page in self.walk(session_key) for session in page.living]
         return [SessionInfo(_handle(session.key), *session[1:]) for session in living]
 
-    def _walk(self, session_key: str, after: str | None = "") -> Iterator[Page]:
+    @staticmethod
+    def handle(session: Listed) -> str:
+        """Under which handle a list shows a session."""
+        return _handle(session.key)
+
+    def walk(self, session_key: str, after: str | None = "") -> Iterator[Page]:
         """Go through the sessions of an owner, in steps of a bounded size."""
         slot = slot_of(checked_owner(session_key))
         while after is not None:

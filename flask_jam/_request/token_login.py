@@ -47,7 +47,8 @@ def login(
     check_site(state, scheme)
     old = candidates(state, scheme)
     with durably(state, scheme):
-        pair = state.jam.issue_pair(subject, **claims)
+        agent, ip = request.user_agent.string, request.remote_addr
+        pair = state.jam.issue_pair(subject, agent, ip, **claims)
         ended = _end_replaced(state, scheme, subject, old)
     if ended:
         clear_twins(state, scheme)

@@ -27,9 +27,18 @@ from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
 
-def slot_of(subject: str) -> str:
+def identity_of(subject: str, issuer: str | None = None) -> bytes:
+    """Return a subject as names of the store are made of it; ``None`` is this service itself.
+
+    No text has the byte 255 in UTF-8, so no subject of one issuer is taken for one of another.
+    """
+    own = subject.encode("utf-8", "surrogatepass")
+    return own if issuer is None else issuer.encode("utf-8", "surrogatepass") + b"\xff" + own
+
+
+def slot_of(subject: str, issuer: str | None = None) -> str:
     """Where the store keeps what belongs to a subject: one of 4,096 slots."""
-    digest = hashlib.sha256(b"flask_jam slot\0" + subject.encode("utf-8", "surrogatepass"))
+    digest = hashlib.sha256(b"flask_jam slot\0" + identity_of(subject, issuer))
     return base64.urlsafe_b64encode(digest.digest()[:3])[:2].decode()
 
 
@@ -53,6 +62,14 @@ class Marks(NamedTuple):
     cut_off: float | None = None
     #: The token is on the allow list.
     allowed: bool = False
+    #: The same of the subject's logins only: of tokens that are of a refresh family.
+    logins: float | None = None
+
+    def cut_off_of(self, family: str | None) -> float | None:
+        """Return the cut-off that counts for a token of this family, or of none."""
+        if family is None or self.logins is None:
+            return self.cut_off
+        return self.logins if self.cut_off is None else max(self.cut_off, self.logins)
 
 
 #: So it is for almost every token.
@@ -66,6 +83,13 @@ class Standing(NamedTuple):
     cut_off: float = 0.0
     #: Of its sessions: when they were cleared. It ends those from before, and logins on their way.
     cleared: float = 0.0
+    #: Of its logins: sessions and refresh families.
+    logins: float = 0.0
+
+    @property
+    def latest(self) -> float:
+        """What carries this was minted after both cut-offs: they grow out of each other."""
+        return max(self.cut_off, self.logins)
 
 
 #: The most sessions or families that one step looks at or ends. So nothing that one owner has
@@ -124,10 +148,12 @@ class Family:
     generation: int = 1
     rotated_at: float = 0.0
     idle_until: float = 0.0
-    #: The cut-off of its subject when it was started; a later one ends it.
+    #: The latest cut-off of its subject when it was started; a later one ends it.
     cut_off: float = 0.0
     #: Seconds from the last rotation to this reading, by the store's own clock.
     age: float = field(default=0.0, compare=False)
+    user_agent: str | None = field(default=None, repr=False)
+    ip: str | None = field(default=None, repr=False)
 
     def within(self, limits: Limits) -> Family:
         """Itself, with the ends that count."""
@@ -147,9 +173,14 @@ class Family:
         in_grace = grace > 0 and is_in_grace(self.age, grace)
         return Rotation.SAME if before and in_grace else Rotation.REUSED
 
+    @property
+    def expires_at(self) -> float:
+        """When it ends if it is not used again."""
+        return min(self.ends_at, self.idle_until)
+
     def alive(self, now: float) -> bool:
         """Whether neither its idle nor its absolute end has come."""
-        return now < min(self.ends_at, self.idle_until)
+        return now < self.expires_at
 
 
 @dataclass(frozen=True)
@@ -165,7 +196,7 @@ class Session:
     ends_at: float
     user_agent: str | None = field(default=None, repr=False)
     ip: str | None = field(default=None, repr=False)
-    #: The cut-off of its owner when it was created; a later one ends it.
+    #: The latest cut-off of its owner when it was created; a later one ends it.
     cut_off: float = 0.0
     #: When its owner's sessions had been cleared at that time; a later clearing ends it.
     cleared: float = field(default=0.0, compare=False)
@@ -214,7 +245,7 @@ def is_in_grace(age: float, grace: float) -> bool:
 
 
 class Listed(NamedTuple):
-    """A living session as a list shows it: without its data."""
+    """A living session or family as a list shows it: without data and claims."""
 
     key: str
     created_at: float
@@ -235,15 +266,37 @@ class Listed(NamedTuple):
             session.ip,
         )
 
+    @classmethod
+    def of_family(cls, family_id: str, family: Family) -> Listed:
+        """Return what a list shows of a family. It is used by a refresh."""
+        return cls(
+            family_id,
+            family.started_at,
+            family.rotated_at,
+            family.expires_at,
+            family.user_agent,
+            family.ip,
+        )
+
+
+#: The most characters that are kept of where a login came from.
+USER_AGENT, IP = 256, 64
+
+
+def shortened(text: str | None, most: int) -> str | None:
+    """Return the beginning of what a client or a proxy says; None for nothing."""
+    return text[:most] if text else None
+
 
 class Page(NamedTuple):
-    """What one step of a walk through an owner's sessions has found."""
+    """What one step of a walk through an owner's sessions or families has found."""
 
     #: The living ones, the oldest first.
     living: Sequence[Listed] = ()
     #: Where the next step begins; ``None`` at the end of the walk.
     after: str | None = None
-    #: How many this step removed that had been alive until their owner's sessions were cleared.
+    #: How many this step removed that had been alive until their owner's sessions were cleared,
+    #: or its logins ended.
     cleared: int = 0
 
 
@@ -284,6 +337,14 @@ class Store(Protocol):
 
         It is ``now``, or just after the present cut-off where that is later, and is kept until
         ``until``.
+        """
+        ...
+
+    def cut_logins(self, slot: str, subject: str, now: float, until: float) -> None:
+        """End every session and refresh family of a subject, and the access tokens of these.
+
+        A cut-off like that of :meth:`cut`, and later than both kinds of before; so is the next
+        one of :meth:`cut`. What was minted for the subject without a login lives on.
         """
         ...
 
@@ -336,6 +397,22 @@ class Store(Protocol):
 
     def end_family(self, family_id: str, now: float, mark_until: float) -> Family | None:
         """End and mark a family; the family, if it was alive."""
+        ...
+
+    def list_families(  # noqa: PLR0913, PLR0917 - one atomic step needs all of it
+        self,
+        slot: str,
+        subject: str,
+        now: float,
+        mark_until: float,
+        after: str = "",
+        limits: Limits = NO_LIMITS,
+    ) -> Page:
+        """Look at the next :data:`STEP` families of a subject, by age; remove the dead of them.
+
+        A walk, as :meth:`list_sessions` is one. Those that :meth:`cut_logins` has ended are marked
+        until ``mark_until``, as :meth:`end_family` does.
+        """
         ...
 
     # --- sessions, by the slot and the hash of their id ---

@@ -53,6 +53,21 @@ class _Read(NamedTuple):
     until: float
 
 
+class _CutOff(NamedTuple):
+    """The cut-offs of a subject: of everything, and of its logins."""
+
+    at: float
+    until: float
+    logins: float
+
+    @property
+    def latest(self) -> float:
+        return max(self.at, self.logins)
+
+
+_NO_CUT_OFF = _CutOff(0.0, 0.0, 0.0)
+
+
 class MemoryStore:
     """Dictionaries under one lock. What has ended is swept out as writes come in."""
 
@@ -62,7 +77,7 @@ class MemoryStore:
         # Revocation marks, a table each: the hash of an Enum would be a Python call per look-up.
         self._tokens: dict[str, tuple[float, float]] = {}
         self._logins: dict[str, tuple[float, float]] = {}
-        self._subjects: dict[str, tuple[float, float]] = {}
+        self._subjects: dict[str, _CutOff] = {}
         self._cleared: dict[str, tuple[float, float]] = {}
         self._allowed: dict[str, float] = {}
         self._families: dict[str, Family] = {}
@@ -76,11 +91,11 @@ class MemoryStore:
 
     def stats(self) -> dict[str, dict[str, Any]]:
         """Return how much is kept, for :meth:`flask_jam.Jam.stats`."""
-        marks = self._tokens, self._logins, self._subjects, self._cleared
+        marks = len(self._tokens) + len(self._logins) + len(self._subjects) + len(self._cleared)
         kept = {
             "sessions": len(self._sessions),
             "families": len(self._families),
-            "marks": sum(map(len, marks)),
+            "marks": marks,
         }
         return {"store": {"kind": "memory", **kept}}
 
@@ -98,9 +113,10 @@ class MemoryStore:
         ):
             return NO_MARKS
         token, login = self._marked(Kind.TOKEN, jti, now), self._marked(Kind.FAMILY, family, now)
-        cut_off = self._cut_off(subject, now) or None
+        cut_off = self._cut_off(subject, now)
         allowed = jti is not None and self._allowed.get(jti, now) > now
-        return Marks(token is not None or login is not None, cut_off, allowed)
+        revoked = token is not None or login is not None
+        return Marks(revoked, cut_off.at or None, allowed, cut_off.logins or None)
 
     def _table(self, kind: Kind) -> dict[str, tuple[float, float]]:
         return self._tokens if kind is Kind.TOKEN else self._logins
@@ -118,8 +134,9 @@ class MemoryStore:
     def standing(self, slot: str, subject: str, now: float) -> Standing:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
-            cut_off, cleared = self._subjects.get(subject), self._cleared.get(subject)
-            return Standing(cut_off[0] if cut_off else 0.0, cleared[0] if cleared else 0.0)
+            cut_off = self._subjects.get(subject, _NO_CUT_OFF)
+            cleared, _ = self._cleared.get(subject, (0.0, 0.0))
+            return Standing(cut_off.at, cleared, cut_off.logins)
 
     def identity(self) -> str:
         """See :class:`~flask_jam.stores.Store`."""
@@ -129,15 +146,27 @@ class MemoryStore:
         at, until = self._cleared.get(owner, (0.0, 0.0))
         return at if until > now else 0.0
 
-    def _cut_off(self, subject: str | None, now: float) -> float:
-        at, until = self._subjects.get(subject or "", (0.0, 0.0))
-        return at if until > now else 0.0
+    def _cut_off(self, subject: str | None, now: float) -> _CutOff:
+        cut_off = self._subjects.get(subject or "", _NO_CUT_OFF)
+        return cut_off if cut_off.until > now else _NO_CUT_OFF
 
     def cut(self, slot: str, subject: str, now: float, until: float) -> None:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
-            _grow(self._subjects, subject, now, until)
+            at, until = self._grown(subject, now, until)
+            self._subjects[subject] = self._cut_off(subject, 0.0)._replace(at=at, until=until)
             self._sweep(now)
+
+    def cut_logins(self, slot: str, subject: str, now: float, until: float) -> None:
+        """See :class:`~flask_jam.stores.Store`."""
+        with self._lock:
+            at, until = self._grown(subject, now, until)
+            self._subjects[subject] = self._cut_off(subject, 0.0)._replace(logins=at, until=until)
+            self._sweep(now)
+
+    def _grown(self, subject: str, now: float, until: float) -> tuple[float, float]:
+        old = self._cut_off(subject, 0.0)
+        return _later(old.latest, now), max(until, old.until)
 
     def _mark(self, kind: Kind, name: str, at: float, until: float) -> None:
         old_at, old_until = self._table(kind).get(name, (at, until))
@@ -191,7 +220,7 @@ class MemoryStore:
         family = None if stored is None else stored.within(limits)
         if family is None or not family.alive(now):
             return None
-        if family.cut_off < self._cut_off(family.subject, now):
+        if family.cut_off < self._cut_off(family.subject, now).latest:
             return None
         return replace(family, age=now - family.rotated_at)
 
@@ -235,6 +264,36 @@ class MemoryStore:
             family = self._living_family(family_id, now)
             self._end_family(family_id, now, mark_until)
             return family
+
+    def list_families(  # noqa: PLR0913, PLR0917 - the port's
+        self,
+        slot: str,
+        subject: str,
+        now: float,
+        mark_until: float,
+        after: str = "",
+        limits: Limits = NO_LIMITS,
+    ) -> Page:
+        """See :class:`~flask_jam.stores.Store`."""
+        with self._lock:
+            names = self._family_index.page(subject, after, STEP)
+            living, ended = [], 0
+            for family_id, place in names:
+                family = self._living_family(family_id, now, limits)
+                if family is not None:
+                    living.append(Listed.of_family(family_id, family))
+                    after = place
+                elif self._was_ended(self._families[family_id].within(limits), now):
+                    ended += 1
+                    self._mark(Kind.FAMILY, family_id, now, mark_until)
+                    self._pop_family(family_id)
+                else:
+                    self._pop_family(family_id)
+            return Page(living, after if len(names) == STEP else None, ended)
+
+    def _was_ended(self, family: Family, now: float) -> bool:
+        """Return True for a family that lived until its subject's logins were ended."""
+        return family.alive(now) and family.cut_off >= self._cut_off(family.subject, now).at
 
     def _end_family(self, family_id: str, now: float, mark_until: float) -> None:
         self._pop_family(family_id)
@@ -298,12 +357,14 @@ class MemoryStore:
             return self._slide(key, now, limits)
 
     def _is_cut(self, session: Session, now: float) -> bool:
-        return session.cut_off < self._cut_off(session.session_key, now)
+        return session.cut_off < self._cut_off(session.session_key, now).at
 
     def _is_outlived(self, session: Session, now: float) -> bool:
         """Return True if a cut-off or a clearing of its owner is later than its own."""
-        cleared_at = self._cleared_at(session.session_key, now)
-        return session.cleared < cleared_at or self._is_cut(session, now)
+        owner = session.session_key
+        if session.cleared < self._cleared_at(owner, now):
+            return True
+        return session.cut_off < self._cut_off(owner, now).latest
 
     def _slide(self, key: str, now: float, limits: Limits) -> Session | None:
         stored = self._sessions.get(key)
@@ -450,7 +511,10 @@ class MemoryStore:
         """Remove what has ended, each time that the store has doubled since the last sweep."""
         if self._size() < self._sweep_at:
             return
-        for marks in (self._tokens, self._logins, self._subjects, self._cleared):
+        tables: tuple[dict[str, Any], ...] = (
+            self._tokens, self._logins, self._subjects, self._cleared,
+        )  # fmt: skip
+        for marks in tables:
             for name in [name for name, mark in marks.items() if mark[1] <= now]:
                 del marks[name]
         self._allowed = {jti: until for jti, until in self._allowed.items() if until > now}
@@ -478,4 +542,8 @@ def _rotated(
 def _grow(cuts: dict[str, tuple[float, float]], name: str, now: float, until: float) -> None:
     """Set a cut-off that is later than the one before it, whatever the clocks say."""
     at, old_until = cuts.get(name, (0.0, until))  # 0.0 is what "none" is
-    cuts[name] = (max(now, math.nextafter(at, math.inf)), max(until, old_until))
+    cuts[name] = (_later(at, now), max(until, old_until))
+
+
+def _later(at: float, now: float) -> float:
+    return max(now, math.nextafter(at, math.inf))

@@ -5,7 +5,7 @@ key, after ``prefix:``    type    value                                        k
 ========================  ======  ===========================================  ====================
 ``t:{slot}:jti``         string  mark of a token: JSON ``[1, at, until]``     as the token
 ``x:{slot}:family``      string  mark of a refresh family                     as its last token
-``c:{slot}:subject``     string  cut-off of a subject                         400 days or more
+``c:{slot}:subject``     string  cut-offs of a subject, as a mark              400 days or more
 ``a:{slot}:jti``         string  allow list: ``[1, at, until]``               as the token
 ``f:{slot}:family``      hash    refresh family, claims as JSON               idle or absolute end
 ``s:{slot}:id``          hash    session, each key of its data as JSON        idle or absolute end
@@ -18,11 +18,13 @@ key, after ``prefix:``    type    value                                        k
 ``m:{slot}:subject``     zset    the same, by their end                       as its last family
 ========================  ======  ===========================================  ====================
 
-Subjects, owners and session ids stand in keys as hashes. What never changes of a family or a
-session is one field, ``j``: JSON that begins with the version, which is 1. All is kept a minute
-longer than it counts, so that a server whose clock is ahead brings nothing back that was revoked:
-what counts is decided by ``now``, which the caller gives. The two graces, of a rotation and of a
-rework, are counted by the clock of the server.
+Subjects, owners and session ids stand in keys as hashes; that of a subject has room for an issuer
+(:func:`~flask_jam.stores.interface.identity_of`). The cut-off of a subject's logins stands beside
+that of everything, ``[2, at, until, at of logins]``: so nothing more is read to check a token. What
+never changes of a family or a session is one field, ``j``: JSON that begins with the version, which
+is 1. All is kept a minute longer than it counts, so that a server whose clock is ahead brings
+nothing back that was revoked: what counts is decided by ``now``, which the caller gives. The two
+graces, of a rotation and of a rework, are counted by the clock of the server.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -71,17 +73,19 @@ from ._redis.values import (
     UNREAD,
     as_bytes,
     as_text,
-    cut_off_of,
     data_fields,
+    family_fields,
     family_of,
     flat,
     hashed,
     kept_for,
+    listed_family_of,
     listed_of,
     marks_of,
     parsed_mark,
     session_fields,
     session_of,
+    standing_of,
     written_limits,
 )
 from .interface import (
@@ -242,7 +246,7 @@ class RedisStore:
     def standing(self, slot: str, subject: str, now: float) -> Standing:
         """See :class:`~flask_jam.stores.Store`."""
         keys = [self._key(letter, slot, hashed(subject)) for letter in ("c", "k")]
-        return Standing(*(cut_off_of(value) for value in self.read_marks(keys)))
+        return standing_of(*self.read_marks(keys))
 
     def identity(self) -> str:
         """See :class:`~flask_jam.stores.Store`."""
@@ -253,8 +257,15 @@ class RedisStore:
 
     def cut(self, slot: str, subject: str, now: float, until: float) -> None:
         """See :class:`~flask_jam.stores.Store`."""
+        self._cut(lua.CUT, slot, subject, now, until)
+
+    def cut_logins(self, slot: str, subject: str, now: float, until: float) -> None:
+        """See :class:`~flask_jam.stores.Store`."""
+        self._cut(lua.CUT_LOGINS, slot, subject, now, until)
+
+    def _cut(self, script: str, slot: str, subject: str, now: float, until: float) -> None:
         key = self._key("c", slot, hashed(subject))
-        self._write(lua.CUT, [key], repr(now), repr(until), kept_for(until - now))
+        self._write(script, [key], repr(now), repr(until), kept_for(until - now))
 
     def allow(self, slot: str, jti: str, now: float, until: float) -> None:
         """See :class:`~flask_jam.stores.Store`."""
@@ -267,18 +278,6 @@ class RedisStore:
         self, family_id: str, family: Family, most: int = 0, mark_until: float = 0.0
     ) -> None:
         """See :class:`~flask_jam.stores.Store`."""
-        fixed = [1, family.subject, family.started_at, family.ends_at, family.cut_off]
-        fields = {
-            "j": strict_dumps(fixed),
-            "b": repr(family.started_at),
-            "c": strict_dumps(dict(family.claims)),
-            "u": repr(family.cut_off),
-            "e": repr(family.ends_at),
-            "g": family.generation,
-            "t": repr(family.rotated_at),
-            "i": repr(family.idle_until),
-            "k": hashed(family.subject),
-        }
         key, now = self._key("f", family_id[:2], family_id), family.started_at
         end = min(family.ends_at, family.idle_until)
         ended = self._write(
@@ -291,7 +290,7 @@ class RedisStore:
             most,
             repr(mark_until),
             kept_for(mark_until - now),
-            *flat(fields),
+            *flat(family_fields(family)),
         )
         self.changed(as_text(key) for key in ended[1:])
 
@@ -339,6 +338,32 @@ class RedisStore:
         keys, kept = self._family_keys(family_id), kept_for(mark_until - now)
         found = self._write(lua.END_FAMILY, keys, repr(now), repr(mark_until), kept)
         return self._family(found, family_id)
+
+    def list_families(  # noqa: PLR0913, PLR0917 - the port's
+        self,
+        slot: str,
+        subject: str,
+        now: float,
+        mark_until: float,
+        after: str = "",
+        limits: Limits = NO_LIMITS,
+    ) -> Page:
+        """See :class:`~flask_jam.stores.Store`."""
+        told = repr(now), after, *written_limits(limits), repr(mark_until), kept_for(mark_until - now)
+        found = self._ask(lua.LIST_FAMILIES, [self._key("l", slot, hashed(subject))], *told)
+        return self._page(found, limits, self._listed_family)
+
+    def _listed_family(
+        self, family_id: str, used: Any, fixed: Any, limits: Limits
+    ) -> Listed | None:
+        try:
+            return listed_family_of(
+                family_id, as_bytes(used) or b"", as_bytes(fixed) or b"", limits
+            )
+        except UNREAD:
+            self._write(lua.REMOVE, self._family_keys(family_id)[:1])
+            self._note(_REMOVED)
+            return None
 
     def _family_keys(self, family_id: str) -> list[str]:
         return [self._key(letter, family_id[:2], family_id) for letter in ("f", "x")]
@@ -470,7 +495,7 @@ class RedisStore:
         """See :class:`~flask_jam.stores.Store`."""
         keys = [self._key(letter, slot, hashed(session_key)) for letter in ("k", "o")]
         told = repr(now), repr(until), kept_for(until - now), keep or "", *written_limits(limits)
-        return self._page(self._write(lua.CLEAR_SESSIONS, keys, *told), limits)
+        return self._page(self._write(lua.CLEAR_SESSIONS, keys, *told), limits, self._listed)
 
     def list_sessions(
         self,
@@ -483,12 +508,17 @@ class RedisStore:
         """See :class:`~flask_jam.stores.Store`."""
         keys = [self._owner_key(slot, session_key)]
         told = repr(now), after, *written_limits(limits)
-        return self._page(self._ask(lua.LIST_SESSIONS, keys, *told), limits)
+        return self._page(self._ask(lua.LIST_SESSIONS, keys, *told), limits, self._listed)
 
-    def _page(self, found: Sequence[Any], limits: Limits) -> Page:
+    def _page(
+        self,
+        found: Sequence[Any],
+        limits: Limits,
+        listed_as: Callable[[str, Any, Any, Limits], Listed | None],
+    ) -> Page:
         _, more, after, cleared, *parts = found
         rows = zip(parts[::3], parts[1::3], parts[2::3], strict=True)
-        listed = [self._listed(as_text(name), seen, fixed, limits) for name, seen, fixed in rows]
+        listed = [listed_as(as_text(name), seen, fixed, limits) for name, seen, fixed in rows]
         living = [each for each in listed if each is not None]
         return Page(living, as_text(after) if more else None, int(cleared))
 
@@ -698,7 +728,7 @@ def _check_answer(script: str, keys: Sequence[str], answer: Any) -> None:
         known = known and all(value is None or isinstance(value, (bytes, str)) for value in found)
     else:
         known = isinstance(word, (bytes, str)) and as_text(word) in _WORDS
-    if script in (lua.CLEAR_SESSIONS, lua.LIST_SESSIONS):
+    if script in (lua.CLEAR_SESSIONS, lua.LIST_SESSIONS, lua.LIST_FAMILIES):
         known = known and len(found) % 3 == 0 and len(found) > 0 and isinstance(found[2], int)
     if not known:
         raise ValueError("not Redis")

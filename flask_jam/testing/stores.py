@@ -101,6 +101,8 @@ def a_family(now: float, **changes: Any) -> Family:
         ends_at=now + 1000.0,
         rotated_at=now,
         idle_until=now + 100.0,
+        user_agent="agent/1",
+        ip="192.0.2.1",
     )
     return replace(family, **changes)
 
@@ -132,6 +134,28 @@ def pages(store: Store, now: float, owner: str = "ann", after: str | None = "") 
 def listed(store: Store, now: float, owner: str = "ann") -> list[str]:
     """The keys of an owner's living sessions, the oldest first."""
     return [session.key for page in pages(store, now, owner) for session in page.living]
+
+
+def family_pages(
+    store: Store, now: float, subject: str = "ann", after: str | None = ""
+) -> Iterator[Page]:
+    """The pages of a subject's families, from the first one or from another on."""
+    while after is not None:
+        page = store.list_families(SLOT, subject, now, now + 60, after)
+        yield page
+        after = page.after
+
+
+def listed_families(store: Store, now: float, subject: str = "ann") -> list[str]:
+    """The ids of a subject's living families, the oldest first."""
+    return [family.key for page in family_pages(store, now, subject) for family in page.living]
+
+
+def ended_logins(store: Store, now: float, subject: str = "ann") -> tuple[int, int]:
+    """End the logins of a subject; return how many sessions and families there were."""
+    store.cut_logins(SLOT, subject, now, now + 1e6)
+    sessions = sum(page.cleared for page in pages(store, now, subject))
+    return sessions, sum(page.cleared for page in family_pages(store, now, subject))
 
 
 def cleared(store: Store, now: float, owner: str = "ann", keep: str | None = None) -> int:
@@ -167,6 +191,7 @@ USES: dict[str, Callable[[Store, float], object]] = {
     "clear": cleared,
     "clear all others": lambda store, now: cleared(store, now, keep=at("k2")),
     "revoke": lambda store, now: store.cut(SLOT, "ann", now, now + 100),
+    "end all logins": lambda store, now: store.cut_logins(SLOT, "ann", now, now + 100),
 }
 
 
@@ -1251,6 +1276,245 @@ class StoreConformance:
 
     # --- sessions, many at once ---
 
+    # --- the logins of one subject: its sessions and families ---
+
+    @pytest.mark.parametrize("after", [-5.0, 0.0, 0.001, 30.0])
+    def test_ending_logins_ends_sessions_and_families_at_once(
+        self, store: Store, now: float, after: float
+    ) -> None:
+        for name in ("s", "s2", "s3"):
+            store.create_session(at(name), a_session(now))
+        for name in ("f", "f2"):
+            store.start_family(at(name), a_family(now))
+        store.cut_logins(SLOT, "ann", now + after, now + 1000)
+        assert store.read_session(at("s"), now + 1) is None
+        assert not store.update_session(at("s2"), {"n": 1}, now + 1, 1000)
+        assert not self.rework(store, "s3", "s4", now + 1)
+        assert store.read_family(at("f"), now + 1) is None
+        assert self.turn(store, 1, now + 40) == (Rotation.REVOKED, None)
+        assert store.end_family(at("f2"), now + 40, now + 99) is None
+
+    def test_ending_logins_is_about_that_subject_only(self, store: Store, now: float) -> None:
+        for name in NAMES:
+            store.create_session(at(f"{name}/s"), a_session(now, session_key=name))
+            store.start_family(at(f"{name}/f"), a_family(now, subject=name))
+        assert ended_logins(store, now, "a") == (1, 1)
+        assert store.standing(SLOT, "b", now).latest == 0.0
+        for name in NAMES:
+            session = store.read_session(at(f"{name}/s"), now)
+            family = store.read_family(at(f"{name}/f"), now)
+            assert (session is None) == (family is None) == (name == "a"), name
+
+    def test_ending_logins_reaches_tokens_of_families_and_no_others(
+        self, store: Store, now: float
+    ) -> None:
+        store.cut_logins(SLOT, "ann", now, now + 10)
+        for last in (now, now + 9.999):
+            marks = store.marks(SLOT, "t", at("f"), "ann", last)
+            assert marks == Marks(logins=now)
+            assert marks.cut_off_of(None) is None
+            assert marks.cut_off_of(at("f")) == now == store.standing(SLOT, "ann", last).latest
+        assert store.marks(SLOT, "t", at("f"), "ann", now + 10) == Marks()
+        assert store.marks(SLOT, "t", at("f"), "bob", now) == Marks()
+        assert store.marks(SLOT, "ann", "ann", None, now) == Marks()
+
+    def test_each_cut_off_is_later_than_those_of_both_kinds_before(
+        self, store: Store, now: float
+    ) -> None:
+        latest = 0.0
+        for number, behind in enumerate((0, 5, -5, 0, 0, 20)):  # by machines whose clocks differ
+            cut = store.cut_logins if number % 2 else store.cut
+            cut(SLOT, "ann", now - behind, now + 1e5)
+            found = store.standing(SLOT, "ann", now)
+            assert found.latest > latest
+            assert found.latest == (found.logins if number % 2 else found.cut_off)
+            latest = found.latest
+
+    def test_a_cut_off_of_one_kind_keeps_that_of_the_other(self, store: Store, now: float) -> None:
+        store.cut(SLOT, "ann", now, now + 50)
+        store.cut_logins(SLOT, "ann", now + 1, now + 10)
+        first = store.standing(SLOT, "ann", now)
+        assert (first.cut_off, first.logins) == (now, now + 1)
+        assert store.marks(SLOT, "t", None, "ann", now + 49).cut_off == now
+        store.cut(SLOT, "ann", now + 2, now + 50)
+        assert store.standing(SLOT, "ann", now).logins == now + 1
+
+    def test_logins_after_the_end_of_all_live_and_those_on_their_way_do_not(
+        self, store: Store, now: float
+    ) -> None:
+        before = store.standing(SLOT, "ann", now).latest
+        for number, clock in enumerate((now, now - 5, now)):
+            store.cut_logins(SLOT, "ann", clock, now + 1000)
+            assert not store.create_session(at("late"), a_session(now + 1, cut_off=before))
+            store.start_family(at(f"late{number}"), a_family(now + 1, cut_off=before))
+            assert store.read_family(at(f"late{number}"), now + 1) is None
+            before = store.standing(SLOT, "ann", now).latest
+            assert store.create_session(at(f"s{number}"), a_session(now - 10, cut_off=before))
+            store.start_family(at(f"f{number}"), a_family(now - 10, cut_off=before))
+            assert store.read_session(at(f"s{number}"), now) is not None
+            assert self.turn(store, 1, now, family_id=f"f{number}")[0] is Rotation.NEW
+        assert listed(store, now) == [at("s2")]
+        assert listed_families(store, now) == [at("f2")]
+
+    def test_a_revocation_ends_what_was_minted_after_the_end_of_all_logins(
+        self, store: Store, now: float
+    ) -> None:
+        store.cut_logins(SLOT, "ann", now + 9, now + 1000)  # by a machine whose clock is ahead
+        own = store.standing(SLOT, "ann", now).latest
+        store.create_session(at("s"), a_session(now, cut_off=own))
+        store.start_family(at("f"), a_family(now, cut_off=own))
+        store.cut(SLOT, "ann", now, now + 1000)
+        assert store.read_session(at("s"), now) is None
+        assert store.read_family(at("f"), now) is None
+        assert (store.marks(SLOT, "t", None, "ann", now).cut_off or 0) > own
+
+    def test_what_was_ended_is_counted_once_and_marked(self, store: Store, now: float) -> None:
+        for number in range(250):
+            store.create_session(at(f"s{number:03}"), a_session(now))
+            store.start_family(at(f"f{number:03}"), a_family(now))
+        store.create_session(at("old"), a_session(now, idle=0.5))
+        store.start_family(at("old"), a_family(now, idle_until=now + 0.5))
+        assert ended_logins(store, now + 1) == (250, 250)
+        assert ended_logins(store, now + 1) == (0, 0)
+        assert listed(store, now + 1) == listed_families(store, now + 1) == []
+        for name in ("f000", "f120", "f249"):
+            assert self.turn(store, 1, now + 2, family_id=name) == (Rotation.REVOKED, None)
+            assert store.marks(SLOT, None, at(name), None, now + 60.9).revoked
+            assert not store.marks(SLOT, None, at(name), None, now + 61).revoked
+
+    def test_all_logins_are_dead_where_nobody_counts_them(self, store: Store, now: float) -> None:
+        for number in range(150):
+            store.create_session(at(f"s{number:03}"), a_session(now))
+            store.start_family(at(f"f{number:03}"), a_family(now))
+        store.cut_logins(SLOT, "ann", now, now + 1000)
+        # Here the process that ends them dies.
+        assert not [n for n in range(150) if store.read_session(at(f"s{n:03}"), now + 90)]
+        assert not [n for n in range(150) if store.read_family(at(f"f{n:03}"), now + 90)]
+        assert listed(store, now + 90) == listed_families(store, now + 90) == []
+
+    def test_logins_after_the_end_of_all_are_neither_removed_nor_counted(
+        self, store: Store, now: float
+    ) -> None:
+        for number in range(150):
+            store.start_family(at(f"f{number:03}"), a_family(now))
+        store.cut_logins(SLOT, "ann", now + 1, now + 1000)
+        own = store.standing(SLOT, "ann", now + 1).latest
+        # Also by a machine whose clock is behind.
+        store.start_family(at("new"), a_family(now - 4, cut_off=own))
+        store.create_session(at("new"), a_session(now - 4, cut_off=own))
+        assert sum(page.cleared for page in family_pages(store, now + 1)) == 150
+        assert sum(page.cleared for page in pages(store, now + 1)) == 0
+        assert listed_families(store, now + 1) == listed(store, now + 1) == [at("new")]
+
+    def test_families_that_a_revocation_has_ended_are_not_counted(
+        self, store: Store, now: float
+    ) -> None:
+        store.start_family(at("f"), a_family(now))
+        store.create_session(at("s"), a_session(now))
+        store.cut(SLOT, "ann", now, now + 1000)
+        assert ended_logins(store, now) == (0, 0)
+        assert listed_families(store, now) == []
+
+    def test_the_families_of_a_subject_are_listed_with_the_oldest_first(
+        self, store: Store, now: float
+    ) -> None:
+        families = {
+            "third": a_family(now + 3, user_agent=None, ip=None),
+            "first": a_family(now + 1),
+            "second": a_family(now + 2, claims=ANY_JSON),
+        }
+        for name, family in families.items():
+            store.start_family(at(name), family)
+        store.start_family(at("idle"), a_family(now, idle_until=now + 5))
+        store.start_family(at("over"), a_family(now, ends_at=now + 5))
+        store.start_family(at("other"), a_family(now, subject="bob"))
+        store.start_family(at("ended"), a_family(now))
+        store.end_family(at("ended"), now, now + 60)
+        (page,) = family_pages(store, now + 5)
+        wanted = [
+            Listed.of_family(at(name), families[name]) for name in ("first", "second", "third")
+        ]
+        assert list(page.living) == wanted
+        assert (page.after, page.cleared) == (None, 0)
+        assert wanted[0][1:] == (now + 1, now + 1, now + 101, "agent/1", "192.0.2.1")
+
+    def test_a_rotation_shows_in_the_list_and_moves_no_family(
+        self, store: Store, now: float
+    ) -> None:
+        for number in range(2):
+            store.start_family(at(f"f{number}"), a_family(now + number))
+        self.turn(store, 1, now + 50, family_id="f0")
+        (page,) = family_pages(store, now + 60)
+        seen = [(each.key, each.last_seen_at, each.expires_at) for each in page.living]
+        assert seen == [(at("f0"), now + 50, now + 150), (at("f1"), now + 1, now + 101)]
+
+    def test_listing_families_uses_none(self, store: Store, now: float) -> None:
+        store.start_family(at("f"), a_family(now))
+        assert listed_families(store, now + 99.999) == [at("f")]
+        assert listed_families(store, now + 100) == []
+
+    def test_a_family_that_was_marked_or_reused_is_not_listed(
+        self, store: Store, now: float
+    ) -> None:
+        store.start_family(at("marked"), a_family(now))
+        store.start_family(at("f"), a_family(now, generation=5))
+        store.mark(SLOT, Kind.FAMILY, at("marked"), now, now + 60)
+        assert self.turn(store, 1, now)[0] is Rotation.REUSED
+        assert "abf" not in listed_families(store, now)
+
+    def test_a_page_of_families_has_so_many_and_the_next_begins_after_it(
+        self, store: Store, now: float
+    ) -> None:
+        # Half of them at one moment: an order by age alone would lose some between two pages.
+        ages = {at(f"f{n:03}"): now + max(0, n - 130) for n in range(260)}
+        for name in sorted(ages, reverse=True):
+            store.start_family(name, a_family(ages[name], ends_at=now + 1e4, idle_until=now + 1e4))
+        found = list(family_pages(store, now + 300))
+        assert [len(page.living) for page in found] == [STEP, STEP, 60]
+        names = [family.key for page in found for family in page.living]
+        assert sorted(names) == list(ages)
+        assert [ages[name] for name in names] == list(ages.values())
+
+    def test_a_walk_of_families_goes_on_where_the_last_one_it_saw_has_gone(
+        self, store: Store, now: float
+    ) -> None:
+        names = [at(f"f{number:03}") for number in range(STEP + 20)]
+        for number, name in enumerate(names):
+            store.start_family(name, a_family(now + number // 50))
+        first = store.list_families(SLOT, "ann", now + 2, now + 60)
+        for each in first.living[-2:]:
+            store.end_family(each.key, now + 2, now + 60)
+        rest = [f.key for page in family_pages(store, now + 2, after=first.after)
+                for f in page.living]  # fmt: skip
+        assert {each.key for each in first.living} | set(rest) == set(names)
+
+    def test_tightened_limits_reach_the_list_of_families(self, store: Store, now: float) -> None:
+        store.start_family(at("f"), a_family(now))
+        for limits, end in ((Limits(idle=30.0), 30), (Limits(absolute=40.0), 40)):
+
+            def ends(moment: float, limits: Limits = limits) -> list[float]:
+                page = store.list_families(SLOT, "ann", moment, moment + 60, "", limits)
+                return [family.expires_at for family in page.living]
+
+            assert ends(now + end - 0.001) == [now + end]
+        assert ends(now + 40) == []
+
+    def test_no_turn_outlives_a_parallel_end_of_all_logins(self, store: Store, now: float) -> None:
+        for round_ in range(20):
+            name, subject = f"f{round_}", f"subject {round_}"
+            store.start_family(at(name), a_family(now, subject=subject))
+
+            def job(number: int, name: str = name, subject: str = subject) -> object:
+                if number == 0:
+                    return store.cut_logins(SLOT, subject, now, now + 100)
+                if number == 1:
+                    return list(family_pages(store, now, subject))
+                return self.turn(store, 1, now, family_id=name)
+
+            at_once(4, job)
+            assert store.read_family(at(name), now) is None
+            assert self.turn(store, 2, now, family_id=name) == (Rotation.REVOKED, None)
+
     def test_sixteen_threads_reworking_one_session_get_one_new_id(
         self, store: Store, now: float
     ) -> None:
@@ -1322,7 +1586,7 @@ class StoreConformance:
             data = store.read_session(at(f"k{round_}b"), now).data  # type: ignore[union-attr]
             assert set(data) == {str(n) for n in range(1, 8) if done[n]}
 
-    @pytest.mark.parametrize("end", ["delete", "clear"])
+    @pytest.mark.parametrize("end", ["delete", "clear", "end all logins"])
     def test_nothing_outlives_a_parallel_end(self, store: Store, now: float, end: str) -> None:
         for round_ in range(20):
             key, owner = f"k{round_}", f"owner {round_}"
@@ -1332,6 +1596,9 @@ class StoreConformance:
                 if number == 0:
                     if end == "clear":
                         return cleared(store, now, owner) == 1
+                    if end == "end all logins":
+                        store.cut_logins(SLOT, owner, now, now + 100)
+                        return True
                     return store.delete_session(at(key), now) == owner
                 if number == 1:
                     return self.rework(store, key, key + "b", now) is not None

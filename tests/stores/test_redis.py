@@ -241,6 +241,13 @@ BAD_MARKS: dict[str, bytes] = {
     "two parts": b"[1,%b]" % B,
     "four parts": b"[1,%b,%b,0]" % (A, B),
     "a later version": b"[2,%b,%b]" % (A, B),
+    "five parts": b"[2,%b,%b,%b,0]" % (A, B, A),
+    "a later version of four": b"[3,%b,%b,%b]" % (A, B, A),
+    "logins as text": b'[2,%b,%b,"%b"]' % (A, B, A),
+    "logins null": b"[2,%b,%b,null]" % (A, B),
+    "logins true": b"[2,%b,%b,true]" % (A, B),
+    "logins NaN": b"[2,%b,%b,NaN]" % (A, B),
+    "logins 1e999": b"[2,%b,%b,1e999]" % (A, B),
     "version 0": b"[0,%b,%b]" % (A, B),
     "version as text": b'["1",%b,%b]' % (A, B),
     "version true": b"[true,%b,%b]" % (A, B),
@@ -534,7 +541,7 @@ def family_damages(raw: redis.Redis) -> Iterator[tuple[str, dict[bytes, bytes]]]
             yield f"{field!r} is {value[:20]!r}", {**good, field: value}
     for value in NO_JSON:
         yield f"claims are {value[:20]!r}", {**good, b"c": value}
-    for value in bad_fixed(fixed_of(raw, "f"), texts={1}):
+    for value in bad_fixed(fixed_of(raw, "f"), texts={1, 5, 6}):
         yield f"j is {value[:60]!r}", {**good, b"j": value}
     for value in (b"", b"x", b"\xff", b"jam:c:{cd}:x", good[b"k"][:-1], good[b"k"] + b"x"):
         yield f"k is {value[:60]!r}", {**good, b"k": value}

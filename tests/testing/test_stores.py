@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from flask_jam.stores.interface import Family, Kind, Marks, Page, Rotation, Session
-from flask_jam.stores.memory import MemoryStore
+from flask_jam.stores.memory import MemoryStore, _CutOff
 from flask_jam.testing.stores import StoreConformance
 
 from ..cases import loop_inherited_cases
@@ -48,7 +48,30 @@ class CutsByTheClock(MemoryStore):
     """Two cut-offs at one moment are one, and a clock that is behind sets an earlier one."""
 
     def cut(self, slot: str, subject: str, now: float, until: float) -> None:
-        self._subjects[subject] = (now, until)
+        self._subjects[subject] = _CutOff(now, until, 0.0)
+
+
+class EndsLoginsByTheClock(MemoryStore):
+    """The two kinds of cut-offs do not know of each other."""
+
+    def cut_logins(self, slot: str, subject: str, now: float, until: float) -> None:
+        old = self._cut_off(subject, now)
+        self._subjects[subject] = _CutOff(old.at, until, max(now, old.logins + 0.001))
+
+
+class EndsLoginsOneByOne(MemoryStore):
+    """What a walk has not reached yet lives on."""
+
+    def cut_logins(self, slot: str, subject: str, now: float, until: float) -> None:
+        for family_id in list(self._families)[:100]:
+            self.end_family(family_id, now, until)
+
+
+class MarksNoFamily(MemoryStore):
+    def list_families(self, *args: Any, **limits: Any) -> Page:
+        page = super().list_families(*args, **limits)
+        self._logins.clear()
+        return page
 
 
 class KeepsCutSessions(MemoryStore):
@@ -177,6 +200,9 @@ BROKEN = {
     MarksForEver: "a_mark_is_there_until_its_end_and_not_at_it",
     LosesTheFraction: "a_cut_off_keeps_its_fraction",
     CutsByTheClock: "a_cut_off_only_grows_whatever_the_clock_says",
+    EndsLoginsByTheClock: "each_cut_off_is_later_than_those_of_both_kinds_before",
+    EndsLoginsOneByOne: "all_logins_are_dead_where_nobody_counts_them",
+    MarksNoFamily: "what_was_ended_is_counted_once_and_marked",
     KeepsCutSessions: "a_session_dies_with_a_cut_off_that_is_later_than_its_own",
     KeepsCutFamilies: "a_family_dies_with_a_cut_off_that_is_later_than_its_own",
     ForgetsClearings: "a_clearing_ends_logins_that_began_before_it_and_none_that_began_after",

@@ -58,6 +58,14 @@ local function rank_after(index, after)
   if redis.call('ZSCORE', index, name) == score then return redis.call('ZRANK', index, name) + 1 end
   return redis.call('ZCOUNT', index, '-inf', '(' .. score)
 end
+local function next_names(ages, after)
+  local from = rank_after(ages, after)
+  local names = redis.call('ZRANGE', ages, from, from + STEP - 1, 'WITHSCORES')
+  return names, {'done', #names == 2 * STEP and 'more' or '', after, 0}
+end
+"""
+
+WALK_SESSIONS = """
 local function brief(key)
   local read = redis.pcall('HMGET', key, 's', 'i', 'e', 'b', 'u', 'k', 'o', 'j', 'r')
   local got = {s = read[1], i = read[2], e = read[3], b = read[4], u = read[5], k = read[6],
@@ -67,11 +75,10 @@ end
 local function walk(ages, now, after, most)
   if not is_index(ages) then return {'done', '', '', 0} end
   local owner = name_of(ages)
-  local cut, cleared = mark(beside(ages, 'c', owner), now), mark(beside(ages, 'k', owner), now)
-  local from = rank_after(ages, after)
-  local names = redis.call('ZRANGE', ages, from, from + STEP - 1, 'WITHSCORES')
-  local answer, dead = {'done', #names == 2 * STEP and 'more' or '', after, 0}, {}
-  local keys = {}
+  local cut, cut_logins = mark(beside(ages, 'c', owner), now)
+  local cleared = mark(beside(ages, 'k', owner), now)
+  local names, answer = next_names(ages, after)
+  local dead, keys = {}, {}
   for i = 1, #names, 2 do
     local name, key = names[i], beside(ages, 's', names[i])
     local got = brief(key)
@@ -80,7 +87,7 @@ local function walk(ages, now, after, most)
     lives = lives and not (cut and got.cut_off < cut)
     if got.o and got.o ~= owner then
       dead[#dead + 1] = name
-    elseif lives and not (cleared and got.cleared < cleared) then
+    elseif lives and got.cut_off >= (cut_logins or 0) and got.cleared >= (cleared or 0) then
       answer[3] = names[i + 1] .. ' ' .. name
       for _, part in ipairs({name, got.s, got.j}) do answer[#answer + 1] = part end
     else
@@ -90,6 +97,39 @@ local function walk(ages, now, after, most)
   end
   if #keys > 0 then redis.call('UNLINK', unpack(keys)) end
   delist(ages, beside(ages, 'e', owner), dead)
+  return answer
+end
+"""
+
+# What it ends is marked, so that whoever presents it is told that it was revoked.
+WALK_FAMILIES = """
+local function walk_families(ages, now, after, most, mark_until, mark_kept)
+  if not is_index(ages) then return {'done', '', '', 0} end
+  local owner = name_of(ages)
+  local names, answer = next_names(ages, after)
+  local dead, keys = {}, {}
+  for i = 1, #names, 2 do
+    local name = names[i]
+    local key, mark_key = beside(ages, 'f', name), beside(ages, 'x', name)
+    local got, _, _, was_ended = family(key, mark_key, now, most)
+    local read = redis.pcall('HMGET', key, 'k', 't', 'i', 'j')
+    if got and got[8] == owner then
+      answer[3] = names[i + 1] .. ' ' .. name
+      local used = read[2] .. ' ' .. read[3]
+      for _, part in ipairs({name, used, read[4]}) do answer[#answer + 1] = part end
+    else
+      dead[#dead + 1] = name
+      if read[1] == owner then
+        keys[#keys + 1] = key
+        if was_ended then
+          set_mark(mark_key, string.format('%.17g', now), mark_until, mark_kept)
+          answer[4] = answer[4] + 1
+        end
+      end
+    end
+  end
+  if #keys > 0 then redis.call('UNLINK', unpack(keys)) end
+  delist(ages, beside(ages, 'm', owner), dead)
   return answer
 end
 """

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from .owner_index import INDEX as _INDEX
 from .owner_index import WALK as _WALK
+from .owner_index import WALK_FAMILIES as _WALK_FAMILIES
+from .owner_index import WALK_SESSIONS as _WALK_SESSIONS
 
 # A replica answers from the past: whoever asks one is told so. To delete what is not there changes
 # nothing, and only a primary does it. A step that has deleted may also write where memory is full:
@@ -24,8 +26,9 @@ if type(probe) == 'table' and probe.err and string.find(probe.err, 'READONLY', 1
 end
 """
 
-# A mark is the JSON array [version, at, until]. One that cannot be read counts as the strictest:
-# nobody undoes a revocation by damaging it.
+# A mark is the JSON array [1, at, until], or [2, at, until, at of logins] of a subject whose logins
+# were ended. One that cannot be read counts as the strictest: nobody undoes a revocation by
+# damaging it.
 _MARKS = """
 local function number(text)
   local found = tonumber(text or '')
@@ -34,8 +37,15 @@ end
 local function parsed(value)
   if type(value) ~= 'string' then return nil end
   local at, till = string.match(value, '^%[1,([^,]+),([^,]+)%]$')
-  if number(at) and number(till) then return at, till end
+  local logins = '0'
+  if not at then at, till, logins = string.match(value, '^%[2,([^,]+),([^,]+),([^,]+)%]$') end
+  if number(at) and number(till) and number(logins) then return at, till, logins end
 end
+local function later(one, other)
+  if tonumber(one) > tonumber(other or one) then return one end
+  return other or one
+end
+-- The mark, and for logins the later of it and of theirs.
 local function mark(key, now)
   local value = redis.pcall('GET', key)
   if not value then return nil end
@@ -43,18 +53,20 @@ local function mark(key, now)
   if type(value) == 'table' and not string.find(value.err, 'WRONGTYPE', 1, true) then
     redis.call('GET', key)
   end
-  local at, till = parsed(value)
-  if not at then return math.huge end
-  if tonumber(till) > now then return tonumber(at) end
+  local at, till, logins = parsed(value)
+  if not at then return math.huge, math.huge end
+  if tonumber(till) > now then return tonumber(at), tonumber(later(at, logins)) end
 end
-local function set_mark(key, at, till, keep)
-  local old_at, old_till = parsed(redis.pcall('GET', key))
+local function set_mark(key, at, till, keep, logins)
+  local old_at, old_till, old_logins = parsed(redis.pcall('GET', key))
   keep = tonumber(keep)
-  if old_at and tonumber(old_at) > tonumber(at) then at = old_at end
   if old_till and tonumber(old_till) > tonumber(till) then
-    till, keep = old_till, math.max(keep, redis.call('PTTL', key))
+    keep = math.max(keep, redis.call('PTTL', key))
   end
-  redis.call('SET', key, '[1,' .. at .. ',' .. till .. ']', 'PX', string.format('%d', keep))
+  local parts = {1, later(at, old_at), later(till, old_till)}
+  logins = later(logins or '0', old_logins)
+  if tonumber(logins) > 0 then parts[1], parts[4] = 2, logins end
+  redis.call('SET', key, '[' .. table.concat(parts, ',') .. ']', 'PX', string.format('%d', keep))
 end
 """
 
@@ -78,18 +90,23 @@ return {'done', redis.call('GET', KEYS[1])}
 """
 
 # A cut-off only grows, so that what was minted under the one before is told from what is minted
-# under this one.
+# under this one. That of logins grows out of that of everything, and back.
 _GROW = """
-local function grow(key, at, till, keep)
+local function grow(key, at, till, keep, of_logins)
   local old = redis.pcall('GET', key)
-  local old_at = old and parsed(old) or not old and '0'
-  if old_at and tonumber(old_at) >= tonumber(at) then
-    at = string.format('%.17g', tonumber(old_at) + 0.000001)
-  elseif old and not old_at then
-    -- What could not be read may have been set by a clock that is ahead.
-    at = string.format('%.17g', tonumber(at) + 20)
+  local old_at, _, old_logins = parsed(old)
+  local latest = later(old_at or '0', old_logins)
+  if old and not old_at then
+    -- What could not be read may have been set by a clock that is ahead, and ends everything.
+    at, of_logins = string.format('%.17g', tonumber(at) + 20), false
+  elseif tonumber(latest) >= tonumber(at) then
+    at = string.format('%.17g', tonumber(latest) + 0.000001)
   end
-  set_mark(key, at, till, keep)
+  if of_logins then
+    set_mark(key, old_at or '0', till, keep, at)
+  else
+    set_mark(key, at, till, keep)
+  end
 end
 """
 
@@ -100,6 +117,17 @@ CUT = (
     + _GROW
     + """
 grow(KEYS[1], ARGV[1], ARGV[2], ARGV[3])
+return {'done'}
+"""
+)
+
+# The same for logins only.
+CUT_LOGINS = (
+    _PRIMARY
+    + _MARKS
+    + _GROW
+    + """
+grow(KEYS[1], ARGV[1], ARGV[2], ARGV[3], true)
 return {'done'}
 """
 )
@@ -201,8 +229,9 @@ local function family(key, mark_key, now, most)
     got[4] = earlier(got[4], got[6] + most.absolute)
   end
   if got[11] or now >= got[3] or now >= got[4] then return nil, 'gone' end
-  local cut = mark(beside(key, 'c', got[8]), now)
-  if cut and got[5] < cut then return nil, 'revoked' end
+  local cut, cut_logins = mark(beside(key, 'c', got[8]), now)
+  -- The third is what a reuse leaves; the fourth, whether it lived until its logins were ended.
+  if cut and got[5] < cut_logins then return nil, 'revoked', nil, got[5] >= cut end
   return got
 end
 local function told(why)
@@ -297,6 +326,19 @@ return ended
 """
 )
 
+# KEYS: index of a subject by age. ARGV: now, where to go on, limits, end of the marks of those that
+# have been ended, milliseconds to keep these.
+LIST_FAMILIES = (
+    _PRIMARY
+    + _FAMILY
+    + _WALK
+    + _WALK_FAMILIES
+    + """
+local most = limits(ARGV[3], ARGV[4])
+return walk_families(KEYS[1], tonumber(ARGV[1]), ARGV[2], most, ARGV[5], ARGV[6])
+"""
+)
+
 # Fields of data begin with 'd' and hold the key as JSON, so that putting them side by side gives
 # the whole as JSON, and their lengths add up to its length.
 _SESSION = (
@@ -319,7 +361,8 @@ local function unlist(key, got)
   delist(beside(key, 'o', got.o), beside(key, 'e', got.o), {name_of(key)})
 end
 local function is_outlived(key, got, now)
-  local cut, cleared = mark(beside(key, 'c', got.o), now), mark(beside(key, 'k', got.o), now)
+  local _, cut = mark(beside(key, 'c', got.o), now)
+  local cleared = mark(beside(key, 'k', got.o), now)
   return cut and got.cut_off < cut or cleared and got.cleared < cleared
 end
 local function session(key, now, most)
@@ -399,7 +442,7 @@ CREATE_SESSION = (
     + _GROW
     + """
 local now, ending = tonumber(ARGV[1]), tonumber(ARGV[2])
-local cut, cleared = mark(KEYS[3], now), mark(KEYS[4], now)
+local cleared, _, cut = mark(KEYS[4], now), mark(KEYS[3], now)
 if cleared == math.huge then
   grow(KEYS[4], ARGV[1], string.format('%.3f', now + 34560000), 34560000000)
 end
@@ -523,6 +566,7 @@ CLEAR_SESSIONS = (
     + _SUCCESSOR
     + _GROW
     + _WALK
+    + _WALK_SESSIONS
     + """
 local now, kept = tonumber(ARGV[1]), beside(KEYS[2], 's', ARGV[4])
 local got = brief(kept)
@@ -541,6 +585,7 @@ LIST_SESSIONS = (
     _PRIMARY
     + _SESSION
     + _WALK
+    + _WALK_SESSIONS
     + """
 return walk(KEYS[1], tonumber(ARGV[1]), ARGV[2], limits(ARGV[3], ARGV[4]))
 """

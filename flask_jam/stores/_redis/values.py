@@ -11,11 +11,20 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..._helpers.strict_json import LARGEST_TIMESTAMP, strict_dumps, strict_object
 from ...errors import TokenError
-from ..interface import NO_MARKS, Family, Limits, Listed, Marks, Session
+from ..interface import (
+    NO_MARKS,
+    Family,
+    Limits,
+    Listed,
+    Marks,
+    Session,
+    Standing,
+    identity_of,
+)
 
 #: Seconds that a value is kept longer than it counts.
 SLACK = 60.0
@@ -30,41 +39,57 @@ def marks_of(letters: str, values: Sequence[bytes | None], now: float) -> Marks:
     found = {letter: _marked(value, now) for letter, value in zip(letters, values, strict=True)}
     revoked = found.get("t") is not None or found.get("x") is not None
     allowed = found.get("a") not in (None, _UNREADABLE)
-    return Marks(revoked, found.get("c"), allowed)
+    cut = found.get("c")
+    if cut is None:
+        return Marks(revoked, None, allowed)
+    return Marks(revoked, cut.at or None, allowed, cut.logins or None)
+
+
+class Mark(NamedTuple):
+    """A mark as it stands in Redis."""
+
+    at: float
+    until: float
+    #: Of a cut-off: that of logins only.
+    logins: float = 0.0
 
 
 #: The strictest mark.
-_UNREADABLE = float("inf")
+_UNREADABLE = Mark(float("inf"), float("inf"))
 
 
-def _marked(value: bytes | None, now: float) -> float | None:
+def _marked(value: bytes | None, now: float) -> Mark | None:
     if value is None:
         return None
     # Whoever damages a mark must not undo a revocation, or allow a token.
-    at, until = parsed_mark(value) or (_UNREADABLE, _UNREADABLE)
-    return at if until > now else None
+    mark = parsed_mark(value) or _UNREADABLE
+    return mark if mark.until > now else None
 
 
-def cut_off_of(value: bytes | None) -> float:
-    """Return the cut-off that a login carries; 0 for none.
+def standing_of(cut: bytes | None, cleared: bytes | None) -> Standing:
+    """Return the cut-offs that a login carries; 0 for none.
 
     Under one that cannot be read nothing lives, also what is minted now, so it carries none.
     """
-    found = None if value is None else parsed_mark(value)
-    return 0.0 if found is None else found[0]
+    at, _, logins = _read_mark(cut)
+    return Standing(at, _read_mark(cleared).at, logins)
 
 
-def parsed_mark(value: bytes) -> tuple[float, float] | None:
+def _read_mark(value: bytes | None) -> Mark:
+    return (None if value is None else parsed_mark(value)) or Mark(0.0, 0.0)
+
+
+def parsed_mark(value: bytes) -> Mark | None:
     try:
-        version, at, until = json.loads(value)
-        _check_version(version)
-        return _time(at), _time(until)
+        version, at, until, *logins = json.loads(value)
+        _check_version(version, 1 + len(logins))
+        return Mark(_time(at), _time(until), *map(_time, logins))
     except UNREAD:
         return None
 
 
-def _check_version(version: object) -> None:
-    if type(version) is not int or version != 1:
+def _check_version(version: object, known: int = 1) -> None:
+    if type(version) is not int or version != known:
         raise ValueError("of another version")
 
 
@@ -82,7 +107,7 @@ def family_of(  # noqa: PLR0913, PLR0917 - its fields
     claims: bytes,
     age: bytes = b"0",
 ) -> Family:
-    version, subject, started_at, ends_at, cut_off = json.loads(fixed)
+    version, subject, started_at, ends_at, cut_off, user_agent, ip = json.loads(fixed)
     _check_version(version)
     return Family(
         _text(subject),
@@ -94,7 +119,38 @@ def family_of(  # noqa: PLR0913, PLR0917 - its fields
         _time(float(idle_until)),
         _time(cut_off),
         _time(float(age)),
+        _note_of(user_agent),
+        _note_of(ip),
     )
+
+
+def family_fields(family: Family) -> dict[str, Any]:
+    fixed = [
+        1,
+        family.subject,
+        family.started_at,
+        family.ends_at,
+        family.cut_off,
+        family.user_agent,
+        family.ip,
+    ]
+    return {
+        "j": strict_dumps(fixed),
+        "b": repr(family.started_at),
+        "c": strict_dumps(dict(family.claims)),
+        "u": repr(family.cut_off),
+        "e": repr(family.ends_at),
+        "g": family.generation,
+        "t": repr(family.rotated_at),
+        "i": repr(family.idle_until),
+        "k": hashed(family.subject),
+    }
+
+
+def listed_family_of(family_id: str, used: bytes, fixed: bytes, limits: Limits) -> Listed:
+    rotated_at, idle_until = used.split(b" ")
+    family = family_of(b"1", rotated_at, idle_until, fixed, b"{}")
+    return Listed.of_family(family_id, family.within(limits))
 
 
 def session_fields(session: Session) -> dict[str, Any]:
@@ -193,6 +249,7 @@ def kept_for(seconds: float) -> int:
     return int((max(seconds, 0.0) + SLACK) * 1000)
 
 
-def hashed(name: str) -> str:
-    digest = hashlib.sha256(b"flask_jam name\0" + name.encode("utf-8", "surrogatepass")).digest()
+def hashed(subject: str, issuer: str | None = None) -> str:
+    """Return the name of an owner in keys."""
+    digest = hashlib.sha256(b"flask_jam name\0" + identity_of(subject, issuer)).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
