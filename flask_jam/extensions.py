@@ -351,6 +351,10 @@ class JWTExtension(_LoginExtension):
         """
         return token_login.refresh(*self._token_scheme(), self._reload_claims)
 
+    def handle(self) -> str | None:
+        """Return the handle of the caller's login in ``jam.list_logins``, or ``None``."""
+        return token_login.own_handle(*self._token_scheme())
+
     def _token_scheme(self) -> tuple[AppState, JWTScheme]:
         state, scheme = self._on_app()
         assert isinstance(scheme, JWTScheme)

@@ -156,7 +156,7 @@ class Jam:
         return pair.answer
 
     @one_deadline
-    def issue_pair(
+    def issue_pair(  # noqa: PLR0913 - whose it is, where it began, what it says, how long it lives
         self,
         subject: str,
         user_agent: str | None = None,

@@ -63,6 +63,7 @@ OTHERS = [
     (SchemeExtension, "(scheme, jam=None, app=None, *, load_user=None)"),
     (flask_jam.current_user_as, "(user_class)"),
     (flask_jam.current_subject, "()"),
+    (JWTExtension.handle, "(self)"),
     (JWTExtension.logout, "(self, *, clear_site_data=False)"),
     (SessionExtension.logout, "(self, *, clear_site_data=False)"),
     (SessionExtension.list, "(self)"),

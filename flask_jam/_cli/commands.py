@@ -16,6 +16,8 @@ import click
 from flask import Flask, current_app
 from flask.cli import AppGroup
 
+from .._credentials.logins import LoginInfo
+from .._credentials.sessions import SessionInfo
 from .._request.app_state import EXTENSION_KEY
 from .._request.start_checks import idle_guards
 from ..audit import Route, early_code, open_routes, overridden_guards, routes, stable
@@ -329,7 +331,7 @@ def _said(name: str, value: Any) -> str:
     return _shown(value) if isinstance(value, str) else json.dumps(value)
 
 
-# --- sessions -----------------------------------------------------------------------------------
+# --- sessions, logins ---------------------------------------------------------------------------
 
 
 @group.command()
@@ -341,17 +343,51 @@ def sessions(subject: str, form: str) -> None:
     if form == "json":
         _json([each._asdict() for each in found])
         return
-    rows = [
-        [
-            each.handle,
-            _moment(each.created_at),
-            _moment(each.last_seen_at),
-            _shown(each.ip or "-"),
-            _shown(each.user_agent or "-"),
-        ]
-        for each in found
+    _print_rows(["handle", *_USE], [[each.handle, *_use(each)] for each in found])
+
+
+@group.command()
+@click.argument("subject")
+@click.option("--end", "handle", metavar="HANDLE", help="End this one, and list nothing.")
+@_as("table", "json")
+def logins(subject: str, handle: str | None, form: str) -> None:
+    """List the logins of SUBJECT: sessions and tokens. A handle is no credential.
+
+    Exits with 1 if there is no login to --end.
+    """
+    jam = _shared_jam()
+    if handle is not None:
+        _end_login(jam, subject, handle)
+        return
+    found = jam.list_logins(subject)
+    if form == "json":
+        _json([each._asdict() for each in found])
+        return
+    rows = [[each.handle, each.scheme, *_use(each)] for each in found]
+    _print_rows(["handle", "scheme", *_USE], rows)
+
+
+def _end_login(jam: Jam, subject: str, handle: str) -> None:
+    if not jam.end_login_by_handle(subject, handle):
+        _fail(f"{subject} has no login with the handle {handle}")
+    click.echo(f"Ended: the login {_shown(handle)} of {_shown(subject)}.")
+    _warn_of_access_tokens(jam)
+
+
+_USE = ("since", "last seen", "address", "browser")
+
+
+def _use(login: SessionInfo | LoginInfo) -> list[str]:
+    return [
+        _moment(login.created_at),
+        _moment(login.last_seen_at),
+        _shown(login.ip or "-"),
+        _shown(login.user_agent or "-"),
     ]
-    for row in _table([["handle", "since", "last seen", "address", "browser"], *rows]):
+
+
+def _print_rows(head: list[str], rows: list[list[str]]) -> None:
+    for row in _table([head, *rows]):
         click.echo("  ".join(row).rstrip())
 
 
@@ -362,10 +398,13 @@ def revoke(subject: str) -> None:
     jam = _shared_jam()
     count = len(jam.list_sessions(subject))
     jam.revoke_subject(subject)
-    off = jam.settings.jwt.list == "off"
-    tokens = "refresh token" if off else "token"
+    tokens = "refresh token" if jam.settings.jwt.list == "off" else "token"
     click.echo(f"Revoked: every {tokens} of {_shown(subject)}, and {count} session(s).")
-    if off:
+    _warn_of_access_tokens(jam)
+
+
+def _warn_of_access_tokens(jam: Jam) -> None:
+    if jam.settings.jwt.list == "off":
         click.echo("jwt.list is off: an access token lives until it expires.", err=True)
 
 

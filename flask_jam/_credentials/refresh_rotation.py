@@ -331,7 +331,8 @@ def is_refresh_token(value: str) -> bool:
 
 def handle_of_family(family_id: str) -> str:
     """Under which handle a list shows the family of an id."""
-    digest = hashlib.sha256(b"flask_jam handle of a family\0" + family_id.encode("ascii")).digest()
+    name = family_id.encode("utf-8", "surrogatepass")
+    digest = hashlib.sha256(b"flask_jam handle of a family\0" + name).digest()
     return base64.urlsafe_b64encode(digest[:15]).decode()
 
 

@@ -11,7 +11,7 @@ from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from .. import signals
-from .._credentials.refresh_rotation import Reload, TokenPair
+from .._credentials.refresh_rotation import Reload, TokenPair, handle_of_family
 from .._helpers.strict_json import copy_json, strict_object
 from ..errors import Reason, TokenError
 from ..schemes.interface import MALFORMED, MISSING
@@ -98,6 +98,15 @@ def refresh(state: AppState, scheme: JWTScheme, reload: Reload | None) -> dict[s
     if "refresh_token" in pair.answer:
         _set_cookies(state, scheme, pair)
     return _send_pair(state, scheme, pair, accepted, signals.refreshed)
+
+
+def own_handle(state: AppState, scheme: JWTScheme) -> str | None:
+    """Return the handle of the caller's login; None for a token without one."""
+    auth = current_request_auth()
+    outcome = auth.resolve(scheme.name)
+    auth.observe(outcome)
+    family = outcome.payload.get("fam") if isinstance(outcome, Accepted) else None
+    return handle_of_family(family) if isinstance(family, str) else None
 
 
 def _loaded(state: AppState, scheme: JWTScheme, credential: Credential) -> Accepted | None:

@@ -137,6 +137,7 @@ _REPEATABLE = {
     lua.READ_FAMILY,
     lua.READ_SESSION,
     lua.LIST_SESSIONS,
+    lua.LIST_FAMILIES,
     lua.IDENTITY,
     lua.MARK,
     lua.END_FAMILY,

@@ -1284,6 +1284,8 @@ class StoreConformance:
     ) -> None:
         for name in ("s", "s2", "s3"):
             store.create_session(at(name), a_session(now))
+            # Twice: what a store remembers of it must not outlive the end.
+            assert store.read_session(at(name), now) == store.read_session(at(name), now)
         for name in ("f", "f2"):
             store.start_family(at(name), a_family(now))
         store.cut_logins(SLOT, "ann", now + after, now + 1000)
@@ -1504,12 +1506,13 @@ class StoreConformance:
             name, subject = f"f{round_}", f"subject {round_}"
             store.start_family(at(name), a_family(now, subject=subject))
 
-            def job(number: int, name: str = name, subject: str = subject) -> object:
+            def job(number: int, name: str = name, subject: str = subject) -> None:
                 if number == 0:
-                    return store.cut_logins(SLOT, subject, now, now + 100)
-                if number == 1:
-                    return list(family_pages(store, now, subject))
-                return self.turn(store, 1, now, family_id=name)
+                    store.cut_logins(SLOT, subject, now, now + 100)
+                elif number == 1:
+                    list(family_pages(store, now, subject))
+                else:
+                    self.turn(store, 1, now, family_id=name)
 
             at_once(4, job)
             assert store.read_family(at(name), now) is None

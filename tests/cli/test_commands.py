@@ -118,7 +118,7 @@ def failed(app: Flask, *arguments: str, code: int = 1, **options: Any) -> str:
 
 # --- the group -----------------------------------------------------------------------------------
 
-COMMANDS = ("doctor", "inspect", "keygen", "revoke", "routes", "sessions", "token")
+COMMANDS = ("doctor", "inspect", "keygen", "logins", "revoke", "routes", "sessions", "token")
 
 
 def test_the_group_lists_every_command_with_a_whole_sentence(app: Flask) -> None:
@@ -143,7 +143,7 @@ def test_a_command_of_an_app_without_a_jam_says_what_to_write(name: str) -> None
     bare = Flask("bare", static_folder=None)
     bare.cli.add_command(group)
     bare.testing = True
-    needs = {"inspect", "revoke", "sessions", "token"}
+    needs = {"inspect", "logins", "revoke", "sessions", "token"}
     arguments = [name, *(["x"] if name in needs else [])]
     if name == "routes":
         assert told(bare, *arguments).split()[0] == "methods"
@@ -195,7 +195,8 @@ def test_an_app_that_cannot_be_built_is_a_sentence(command: str) -> None:
         ("nothing",), ("keygen", "--alg", "none"), ("keygen", "--alg", "hs256"), ("keygen", "x"),
         ("routes", "--format", "xml"), ("routes", "x"), ("token",), ("token", "a", "b"),
         ("inspect",), ("inspect", "a", "b"), ("inspect", "a", "--x", "y"), ("sessions",),
-        ("sessions", "a", "--format", "markdown"), ("revoke",), ("revoke", "--all"),
+        ("sessions", "a", "--format", "markdown"), ("logins",), ("logins", "a", "b"),
+        ("logins", "a", "--format", "markdown"), ("revoke",), ("revoke", "--all"),
         ("doctor", "x"), ("doctor", "--format", "markdown"),
     ],
 )  # fmt: skip
@@ -693,7 +694,7 @@ def test_inspecting_changes_no_refresh_token(app: Flask, jam: Jam) -> None:
 # --- sessions, revoke ----------------------------------------------------------------------------
 
 
-@each_case("command", ["sessions", "revoke"])
+@each_case("command", ["sessions", "logins", "revoke"])
 def test_what_is_in_the_servers_memory_is_said_to_be_there(app: Flask, command: str) -> None:
     said = failed(app, command, "ann")
     assert "memory of the server's process" in said
@@ -723,6 +724,52 @@ def test_sessions_as_json(shared: Flask) -> None:
     assert json.loads(told(shared, "sessions", "bob", "--format", "json")) == []
 
 
+def test_logins_lists_sessions_and_tokens_in_one_list(shared: Flask, clock: Clock) -> None:
+    jam = shared.extensions["jam"]
+    jam.create_session("ann", {}, user_agent="Firefox", ip="10.0.0.1")
+    clock.tick(61)
+    jam.issue_pair("ann", "Phone/1", "10.0.0.2")
+    jam.issue_tokens("bob")
+    lines = told(shared, "logins", "ann").splitlines()
+    head, one, two = (re.split(" {2,}", line) for line in lines)
+    handles = [info.handle for info in jam.list_logins("ann")]
+    assert head == ["handle", "scheme", "since", "last seen", "address", "browser"]
+    first, second = "2027-01-15 08:00:00Z", "2027-01-15 08:01:01Z"
+    assert one == [handles[0], "session", first, first, "10.0.0.1", "Firefox"]
+    assert two == [handles[1], "jwt", second, second, "10.0.0.2", "Phone/1"]
+
+
+def test_logins_as_json(shared: Flask) -> None:
+    jam = shared.extensions["jam"]
+    jam.issue_tokens("ann")
+    (found,) = json.loads(told(shared, "logins", "ann", "--format", "json"))
+    assert found == jam.list_logins("ann")[0]._asdict()
+    assert json.loads(told(shared, "logins", "bob", "--format", "json")) == []
+
+
+def test_logins_ends_the_one_of_a_handle(shared: Flask) -> None:
+    jam = shared.extensions["jam"]
+    pair, session_id = jam.issue_tokens("ann"), jam.create_session("ann", {})
+    for info in jam.list_logins("ann"):
+        said = told(shared, "logins", "ann", "--end", info.handle)
+        assert said == f"Ended: the login {info.handle} of ann.\n"
+        assert "has no login" in failed(shared, "logins", "ann", "--end", info.handle)
+    for credential in (*pair.values(), session_id):
+        assert not inspect(jam, str(credential))["good"]
+
+
+def test_a_handle_may_begin_with_a_dash(shared: Flask) -> None:
+    assert "the handle -x" in failed(shared, "logins", "ann", "--end", "-x")
+
+
+def test_a_handle_of_another_subject_ends_nothing(shared: Flask) -> None:
+    jam = shared.extensions["jam"]
+    jam.issue_tokens("bob")
+    (info,) = jam.list_logins("bob")
+    assert "ann has no login" in failed(shared, "logins", "ann", "--end", info.handle)
+    assert jam.list_logins("bob") == [info]
+
+
 def test_a_browser_and_an_address_that_lie_move_no_cursor(shared: Flask) -> None:
     jam = shared.extensions["jam"]
     session_id = jam.create_session(NASTY, {}, user_agent=NASTY, ip=NASTY)
@@ -730,6 +777,8 @@ def test_a_browser_and_an_address_that_lie_move_no_cursor(shared: Flask) -> None
         said = told(shared, "sessions", NASTY, "--format", form)
         assert all(line.isprintable() for line in said.split("\n"))
         assert session_id not in said
+        said = told(shared, "logins", NASTY, "--format", form)
+        assert all(line.isprintable() for line in said.split("\n"))
     assert all(line.isprintable() for line in told(shared, "revoke", NASTY).split("\n"))
 
 
@@ -758,15 +807,15 @@ def test_revoke_does_not_promise_what_it_cannot(make_jam: MakeJam) -> None:
     assert result.stderr == "jwt.list is off: an access token lives until it expires.\n"
 
 
-@each_case("command", ["sessions", "revoke"])
+@each_case("command", ["sessions", "logins", "revoke"])
 @each_case("subject", ["", "x" * 2000, "\udc80"])
 def test_who_can_be_nobody_is_a_sentence(shared: Flask, command: str, subject: str) -> None:
     assert "session key" in failed(shared, command, subject)
 
 
 @each_case(
-    "arguments", [("sessions", "ann"), ("revoke", "ann"), ("inspect", "A" * 45), ("token", "ann"),
-                  ("inspect", "TOKEN")]
+    "arguments", [("sessions", "ann"), ("logins", "ann"), ("logins", "ann", "--end", "x"),
+                  ("revoke", "ann"), ("inspect", "A" * 45), ("token", "ann"), ("inspect", "TOKEN")]
 )  # fmt: skip
 def test_a_store_that_is_down_is_a_sentence(make_jam: MakeJam, arguments: tuple[str, ...]) -> None:
     store = FlakyStore()

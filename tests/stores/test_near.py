@@ -256,6 +256,9 @@ CHANGES: dict[str, Change] = {
     "subject revoked": Change(
         _nothing, _marks, lambda s: s.cut(SLOT, "ann", NOW, NOW + 100), Marks(cut_off=NOW)
     ),
+    "logins ended": Change(
+        _nothing, _marks, lambda s: s.cut_logins(SLOT, "ann", NOW, NOW + 100), Marks(logins=NOW)
+    ),
     "token allowed": Change(
         _nothing, _marks, lambda s: s.allow(SLOT, "t", NOW, NOW + 100), Marks(allowed=True)
     ),
@@ -268,6 +271,9 @@ CHANGES: dict[str, Change] = {
     ),
     "owner revoked": Change(
         _a_session, _data, lambda s: s.cut(SLOT, "ann", NOW, NOW + 100), None
+    ),
+    "logins of its owner ended": Change(
+        _a_session, _data, lambda s: s.cut_logins(SLOT, "ann", NOW, NOW + 100), None
     ),
     "sessions cleared": Change(
         _a_session, _data, lambda s: cleared(s, NOW), None

@@ -142,6 +142,10 @@ MARKS: dict[str, Prepare] = {
     "a token, over": lambda store, raw: store.mark(SLOT, Kind.TOKEN, "t", NOW, NOW - 50),
     "a family": lambda store, raw: store.mark(SLOT, Kind.FAMILY, "f", NOW, NOW + 50),
     "a cutoff": lambda store, raw: store.cut(SLOT, "ann", NOW, NOW + 50),
+    "a cutoff of logins": lambda store, raw: store.cut_logins(SLOT, "ann", NOW, NOW + 50),
+    "both cutoffs": lambda store, raw: [
+        store.cut(SLOT, "ann", NOW, NOW + 50), store.cut_logins(SLOT, "ann", NOW, NOW + 50),
+    ],
     "allowed": lambda store, raw: store.allow(SLOT, "t", NOW, NOW + 50),
     "no JSON": lambda store, raw: raw.set(_key("t", "t"), b"\xff"),
     "another version": _mark("t", "t", [2, NOW, NOW + 50]),
@@ -194,6 +198,10 @@ CHANGES: dict[str, Prepare] = {
     ),
     "reworked": lambda store, raw: store.rework_session(at("s"), at("s2"), "seed", NOW + 1),
     "a cutoff": _owners_cutoff,
+    "a cutoff of logins": lambda store, raw: store.cut_logins(SLOT, "ann", NOW, NOW + 500),
+    "a cutoff of logins that has ended": lambda store, raw: store.cut_logins(
+        SLOT, "ann", NOW, NOW + 1
+    ),
     "a cutoff that cannot be read": lambda store, raw: [
         raw.delete(key) or raw.set(key, "?")
         for key in (_owners_cutoff(store, raw), *raw.keys(_key("c", "*").replace("{", "\\{")))

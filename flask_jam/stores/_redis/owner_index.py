@@ -112,7 +112,7 @@ local function walk_families(ages, now, after, most, mark_until, mark_kept)
     local name = names[i]
     local key, mark_key = beside(ages, 'f', name), beside(ages, 'x', name)
     local got, _, _, was_ended = family(key, mark_key, now, most)
-    local read = redis.pcall('HMGET', key, 'k', 't', 'i', 'j')
+    local read = redis.call('HMGET', key, 'k', 't', 'i', 'j')
     if got and got[8] == owner then
       answer[3] = names[i + 1] .. ' ' .. name
       local used = read[2] .. ' ' .. read[3]

@@ -174,4 +174,4 @@ def _is_later(mark: Any, carried: float) -> bool:
     if mark is None:
         return False
     found = parsed_mark(mark) if isinstance(mark, bytes) else None
-    return found is None or carried < found[0]
+    return found is None or carried < found.latest

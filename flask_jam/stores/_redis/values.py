@@ -53,6 +53,11 @@ class Mark(NamedTuple):
     #: Of a cut-off: that of logins only.
     logins: float = 0.0
 
+    @property
+    def latest(self) -> float:
+        """The cut-off that counts for a login."""
+        return max(self.at, self.logins)
+
 
 #: The strictest mark.
 _UNREADABLE = Mark(float("inf"), float("inf"))
