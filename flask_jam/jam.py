@@ -343,8 +343,8 @@ class Jam:
     def end_logins(self, subject: str) -> int:
         """Log a subject out everywhere: end every session, refresh token and its access tokens.
 
-        All of them are refused from one step on, also a login that is on its way. API keys and
-        tokens of :meth:`gen_jwt_token` live on: :meth:`revoke_subject` ends these as well.
+        All of them are refused from one step on, also a login that is on its way. Tokens without a
+        login, as of :meth:`gen_jwt_token`, live on: :meth:`revoke_subject` ends these as well.
 
         :returns: how many logins there were.
         :raises StoreUnavailable: also if they have ended, but could not all be counted.

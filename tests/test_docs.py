@@ -22,7 +22,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 SETTINGS = {entry.path: entry for entry in settings.entries()}
 #: What ``jwt.`` and ``session.`` may be followed by, besides a setting: the verbs.
-VERBS = {"login", "refresh", "logout"}
+VERBS = {"login", "refresh", "logout", "handle"}
 
 
 @pytest.fixture(scope="module")
