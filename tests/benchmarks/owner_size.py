@@ -128,6 +128,7 @@ def verbs(server: RedisServer, count: int) -> Iterator[Row]:
     )
     yield measured(server, bounded, "issue_tokens, 100 end", lambda: bounded.issue_tokens("bob"))
     yield measured(server, jam, "list_sessions", lambda: jam.list_sessions("ann"))
+    yield measured(server, jam, "list_logins", lambda: jam.list_logins("ann"))
     yield measured(
         server, jam, "delete_session_by_handle",
         lambda: jam.delete_session_by_handle("bob", handle),
@@ -138,7 +139,9 @@ def verbs(server: RedisServer, count: int) -> Iterator[Row]:
     )  # fmt: skip
     yield measured(server, jam, "revoke_subject", lambda: jam.revoke_subject("bob"))
     assert jam.get_session(newest["ann"]) == DATA
-    assert [len(jam.list_sessions(owner)) for owner in ("ann", "bob")] == [1, 0]
+    yield measured(server, jam, "end_logins", lambda: jam.end_logins("ann"))
+    assert jam.get_session(newest["ann"]) is None
+    assert [len(jam.list_sessions(owner)) for owner in ("ann", "bob")] == [0, 0]
     for each in (jam, bounded):
         each.store.close()  # type: ignore[attr-defined]
 

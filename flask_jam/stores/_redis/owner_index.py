@@ -107,22 +107,21 @@ local function walk_families(ages, now, after, most, mark_until, mark_kept)
   if not is_index(ages) then return {'done', '', '', 0} end
   local owner = name_of(ages)
   local names, answer = next_names(ages, after)
-  local dead, keys = {}, {}
+  local dead, keys, cuts = {}, {}, {}
+  local revoked = '[1,' .. string.format('%.17g', now) .. ',' .. mark_until .. ']'
   for i = 1, #names, 2 do
     local name = names[i]
     local key, mark_key = beside(ages, 'f', name), beside(ages, 'x', name)
-    local got, _, _, was_ended = family(key, mark_key, now, most)
-    local read = redis.call('HMGET', key, 'k', 't', 'i', 'j')
+    local got, _, ended, was_alive = family(key, mark_key, now, most, cuts)
     if got and got[8] == owner then
       answer[3] = names[i + 1] .. ' ' .. name
-      local used = read[2] .. ' ' .. read[3]
-      for _, part in ipairs({name, used, read[4]}) do answer[#answer + 1] = part end
+      for _, part in ipairs({name, got.used, got[9]}) do answer[#answer + 1] = part end
     else
       dead[#dead + 1] = name
-      if read[1] == owner then
+      if ended and ended[8] == owner then
         keys[#keys + 1] = key
-        if was_ended then
-          set_mark(mark_key, string.format('%.17g', now), mark_until, mark_kept)
+        if was_alive then
+          redis.call('SET', mark_key, revoked, 'PX', mark_kept)
           answer[4] = answer[4] + 1
         end
       end

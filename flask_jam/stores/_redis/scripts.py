@@ -195,9 +195,6 @@ local function move_end(key, got, ending)
   local text = string.format('%.3f', ending)
   redis.pcall('ZADD', ends_of(key, got[8]), 'XX', text, name_of(key))
 end
-local function small(key)
-  return redis.call('HSTRLEN', key, 'c') + redis.call('HSTRLEN', key, 'j') <= 1048576
-end
 -- Ages are measured by this server's clock: a step may have hung on its way here.
 local function clock()
   local time = redis.call('TIME')
@@ -207,7 +204,8 @@ local function age(got, now)
   if got.rotated then return tonumber(clock()) - got.rotated end
   return now - got[2]
 end
-local function family(key, mark_key, now, most)
+-- `cuts` keeps the cut-offs of a subject for the next family of it in the same step.
+local function family(key, mark_key, now, most, cuts)
   local got = redis.pcall('HMGET', key, 'g', 't', 'i', 'e', 'u', 'b', 'c', 'k', 'j', 'n', 'dead',
                           'r')
   if got.err then
@@ -218,9 +216,10 @@ local function family(key, mark_key, now, most)
   if not got[1] and not got[9] then
     return nil, redis.call('DEL', key) == 1 and 'corrupt' or 'gone'
   end
+  got.used = type(got[2]) == 'string' and type(got[3]) == 'string' and got[2] .. ' ' .. got[3]
   local whole = numbers(got, 6) and got[1] >= 1 and got[7] and hash(got[8]) and got[9]
   got.rotated = got[12] and number(got[12])
-  if not whole or not small(key) or got[12] and not got.rotated then
+  if not whole or #got[7] + #got[9] > 1048576 or got[12] and not got.rotated then
     redis.call('DEL', key)
     return nil, 'corrupt'
   end
@@ -228,10 +227,12 @@ local function family(key, mark_key, now, most)
     got[3] = earlier(got[3], most.idle and got[2] + most.idle)
     got[4] = earlier(got[4], got[6] + most.absolute)
   end
-  if got[11] or now >= got[3] or now >= got[4] then return nil, 'gone' end
-  local cut, cut_logins = mark(beside(key, 'c', got[8]), now)
-  -- The third is what a reuse leaves; the fourth, whether it lived until its logins were ended.
-  if cut and got[5] < cut_logins then return nil, 'revoked', nil, got[5] >= cut end
+  if got[11] or now >= got[3] or now >= got[4] then return nil, 'gone', got end
+  local known = cuts and cuts[got[8]] or {mark(beside(key, 'c', got[8]), now)}
+  if cuts then cuts[got[8]] = known end
+  local cut, cut_logins = known[1], known[2]
+  -- The third is what is left of it; the fourth, whether it lived until its logins were ended.
+  if cut and got[5] < cut_logins then return nil, 'revoked', got, got[5] >= cut end
   return got
 end
 local function told(why)
