@@ -350,7 +350,13 @@ class RedisStore:
         limits: Limits = NO_LIMITS,
     ) -> Page:
         """See :class:`~flask_jam.stores.Store`."""
-        told = repr(now), after, *written_limits(limits), repr(mark_until), kept_for(mark_until - now)
+        told = (
+            repr(now),
+            after,
+            *written_limits(limits),
+            repr(mark_until),
+            kept_for(mark_until - now),
+        )
         found = self._ask(lua.LIST_FAMILIES, [self._key("l", slot, hashed(subject))], *told)
         return self._page(found, limits, self._listed_family)
 
