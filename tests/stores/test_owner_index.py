@@ -196,9 +196,9 @@ def test_sessions_are_dead_also_where_redis_dies_while_they_are_cleared(
     assert told == [("revoked", "session")]
 
     dying.proxy.accept()
-    # A dead one that was presented is gone already.
+    # A dead one that was presented is gone already; the one that stays may have been in a page.
     rest = jam.clear_sessions("ann", keep=kept)
-    assert 349 - STEP * (done + 1) - 4 <= rest <= 349 - STEP * (done + 1)
+    assert 349 - STEP * (done + 1) - 4 <= rest <= 350 - STEP * (done + 1)
     assert other.get_session(kept) == {}
     assert jam.clear_sessions("ann", keep=kept) == 0
 
