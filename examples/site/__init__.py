@@ -1,13 +1,15 @@
-"""A small site with server-side sessions: log in, see and end one's sessions, an admin's page.
+"""A small site with sessions: register, log in and stay signed in, see and end logins, an admin page.
 
-Run it with ``flask --app examples/site run --debug`` and open ``/``. The people are ``alice``, an
-admin, with the password ``wonderland``, and ``bob``, a reader, with ``builder``. ``JAM_...`` in the
-environment sets up the rest: ``JAM_REDIS_URL`` for more than one process. The warning about a
-random key is about tokens, and this site has none.
+Run it with ``flask --app examples/site run --debug`` and open ``/``. The users are ``alice``, an
+admin, with the password ``wonderland``, and ``bob``, a reader, with ``builder``. It needs
+Flask-Limiter. The environment sets up the rest: ``JAM_JWT_SECRET_KEY`` for the tokens of the app,
+``FLASK_SECRET_KEY`` for the messages, and for more than one process ``JAM_REDIS_URL`` and
+``FLASK_RATELIMIT_STORAGE_URI``.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,8 +17,8 @@ from flask import Flask, Response
 
 from flask_jam import Jam, JamExtension
 
-from . import account, admin, auth, errors, pages, people, words
-from .extensions import session
+from . import account, admin, api, auth, errors, logins, pages, people, register, throttle, words
+from .extensions import jwt, session
 
 # No script runs here, whatever gets into a page, and nobody frames our buttons.
 _POLICY = (
@@ -26,14 +28,24 @@ _POLICY = (
 
 
 def create_app(config: Mapping[str, Any] | None = None, jam: Jam | None = None) -> Flask:
-    """The app. A test gives a Jam of its own, with a clock that it moves and its ``login_view``."""
+    """Make the app. A test gives a Jam of its own, with a clock that it moves."""
     app = Flask(__name__)
-    app.config["STEP_UP_SECONDS"] = 60.0  # FLASK_STEP_UP_SECONDS in the environment
+    app.config.update(
+        STEP_UP_SECONDS=60.0,
+        MAX_CONTENT_LENGTH=64 * 1024,  # all that is sent here is a form
+        SESSION_COOKIE_SAMESITE="Lax",  # Flask's own cookie has the messages
+        SESSION_COOKIE_SECURE=not app.debug,
+        JAM_LOGIN_VIEW="auth.login",
+        JAM_LOGIN_MESSAGE="Please enter your password to go on.",
+    )
     app.config.from_prefixed_env()
     app.config.update(config or {})
-    app.config.setdefault("JAM_LOGIN_VIEW", "auth.login")
+    app.secret_key = app.secret_key or secrets.token_urlsafe(32)
     JamExtension(jam).init_app(app)
-    for part in (session, people, words, errors, auth, pages, account, admin):
+    # The limiter comes before the views that it limits.
+    for part in (session, jwt, people, words, errors, throttle, auth, register):
+        part.init_app(app)
+    for part in (pages, logins, account, admin, api):
         part.init_app(app)
     app.after_request(_harden)
     return app

@@ -1,14 +1,15 @@
-"""Closing one's account: dangerous, so it asks for a login of just now (step-up)."""
+"""Close the account: dangerous, so it asks for a recent login (step-up), and then once more."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Flask, current_app, g, redirect, render_template, url_for
+from flask import Blueprint, Flask, redirect, render_template, url_for
 from werkzeug.wrappers import Response
 
-from flask_jam import public, session_required
+from flask_jam import current_user_as, public, session_required
 
-from . import people
 from .extensions import session
+from .logins import jam
+from .people import User, people
 
 
 def init_app(app: Flask) -> None:
@@ -22,14 +23,20 @@ def init_app(app: Flask) -> None:
 
 
 def confirm() -> str:
-    return render_template("delete.html")
+    return render_template(
+        "confirm.html",
+        title="Close your account?",
+        text="This cannot be undone. You are signed out on every device and cannot log in again.",
+        button="Close my account",
+        back=url_for("pages.dashboard"),
+    )
 
 
 def delete() -> Response:
-    name = g.payload["name"]
-    people.close(name)
+    user = current_user_as(User)
+    people().close(user)  # first: from here on load_user lets nobody in
+    jam().revoke_subject(user.id)
     session.logout(clear_site_data=True)
-    current_app.extensions["jam"].revoke_subject(name)  # and on every other device
     return redirect(url_for("account.goodbye"), 303)
 
 

@@ -1,13 +1,14 @@
-"""The admin's page: who is signed in, and how to sign them out."""
+"""The admin's page: where the users are signed in, and how to sign them out."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Flask, abort, current_app, redirect, render_template, url_for
+from flask import Blueprint, Flask, abort, flash, redirect, render_template, url_for
 from werkzeug.wrappers import Response
 
 from flask_jam import session_required
 
-from . import people
+from .logins import jam
+from .people import User, people
 
 blueprint = Blueprint("admin", __name__, url_prefix="/admin")
 admins = session_required(roles={"admin"})
@@ -20,19 +21,31 @@ def init_app(app: Flask) -> None:
 @blueprint.get("/")
 @admins
 def index() -> str:
-    jam = current_app.extensions["jam"]
-    rows = [
-        {"name": name, "role": people.role_of(name), "closed": people.is_closed(name),
-         "count": len(jam.list_sessions(name))}
-        for name in people.names()
-    ]  # fmt: skip
-    return render_template("admin.html", people=rows)
+    rows = [(user, len(jam().list_logins(user.id))) for user in people().all()]
+    return render_template("admin.html", rows=rows)
 
 
-@blueprint.post("/people/<name>/end-sessions")
+@blueprint.get("/people/<user_id>/end-logins")
 @admins
-def end_sessions(name: str) -> Response:
-    if people.role_of(name) is None:
-        abort(404)
-    current_app.extensions["jam"].revoke_subject(name)
+def confirm(user_id: str) -> str:
+    user = _user(user_id)
+    return render_template(
+        "confirm.html",
+        title=f"Sign {user.name} out?",
+        text="This ends every browser and app of the account. They can log in again.",
+        button=f"Sign {user.name} out everywhere",
+        back=url_for("admin.index"),
+    )
+
+
+@blueprint.post("/people/<user_id>/end-logins")
+@admins
+def end_logins(user_id: str) -> Response:
+    user = _user(user_id)
+    jam().end_logins(user.id)
+    flash(f"{user.name} is signed out everywhere.")
     return redirect(url_for("admin.index"), 303)
+
+
+def _user(user_id: str) -> User:
+    return people().get(user_id) or abort(404)

@@ -1,37 +1,59 @@
-"""Log in, confirm who one is, log out."""
+"""Log in, confirm a login, log out."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Flask, redirect, render_template, request, url_for
+from typing import Any
+
+from flask import Blueprint, Flask, flash, redirect, render_template, request, url_for
+from werkzeug.exceptions import Unauthorized
 from werkzeug.wrappers import Response
 
-from flask_jam import public, safe_next
+from flask_jam import current_user, public, safe_next, signals
 
+from . import throttle
 from .extensions import session
-from .people import is_right, role_of
-
-blueprint = Blueprint("auth", __name__)
+from .people import people
 
 
 def init_app(app: Flask) -> None:
+    blueprint = Blueprint("auth", __name__)
+    form = throttle.limit_logins(app, login)
+    blueprint.add_url_rule("/login", view_func=form, methods=["GET", "POST"])
+    blueprint.add_url_rule("/logout", view_func=logout, methods=["POST"])
     app.register_blueprint(blueprint)
+    signals.login_failed.connect(_log_failure, app)
 
 
-# Neither guarded nor public: the form looks who is there, to ask somebody to confirm.
-@blueprint.route("/login", methods=["GET", "POST"])
-def login() -> str | tuple[str, int] | Response:
+@public
+def login() -> str | tuple[str, int, Any] | Response:
     if request.method == "GET":
         return render_template("login.html")
-    name, password = request.form.get("name", ""), request.form.get("password", "")
-    if not is_right(name, password):
-        # Yours should also slow down whoever guesses.
-        return render_template("login.html", wrong=True), 401
-    session.login(name, {"name": name, "roles": [role_of(name)]})
+    name = request.form.get("name", "")
+    user = people().find(name, request.form.get("password", ""))
+    if user is None:
+        return _refuse(name)
+    is_confirmed = bool(current_user) and current_user.id == user.id
+    remember = "remember" in request.form
+    session.login(user.id, {"remember": remember}, remember=remember)
+    flash("Thank you. You can go on now." if is_confirmed else f"Welcome, {user.name}.")
     return redirect(safe_next(url_for("pages.dashboard")), 303)
 
 
-@blueprint.post("/logout")
-@public  # whose session has ended already is not asked to log in first
+def _refuse(name: str) -> tuple[str, int, Any]:
+    """Show the form again. It says the same of an unknown name and of a wrong password."""
+    try:
+        session.refuse_login(name)
+    except Unauthorized as refused:
+        return render_template("login.html", wrong=True), 401, refused.extra_headers
+
+
+@public  # also for a user whose session has ended already
 def logout() -> Response:
     session.logout(clear_site_data=True)
+    flash("You are signed out.")
     return redirect(url_for("pages.home"), 303)
+
+
+def _log_failure(app: Flask, subject: str, **extra: Any) -> None:
+    # With %r: the client chose the name, and a newline in it must not start a line of the log.
+    app.logger.warning("login of %r failed from %s", subject[:64], request.remote_addr)

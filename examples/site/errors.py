@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from flask import Flask, render_template
+from flask import Flask, render_template, request
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
+from werkzeug.wrappers import Response
 
 from flask_jam import StoreUnavailable
 
-_SAYS = {
+_TEXTS = {
+    400: ("That did not work", "Your browser sent something that we do not understand."),
     403: ("Not for you", "You may not do this. If you think that you should, ask an admin."),
     404: ("Nothing here", "This address leads nowhere. It may have been mistyped or moved."),
+    405: ("Nothing here", "This address is for the buttons of our pages."),
+    413: ("Too much", "That is more than fits into this form."),
+    429: ("Too many tries", "To keep guessers out, nobody may try this as often as that."),
     503: ("One moment, please", "We cannot check who you are right now. Try again in a minute."),
 }
 
 
 def init_app(app: Flask) -> None:
-    for code in _SAYS:
-        app.register_error_handler(code, _page)
+    for code in _TEXTS:
+        app.register_error_handler(code, page)
     # The guard passed, then the view asked for more and the store was gone.
-    app.register_error_handler(StoreUnavailable, lambda _error: _page(ServiceUnavailable()))
+    app.register_error_handler(StoreUnavailable, lambda _error: page(ServiceUnavailable()))
 
 
-def _page(error: HTTPException) -> tuple[str, int, dict[str, str]]:
-    code = error.code or 503
-    title, text = _SAYS[code]
-    page = render_template("error.html", code=code, title=title, text=text)
-    return page, code, getattr(error, "extra_headers", {})
+def page(error: HTTPException) -> Response:
+    """Put our page into the answer. Its headers, such as ``Retry-After``, stay."""
+    response = error.get_response(request.environ)
+    if request.blueprint == "api":
+        return response
+    title, text = _TEXTS[response.status_code]
+    wait = response.headers.get("Retry-After")
+    response.data = render_template(
+        "error.html", code=response.status_code, title=title, text=text, wait=wait
+    )
+    response.mimetype = "text/html"
+    return response

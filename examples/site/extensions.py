@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from flask_jam import SessionExtension
+from flask_jam import JWTExtension, SessionExtension
 
-session = SessionExtension(cookie_name="site_session")
+session = SessionExtension(cookie_name="site_session")  # for browsers
+jwt = JWTExtension()  # for the app on a phone

@@ -1,21 +1,20 @@
-"""The home page, which is everybody's, and the pages of whoever is signed in."""
+"""The home page, which is open to all, and the page of a user who is signed in."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Flask, g, redirect, render_template, url_for
-from werkzeug.wrappers import Response
+from flask import Blueprint, Flask, render_template
 
-from flask_jam import session_required
+from flask_jam import current_user_as, public, session_required
 
-from .extensions import session
+from .people import User
 
 blueprint = Blueprint("pages", __name__)
 
 _RECIPES = {
-    "alice": {"Orange marmalade": "Seville oranges, and one small bottle marked “drink me”.",
-              "Quince jelly": "Never on Mondays. Skim twice, stir anticlockwise."},
-    "bob": {"Plum jam": "Two kilos of plums, star anise, and patience.",
-            "Rhubarb and ginger": "Fix the lid before the shaking, not after."},
+    "1": {"Orange marmalade": "Seville oranges, and one small bottle marked “drink me”.",
+          "Quince jelly": "Never on Mondays. Skim twice, stir anticlockwise."},
+    "2": {"Plum jam": "Two kilos of plums, star anise, and patience.",
+          "Rhubarb and ginger": "Fix the lid before the shaking, not after."},
 }  # fmt: skip
 
 
@@ -23,8 +22,12 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(blueprint)
 
 
-# Neither guarded nor public: everybody may see it, and its header says who is signed in.
+def recipes_of(user: User) -> dict[str, str]:
+    return _RECIPES.get(user.id, {})
+
+
 @blueprint.get("/")
+@public
 def home() -> str:
     return render_template("home.html")
 
@@ -32,24 +35,4 @@ def home() -> str:
 @blueprint.get("/dashboard")
 @session_required
 def dashboard() -> str:
-    return render_template("dashboard.html", recipes=_RECIPES[g.payload["name"]])
-
-
-@blueprint.get("/sessions")
-@session_required
-def sessions() -> str:
-    return render_template("sessions.html", sessions=session.list(), here=session.handle())
-
-
-@blueprint.post("/sessions/<handle>/end")
-@session_required
-def end_session(handle: str) -> Response:
-    session.end(handle)  # false for one that has ended already: the list shows as much
-    return redirect(url_for("pages.sessions"), 303)
-
-
-@blueprint.post("/sessions/end-others")
-@session_required
-def end_other_sessions() -> Response:
-    session.end_others()
-    return redirect(url_for("pages.sessions"), 303)
+    return render_template("dashboard.html", recipes=recipes_of(current_user_as(User)))

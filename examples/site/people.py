@@ -1,38 +1,89 @@
-"""Who may log in. A real application asks its database here."""
+"""The users. A real application asks its database here; this one forgets all at a restart."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import cast
 
 from flask import Flask, current_app
 from werkzeug.security import check_password_hash, generate_password_hash
 
-_PEOPLE = {
-    "alice": (generate_password_hash("wonderland"), "admin"),
-    "bob": (generate_password_hash("builder"), "reader"),
-}
+from flask_jam import Accepted
+
+from .extensions import session
+
+
+@dataclass
+class User:
+    id: str  # the subject of the user's logins; never given to another user
+    name: str
+    password_hash: str = field(repr=False)
+    role: str = "reader"
+    is_closed: bool = False
+
+
+_FIRST = (
+    User("1", "alice", generate_password_hash("wonderland"), "admin"),
+    User("2", "bob", generate_password_hash("builder")),
+)
 # Checked for unknown names, so that they take as long as known ones.
-_NOBODY = (generate_password_hash("nobody"), "")
+_NOBODY = User("", "", generate_password_hash("nobody"))
+
+
+class People:
+    """Users by id. A name is taken for good, also when its account is closed."""
+
+    def __init__(self) -> None:
+        self._by_id = {user.id: replace(user) for user in _FIRST}
+        self._by_name = {user.name: user for user in self._by_id.values()}
+        self._lock = Lock()
+
+    def all(self) -> list[User]:
+        return list(self._by_id.values())
+
+    def get(self, user_id: str) -> User | None:
+        return self._by_id.get(user_id)
+
+    def find(self, name: str, password: str) -> User | None:
+        """Return the user of that name and password. It takes as long for an unknown name."""
+        user = self._by_name.get(plain(name), _NOBODY)
+        is_right = check_password_hash(user.password_hash, password)
+        return user if is_right and user is not _NOBODY and not user.is_closed else None
+
+    def add(self, name: str, password: str) -> User | None:
+        """Make a user; return None if the name is taken, also by a request at the same time."""
+        password_hash = generate_password_hash(password)
+        with self._lock:
+            if name in self._by_name:
+                return None
+            user = User(str(len(self._by_id) + 1), name, password_hash)
+            self._by_id[user.id] = self._by_name[name] = user
+        return user
+
+    def close(self, user: User) -> None:
+        user.is_closed = True
 
 
 def init_app(app: Flask) -> None:
-    app.extensions["closed_accounts"] = {}
+    app.extensions["people"] = People()
 
 
-def is_right(name: str, password: str) -> bool:
-    password_hash, _ = _PEOPLE.get(name, _NOBODY)
-    return check_password_hash(password_hash, password) and name in _PEOPLE and not is_closed(name)
+def people() -> People:
+    """Return the users of this app."""
+    return cast(People, current_app.extensions["people"])
 
 
-def names() -> list[str]:
-    return sorted(_PEOPLE)
+def plain(name: str) -> str:
+    """Return a name as it is kept, however it was typed."""
+    return name.strip().casefold()
 
 
-def role_of(name: str) -> str | None:
-    return _PEOPLE[name][1] if name in _PEOPLE else None
-
-
-def close(name: str) -> None:
-    current_app.extensions["closed_accounts"][name] = True
-
-
-def is_closed(name: str) -> bool:
-    return name in current_app.extensions["closed_accounts"]
+@session.user_loader  # serves the tokens as well
+def load_user(auth: Accepted) -> User | None:
+    """Return the user with the role of today; None for an account that is closed."""
+    user = people().get(auth.subject or "")
+    if user is None or user.is_closed:
+        return None
+    auth.payload["roles"] = [user.role]
+    return user

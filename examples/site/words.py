@@ -1,4 +1,4 @@
-"""What the templates say of a session, in words."""
+"""What the templates say of a login, in words."""
 
 from __future__ import annotations
 
