@@ -1,4 +1,4 @@
-"""A small site with sessions: register, log in and stay signed in, see and end logins, an admin page.
+"""A small site with sessions: register, stay signed in, see and end logins, an admin's page.
 
 Run it with ``flask --app examples/site run --debug`` and open ``/``. The users are ``alice``, an
 admin, with the password ``wonderland``, and ``bob``, a reader, with ``builder``. It needs

@@ -54,13 +54,19 @@ def _not_yet(wrong: dict[str, str]) -> tuple[str, int]:
 
 def _mistakes(name: str, password: str, again: str) -> dict[str, str]:
     """Return what is wrong with each field, as a sentence."""
-    wrong = {}
-    if not _NAME.fullmatch(name):
-        wrong["name"] = "Use 3 to 30 letters from a to z, digits, - and _."
+    found = {
+        "name": ""
+        if _NAME.fullmatch(name)
+        else "Use 3 to 30 letters from a to z, digits, - and _.",
+        "password": _weakness(password, name),
+        "again": "" if again == password else "This is not the same password.",
+    }
+    return {field: text for field, text in found.items() if text}
+
+
+def _weakness(password: str, name: str) -> str:
     if not 8 <= len(password) <= 256:
-        wrong["password"] = "Use at least 8 characters, and at most 256."
-    elif password.casefold() in _COMMON or ("name" not in wrong and name in password.casefold()):
-        wrong["password"] = "This password is easy to guess. Use a few words, and not your name."
-    elif password != again:
-        wrong["again"] = "This is not the same password."
-    return wrong
+        return "Use at least 8 characters, and at most 256."
+    if password.casefold() in _COMMON or (len(name) > 2 and name in password.casefold()):
+        return "This password is easy to guess. Use a few words, and not your name."
+    return ""

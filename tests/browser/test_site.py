@@ -25,10 +25,19 @@ ROOT = Path(__file__).parent.parent.parent
 COOKIE = "site_session"
 SECRETS = ("Orange marmalade", "Signed in as alice")
 PASSWORDS = {"alice": "wonderland", "bob": "builder"}
+ALICE, BOB = "1", "2"
 IPHONE = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 "
     "(KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1"
 )
+APP = "PantryApp/2.1 (Android 15)"
+#: Controls that are shown and that a screen reader could not name.
+UNNAMED = """
+return [...document.querySelectorAll('a, button, input:not([type=hidden])')]
+  .filter(e => e.checkVisibility())
+  .filter(e => !(e.ariaLabel || e.innerText?.trim() || e.labels?.[0]?.innerText.trim()))
+  .map(e => e.outerHTML);
+"""
 FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 Serve = Callable[..., Site]
@@ -43,7 +52,9 @@ def make_app() -> Iterator[Callable[..., Flask]]:
         create_app = importlib.import_module("examples.site").create_app
 
     def make(**config: Any) -> Flask:
-        return create_app({"JAM_JWT_SECRET_KEY": SECRET, **config})  # type: ignore[no-any-return]
+        secure = {"SESSION_COOKIE_SECURE": config.get("JAM_COOKIE_SECURE", True)}
+        settings = {"JAM_JWT_SECRET_KEY": SECRET, "RATELIMIT_ENABLED": False}
+        return create_app({**settings, **secure, **config})  # type: ignore[no-any-return]
 
     yield make
     for name in [name for name in sys.modules if name.split(".")[0] == "examples"]:
@@ -68,19 +79,23 @@ def site(request: pytest.FixtureRequest) -> Site:
     return request.getfixturevalue({"http": "plain", "https": "safe"}[request.param])  # type: ignore[no-any-return]
 
 
-def log_in(tab: Tab, site: Site, name: str = "alice", path: str = "/login") -> None:
+def log_in(
+    tab: Tab, site: Site, name: str = "alice", path: str = "/login", *, remember: bool = False
+) -> None:
     tab.go(site.url(path))
     tab.wait_for("Password")
     tab.fill("Name", name)
+    if remember:
+        tab.field("Keep me signed in").click()
     tab.fill("Password", PASSWORDS[name])
     tab.press("Log in")
     tab.wait_for(f"Signed in as {name}")
 
 
-def another_device(site: Site, agent: str, name: str = "alice") -> None:
-    """A login of somebody else's browser."""
+def another_device(site: Site, agent: str, name: str = "alice", path: str = "/login") -> None:
+    """Log in with another browser, or with the app."""
     form = urllib.parse.urlencode({"name": name, "password": PASSWORDS[name]}).encode()
-    address = f"http://127.0.0.1:{site.port}/login"
+    address = f"http://127.0.0.1:{site.port}{path}"
     asked = urllib.request.Request(address, form, {"User-Agent": agent})
     opener = urllib.request.build_opener(_NoRedirect)
     opener.open(asked, timeout=5).close()
@@ -99,9 +114,9 @@ def jam_of(site: Site) -> Jam:
 
 
 def test_somebody_asks_for_a_page_logs_in_and_is_there(browser: Browser, site: Site) -> None:
-    tab = browser.tab(site.url("/sessions?from=mail"))
-    tab.wait_for("Log in")
-    assert tab.url == site.url("/login?next=/sessions%3Ffrom%3Dmail")
+    tab = browser.tab(site.url("/logins/?from=mail"))
+    tab.wait_for("Please enter your password to go on.")
+    assert tab.url == site.url("/login?next=/logins/%3Ffrom%3Dmail")
     tab.picture("site-login")
     tab.fill("Name", "alice")
     tab.fill("Password", "wrong")
@@ -110,8 +125,8 @@ def test_somebody_asks_for_a_page_logs_in_and_is_there(browser: Browser, site: S
     assert len(tab.console()) == 1  # that the form came back with a 401
     tab.fill("Password", "wonderland")
     tab.press("Log in")
-    tab.wait_for("Your sessions")
-    assert tab.url == site.url("/sessions?from=mail")
+    tab.wait_for("Your devices")
+    assert tab.url == site.url("/logins/?from=mail")
     tab.reload()
     tab.wait_for("This device")
     tab.go(site.url("/"))
@@ -120,12 +135,13 @@ def test_somebody_asks_for_a_page_logs_in_and_is_there(browser: Browser, site: S
 
 
 def test_the_cookie_is_as_safe_as_the_browser_can_make_it(browser: Browser, safe: Site) -> None:
-    log_in(browser.tab(), safe)
-    (cookie,) = browser.cookies().values()
+    log_in(browser.tab(), safe, remember=True)
+    cookie = browser.cookies()[COOKIE]
+    assert list(browser.cookies()) == [COOKIE]  # the message is shown, and its cookie is gone
     assert (cookie.name, cookie.domain, cookie.path) == (COOKIE, "site.test", "/")
     assert (cookie.http_only, cookie.secure, cookie.same_site) == (True, True, "Lax")
     assert cookie.max_age is not None
-    assert abs(cookie.max_age - 30 * 86400) < 60
+    assert abs(cookie.max_age - 365 * 86400) < 60
 
 
 def test_no_script_can_read_the_cookie(browser: Browser, plain: Site) -> None:
@@ -144,13 +160,13 @@ def test_a_logout_in_one_tab_is_seen_in_the_other(browser: Browser, site: Site) 
     two.reload()
     two.wait_for("Password")
     assert two.url == site.url("/login?next=/dashboard")
-    assert browser.cookies() == {}
+    assert COOKIE not in browser.cookies()
 
 
 def test_the_back_button_shows_nothing_private_after_a_logout(browser: Browser, site: Site) -> None:
     tab = browser.tab()
     log_in(tab, site)
-    for path in ("/dashboard", "/sessions", "/admin/"):
+    for path in ("/dashboard", "/logins/", "/admin/"):
         tab.go(site.url(path))
         tab.wait_for("Signed in as alice")
     tab.press("Log out")
@@ -166,7 +182,7 @@ def test_a_login_that_ended_elsewhere_ends_on_the_next_page_and_a_new_one_works(
 ) -> None:
     tab = browser.tab()
     log_in(tab, site)
-    jam_of(site).clear_sessions("alice")
+    jam_of(site).end_logins(ALICE)
     assert COOKIE in browser.cookies()
     tab.go(site.url("/dashboard"))
     tab.wait_for("Password")
@@ -205,9 +221,11 @@ def test_a_confirmed_person_closes_the_account_and_is_out_for_good(
     tab.fill("Password", "wonderland")
     tab.press("Confirm")
     tab.wait_for("Close your account?")
+    tab.wait_for("Thank you. You can go on now.")
+    tab.picture("site-close")
     tab.press("Close my account")
     tab.wait_for("Your account is closed")
-    assert browser.cookies() == {}
+    assert COOKIE not in browser.cookies()
     other.reload()
     other.wait_for("Password")
     other.fill("Name", "alice")
@@ -216,34 +234,72 @@ def test_a_confirmed_person_closes_the_account_and_is_out_for_good(
     other.wait_for("Wrong name or password")
 
 
-# --- one's sessions -------------------------------------------------------------------------------
+# --- the list of logins -----------------------------------------------------------------------
 
 
-def test_people_see_their_devices_and_end_them(browser: Browser, plain: Site) -> None:
-    for agent in (IPHONE, FIREFOX, FIREFOX):
+def press_labelled(tab: Tab, label: str) -> None:
+    """Press the only control that a screen reader calls so."""
+    (control,) = tab.run(
+        "return [...document.querySelectorAll('button, a')]"
+        ".filter(e => e.ariaLabel === arguments[0])", label,
+    )  # fmt: skip
+    control.click()
+
+
+def test_users_see_browsers_and_apps_and_end_them(browser: Browser, plain: Site) -> None:
+    for agent in (IPHONE, FIREFOX):
         another_device(plain, agent)
+    another_device(plain, APP, path="/api/login")
     tab = browser.tab()
     log_in(tab, plain)
+    tab.wait_for("Welcome, alice.")
     tab.picture("site-dashboard")
-    tab.press("Sessions")
+    tab.press("Devices")
     tab.wait_for("Safari on iPhone")
-    tab.picture("site-sessions")
-    assert tab.text.count("Firefox on Windows") == 2
+    assert tab.text.count("Firefox on Windows") == 1
+    assert tab.text.count("PantryApp/2.1 App") == 1
     assert tab.text.count("This device") == 1
-    (phone,) = tab.run(
-        "return [...document.querySelectorAll('button')]"
-        ".filter(e => e.ariaLabel === 'End the session of Safari on iPhone')"
-    )
-    phone.click()
-    tab.wait_without("Safari on iPhone")
-    tab.press("Log out everywhere else")
-    tab.wait_for("You are signed in nowhere else")
-    assert len(jam_of(plain).list_sessions("alice")) == 1
+    tab.picture("site-logins")
+    for name in ("Safari on iPhone", "PantryApp/2.1"):
+        press_labelled(tab, f"Sign out {name}")
+        tab.wait_without(name)
+        tab.wait_for("That device is signed out.")
+    assert len(jam_of(plain).list_logins(ALICE)) == 2
     tab.reload()
-    tab.wait_for("Signed in as alice")
+    tab.wait_without("That device is signed out.")
 
 
-def test_an_admin_signs_somebody_out_and_a_reader_may_not(browser: Browser, plain: Site) -> None:
+def test_everywhere_but_here_keeps_this_browser(browser: Browser, plain: Site) -> None:
+    another_device(plain, FIREFOX)
+    tab = browser.tab()
+    log_in(tab, plain)
+    tab.press("Devices")
+    tab.press("Log out everywhere")
+    tab.wait_for("Log out everywhere?")
+    tab.picture("site-everywhere")
+    tab.press("Cancel")
+    tab.wait_for("Firefox on Windows")
+    tab.press("Log out everywhere")
+    tab.press("Everywhere but here")
+    tab.wait_for("You are signed out everywhere else.")
+    assert "Firefox on Windows" not in tab.text
+    assert len(jam_of(plain).list_logins(ALICE)) == 1
+
+
+def test_log_out_everywhere_ends_this_browser_as_well(browser: Browser, site: Site) -> None:
+    tab = browser.tab()
+    log_in(tab, site)
+    other = browser.tab(site.url("/dashboard"))
+    tab.go(site.url("/logins/end-all"))
+    tab.press("Log out everywhere")
+    tab.wait_for("You are signed out everywhere.")
+    assert COOKIE not in browser.cookies()
+    assert jam_of(site).list_logins(ALICE) == []
+    other.reload()
+    other.wait_for("Keep me signed in")
+
+
+def test_an_admin_signs_a_user_out_and_a_reader_may_not(browser: Browser, plain: Site) -> None:
     tab = browser.tab()
     log_in(tab, plain, "bob")
     tab.go(plain.url("/admin/"))
@@ -255,14 +311,84 @@ def test_an_admin_signs_somebody_out_and_a_reader_may_not(browser: Browser, plai
     tab.press("Admin")
     tab.wait_for("People")
     tab.picture("site-admin")
-    assert len(jam_of(plain).list_sessions("bob")) == 2
-    (button,) = tab.run(
-        "return [...document.querySelectorAll('button')]"
-        ".filter(e => e.ariaLabel === 'End all sessions of bob')"
-    )
-    button.click()
-    until(lambda: jam_of(plain).list_sessions("bob") == [], "bob is out")
+    assert len(jam_of(plain).list_logins(BOB)) == 2
+    press_labelled(tab, "Sign bob out")
+    tab.press("Sign bob out everywhere")
+    tab.wait_for("bob is signed out everywhere.")
+    assert jam_of(plain).list_logins(BOB) == []
     tab.wait_for("Signed in as alice")
+
+
+# --- forms ------------------------------------------------------------------------------------
+
+
+def test_only_a_remembered_login_survives_the_browser(browser: Browser, site: Site) -> None:
+    tab = browser.tab()
+    log_in(tab, site)
+    assert browser.cookies()[COOKIE].max_age is None  # until the browser is closed
+    tab.press("Log out")
+    tab.wait_for("You are signed out.")
+    log_in(tab, site, remember=True)
+    assert browser.cookies()[COOKIE].max_age is not None
+
+
+def test_a_visitor_registers_after_a_mistake(browser: Browser, site: Site) -> None:
+    tab = browser.tab(site.url("/"))
+    tab.press("Register")
+    tab.fill("Name", "Bob")
+    tab.fill("Password", "three wise words")
+    tab.fill("Password, once more", "three wise words")
+    tab.press("Register")
+    tab.wait_for("This name is taken.")
+    assert tab.run("return document.activeElement.id") == "name"
+    tab.picture("site-register")
+    tab.fill("Name", "Carol")
+    tab.fill("Password", "three wise words")
+    tab.fill("Password, once more", "three wise words")
+    tab.press("Register")
+    tab.wait_for("Your account is ready. Welcome, carol.")
+    assert tab.url == site.url("/dashboard")
+    tab.press("Log out")
+    tab.wait_for("You are signed out.")
+    tab.go(site.url("/login"))
+    tab.fill("Name", "carol")
+    tab.fill("Password", "three wise words")
+    tab.press("Log in")
+    tab.wait_for("Welcome, carol.")
+
+
+def test_a_guesser_sees_how_long_to_wait(
+    browser: Browser, serve: Serve, make_app: Callable[..., Flask]
+) -> None:
+    site = serve(make_app(JAM_COOKIE_SECURE=False, RATELIMIT_ENABLED=True))
+    tab = browser.tab(site.url("/login"))
+    for _ in range(5):
+        tab.fill("Name", "bob")
+        tab.fill("Password", "guess")
+        tab.press("Log in")
+        tab.wait_for("Wrong name or password.")
+    tab.fill("Password", "builder")
+    tab.press("Log in")
+    tab.wait_for("Too many tries")
+    assert "Try again in" in tab.text
+    tab.picture("site-throttled")
+    assert COOKIE not in browser.cookies()
+
+
+def test_every_control_has_a_name_and_a_visible_focus(browser: Browser, plain: Site) -> None:
+    tab = browser.tab()
+    for path in ("/login", "/register"):
+        tab.go(plain.url(path))
+        assert tab.run(UNNAMED) == []
+        tab.driver.switch_to.active_element.send_keys("\ue004")  # the tab key
+        style = "return getComputedStyle(document.activeElement).outlineStyle"
+        assert tab.run(style) == "solid"
+    log_in(tab, plain)
+    for path in ("/dashboard", "/logins/", "/logins/end-all", "/admin/", "/account/delete"):
+        tab.go(plain.url(path))
+        tab.wait_for("Signed in as alice")
+        assert tab.run(UNNAMED) == []
+        assert tab.run("return document.querySelectorAll('h1, [role=status]').length") == 2
 
 
 # --- other sites ----------------------------------------------------------------------------
@@ -292,13 +418,13 @@ def evil(serve: Serve, request: pytest.FixtureRequest) -> Callable[[Site], Site]
 
 
 @each_case("host", ["evil.test", "app.site.test"])
-@each_case("path", ["/logout", "/sessions/end-others", "/account/delete"])
+@each_case("path", ["/logout", "/logins/end-all", "/account/delete"])
 def test_a_form_on_another_site_does_nothing(
     browser: Browser, site: Site, evil: Callable[[Site], Site], host: str, path: str
 ) -> None:
     tab = browser.tab()
     log_in(tab, site)
-    before = jam_of(site).list_sessions("alice")
+    before = jam_of(site).list_logins(ALICE)
     bait = browser.tab(evil(site).url("/", host))
     bait.wait_for("Cats!")
     bait.run(FORM, site.url(path), {})
@@ -306,8 +432,8 @@ def test_a_form_on_another_site_does_nothing(
     (forged,) = [seen for seen in site.requests(path) if seen.method == "POST"]
     # From another host of the site the cookie comes along: SameSite does not help there.
     assert (COOKIE in forged.cookies) == (host == "app.site.test")
-    assert forged.status == (403 if path == "/logout" or forged.cookies else 303)
-    assert [each.handle for each in jam_of(site).list_sessions("alice")] == [
+    assert forged.status == (403 if path == "/logout" or COOKIE in forged.cookies else 303)
+    assert [each.handle for each in jam_of(site).list_logins(ALICE)] == [
         each.handle for each in before
     ]
     tab.reload()
@@ -323,8 +449,8 @@ def test_nobody_is_logged_in_by_a_form_on_another_site(
     bait.wait_without("Cats!")
     (forged,) = [seen for seen in site.requests("/login") if seen.method == "POST"]
     assert forged.status == 403
-    assert browser.cookies() == {}
-    assert jam_of(site).list_sessions("bob") == []
+    assert COOKIE not in browser.cookies()
+    assert jam_of(site).list_logins(BOB) == []
 
 
 def test_a_next_that_names_another_site_leads_home(browser: Browser, site: Site) -> None:
