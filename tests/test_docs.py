@@ -13,6 +13,7 @@ import pytest
 import flask_jam
 from flask_jam import Reason, settings, signals
 
+from .cases import each_case
 from .test_ranks import MODULES, ORDER
 
 ROOT = Path(__file__).parent.parent
@@ -149,3 +150,18 @@ def test_the_links_of_the_readme_lead_somewhere() -> None:
     links = re.findall(r"\]\(([^):#]+)\)", README)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@each_case("title", ["Users", "Remember me", "Log out everywhere", "Throttling logins"])
+def test_the_first_page_names_what_users_look_for(title: str) -> None:
+    (page,) = [name for name, text in PAGES.items() if text.startswith(f"{title}\n===")]
+    features = PAGES["index"].partition("What you get")[2].partition("Contents")[0]
+    assert f":doc:`{page}`" in features
+
+
+def test_every_picture_is_made_by_a_test_and_shown() -> None:
+    shown = {name for page in PAGES.values() for name in re.findall(r"images/([\w-]+\.png)", page)}
+    assert shown == {path.name for path in (DOCS / "images").iterdir()}
+    tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests/browser").glob("test_*.py"))
+    made = set(re.findall(r'\.picture\("([\w-]+)"', tests))
+    assert {re.sub(r"-(?:desktop|phone)\.png$", "", name) for name in shown} <= made
