@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 
 from flask_jam import current_user, public, safe_next, signals
 
-from . import throttle
+from . import errors, throttle
 from .extensions import session
 from .people import people
 
@@ -25,7 +25,7 @@ def init_app(app: Flask) -> None:
 
 
 @public
-def login() -> str | tuple[str, int, Any] | Response:
+def login() -> str | Response:
     if request.method == "GET":
         return render_template("login.html")
     name = request.form.get("name", "")
@@ -39,12 +39,12 @@ def login() -> str | tuple[str, int, Any] | Response:
     return redirect(safe_next(url_for("pages.dashboard")), 303)
 
 
-def _refuse(name: str) -> tuple[str, int, Any]:
+def _refuse(name: str) -> Response:
     """Show the form again. It says the same of an unknown name and of a wrong password."""
     try:
         session.refuse_login(name)
     except Unauthorized as refused:
-        return render_template("login.html", wrong=True), 401, refused.extra_headers
+        return errors.fill(refused.get_response(request.environ), "login.html", wrong=True)
 
 
 @public  # also for a user whose session has ended already

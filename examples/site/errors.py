@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Flask, render_template, request
 from werkzeug.exceptions import HTTPException, ServiceUnavailable
 from werkzeug.wrappers import Response
@@ -27,14 +29,17 @@ def init_app(app: Flask) -> None:
 
 
 def page(error: HTTPException) -> Response:
-    """Put our page into the answer. Its headers, such as ``Retry-After``, stay."""
+    """Return our page for an error; the API gets the error as it is."""
     response = error.get_response(request.environ)
     if request.blueprint == "api":
         return response
-    title, text = _TEXTS[response.status_code]
-    wait = response.headers.get("Retry-After")
-    response.data = render_template(
-        "error.html", code=response.status_code, title=title, text=text, wait=wait
-    )
+    code, wait = response.status_code, response.headers.get("Retry-After")
+    title, text = _TEXTS[code]
+    return fill(response, "error.html", code=code, title=title, text=text, wait=wait)
+
+
+def fill(response: Response, template: str, **context: Any) -> Response:
+    """Put a page into a response. Its headers, such as ``Retry-After``, stay."""
+    response.set_data(render_template(template, **context))
     response.mimetype = "text/html"
     return response

@@ -294,3 +294,12 @@ def test_a_closed_account_is_out_everywhere_and_stays_out(site: Flask) -> None:
     for path in ("/login", "/api/login"):
         assert client.post(path, data=form).status_code == 401
     assert "Account closed" in signed_in(site, "alice").get("/admin/").text
+
+
+def test_a_user_whom_the_database_closes_is_out_at_once(site: Flask) -> None:
+    client, pair = signed_in(site, "bob", remember=True), phone_app(site, "bob")
+    people = site.extensions["people"]
+    people.close(people.get("2"))
+    assert not is_in(client)
+    assert not app_is_in(site, pair)
+    assert site.test_client().post("/api/refresh", data=pair).status_code == 401

@@ -298,6 +298,13 @@ def test_odd_forms_are_refused_and_leave_the_limits_in_place(
     assert "unreachable" not in caplog.text
 
 
+def test_a_limiter_without_its_redis_counts_in_memory(create_site: Any, site_jam: Jam) -> None:
+    nowhere = {"RATELIMIT_ENABLED": True, "RATELIMIT_STORAGE_URI": "redis://127.0.0.1:1"}
+    site = create_site({**SITE, **nowhere}, site_jam)
+    assert statuses(site, ["bob"] * 6, ["192.0.2.1"]) == [401] * 5 + [429]
+    assert is_in(signed_in(site, "bob"))
+
+
 def test_a_failed_login_is_logged_in_one_line(
     site: Flask, caplog: pytest.LogCaptureFixture
 ) -> None:
