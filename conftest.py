@@ -30,6 +30,7 @@ NEEDS = {
     "docs/operations.rst": ("prometheus_client",),
     "docs/throttling.rst": ("flask_limiter",),
     "tests/browser/test_site.py": ("flask_limiter",),
+    "tests/browser/test_site_pages.py": ("flask_limiter",),
     "tests/examples/test_site.py": ("flask_limiter",),
     "tests/examples/test_site_devices.py": ("flask_limiter",),
     "tests/examples/test_site_forms.py": ("flask_limiter",),

@@ -1,119 +1,28 @@
-"""The site example in a browser: pages, forms, the login form and the way back."""
+"""The site example in a browser: in and out, the way back, and what other sites try."""
 
 from __future__ import annotations
 
-import importlib
-import sys
-import urllib.parse
-import urllib.request
-from collections.abc import Callable, Iterator
-from functools import partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from flask import Flask
-from werkzeug.security import generate_password_hash
-
-from flask_jam import Jam
 
 from ..cases import each_case
-from ..conftest import SECRET
-from .drive import Browser, Site, Tab, until
-
-ROOT = Path(__file__).parent.parent.parent
-COOKIE = "site_session"
-SECRETS = ("Orange marmalade", "Signed in as alice")
-PASSWORDS = {"alice": "wonderland", "bob": "builder"}
-ALICE, BOB = "1", "2"
-IPHONE = (
-    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 "
-    "(KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1"
+from .drive import Browser, Site, until
+from .visits import (
+    ALICE,
+    BOB,
+    COOKIE,
+    SECRETS,
+    Serve,
+    jam_of,
+    log_in,
 )
-APP = "PantryApp/2.1 (Android 15)"
-#: Controls that are shown and that a screen reader could not name.
-UNNAMED = """
-return [...document.querySelectorAll('a, button, input:not([type=hidden])')]
-  .filter(e => e.checkVisibility())
-  .filter(e => !(e.ariaLabel || e.innerText?.trim() || e.labels?.[0]?.innerText.trim()))
-  .map(e => e.outerHTML);
-"""
-FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
-
-Serve = Callable[..., Site]
-
-
-@pytest.fixture(scope="module")
-def make_app() -> Iterator[Callable[..., Flask]]:
-    cheap = partial(generate_password_hash, method="pbkdf2:sha256:1")  # there are many logins here
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT))
-        patch.setattr("werkzeug.security.generate_password_hash", cheap)
-        create_app = importlib.import_module("examples.site").create_app
-
-    def make(**config: Any) -> Flask:
-        secure = {"SESSION_COOKIE_SECURE": config.get("JAM_COOKIE_SECURE", True)}
-        settings = {"JAM_JWT_SECRET_KEY": SECRET, "RATELIMIT_ENABLED": False}
-        return create_app({**settings, **secure, **config})  # type: ignore[no-any-return]
-
-    yield make
-    for name in [name for name in sys.modules if name.split(".")[0] == "examples"]:
-        del sys.modules[name]
-
-
-@pytest.fixture
-def plain(serve: Serve, make_app: Callable[..., Flask]) -> Site:
-    """Over plain http, as in development."""
-    return serve(make_app(JAM_COOKIE_SECURE=False))
-
-
-@pytest.fixture
-def safe(serve: Serve, make_app: Callable[..., Flask]) -> Site:
-    """Over https, with the settings as they are."""
-    return serve(make_app(), https=True)
-
-
-@pytest.fixture(params=["http", "https"])
-def site(request: pytest.FixtureRequest) -> Site:
-    """Over http a browser sends no Sec-Fetch-Site: there it is Origin that counts."""
-    return request.getfixturevalue({"http": "plain", "https": "safe"}[request.param])  # type: ignore[no-any-return]
-
-
-def log_in(
-    tab: Tab, site: Site, name: str = "alice", path: str = "/login", *, remember: bool = False
-) -> None:
-    tab.go(site.url(path))
-    tab.wait_for("Password")
-    tab.fill("Name", name)
-    if remember:
-        tab.field("Keep me signed in").click()
-    tab.fill("Password", PASSWORDS[name])
-    tab.press("Log in")
-    tab.wait_for(f"Signed in as {name}")
-
-
-def another_device(site: Site, agent: str, name: str = "alice", path: str = "/login") -> None:
-    """Log in with another browser, or with the app."""
-    form = urllib.parse.urlencode({"name": name, "password": PASSWORDS[name]}).encode()
-    address = f"http://127.0.0.1:{site.port}{path}"
-    asked = urllib.request.Request(address, form, {"User-Agent": agent})
-    opener = urllib.request.build_opener(_NoRedirect)
-    opener.open(asked, timeout=5).close()
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    def http_error_303(self, req: Any, fp: Any, *rest: Any) -> Any:
-        return fp
-
-
-def jam_of(site: Site) -> Jam:
-    return site.app.extensions["jam"]  # type: ignore[no-any-return]
-
 
 # --- in, and out ------------------------------------------------------------------------------
 
 
-def test_somebody_asks_for_a_page_logs_in_and_is_there(browser: Browser, site: Site) -> None:
+def test_a_visitor_asks_for_a_page_logs_in_and_is_there(browser: Browser, site: Site) -> None:
     tab = browser.tab(site.url("/logins/?from=mail"))
     tab.wait_for("Please enter your password to go on.")
     assert tab.url == site.url("/login?next=/logins/%3Ffrom%3Dmail")
@@ -177,9 +86,7 @@ def test_the_back_button_shows_nothing_private_after_a_logout(browser: Browser, 
         assert not any(secret in tab.text for secret in SECRETS)
 
 
-def test_a_login_that_ended_elsewhere_ends_on_the_next_page_and_a_new_one_works(
-    browser: Browser, site: Site
-) -> None:
+def test_a_login_ended_elsewhere_ends_on_the_next_page_here(browser: Browser, site: Site) -> None:
     tab = browser.tab()
     log_in(tab, site)
     jam_of(site).end_logins(ALICE)
@@ -207,7 +114,7 @@ def test_closing_the_account_asks_for_the_password_once_more(
     tab.picture("site-confirm")
 
 
-def test_a_confirmed_person_closes_the_account_and_is_out_for_good(
+def test_a_confirmed_user_closes_the_account_and_is_out_for_good(
     browser: Browser, serve: Serve, make_app: Callable[..., Flask]
 ) -> None:
     site = serve(make_app(JAM_COOKIE_SECURE=False, STEP_UP_SECONDS=2))
@@ -232,163 +139,6 @@ def test_a_confirmed_person_closes_the_account_and_is_out_for_good(
     other.fill("Password", "wonderland")
     other.press("Log in")
     other.wait_for("Wrong name or password")
-
-
-# --- the list of logins -----------------------------------------------------------------------
-
-
-def press_labelled(tab: Tab, label: str) -> None:
-    """Press the only control that a screen reader calls so."""
-    (control,) = tab.run(
-        "return [...document.querySelectorAll('button, a')]"
-        ".filter(e => e.ariaLabel === arguments[0])", label,
-    )  # fmt: skip
-    control.click()
-
-
-def test_users_see_browsers_and_apps_and_end_them(browser: Browser, plain: Site) -> None:
-    for agent in (IPHONE, FIREFOX):
-        another_device(plain, agent)
-    another_device(plain, APP, path="/api/login")
-    tab = browser.tab()
-    log_in(tab, plain)
-    tab.wait_for("Welcome, alice.")
-    tab.picture("site-dashboard")
-    tab.press("Devices")
-    tab.wait_for("Safari on iPhone")
-    assert tab.text.count("Firefox on Windows") == 1
-    assert tab.text.count("PantryApp/2.1 App") == 1
-    assert tab.text.count("This device") == 1
-    tab.picture("site-logins")
-    for name in ("Safari on iPhone", "PantryApp/2.1"):
-        press_labelled(tab, f"Sign out {name}")
-        tab.wait_without(name)
-        tab.wait_for("That device is signed out.")
-    assert len(jam_of(plain).list_logins(ALICE)) == 2
-    tab.reload()
-    tab.wait_without("That device is signed out.")
-
-
-def test_everywhere_but_here_keeps_this_browser(browser: Browser, plain: Site) -> None:
-    another_device(plain, FIREFOX)
-    tab = browser.tab()
-    log_in(tab, plain)
-    tab.press("Devices")
-    tab.press("Log out everywhere")
-    tab.wait_for("Log out everywhere?")
-    tab.picture("site-everywhere")
-    tab.press("Cancel")
-    tab.wait_for("Firefox on Windows")
-    tab.press("Log out everywhere")
-    tab.press("Everywhere but here")
-    tab.wait_for("You are signed out everywhere else.")
-    assert "Firefox on Windows" not in tab.text
-    assert len(jam_of(plain).list_logins(ALICE)) == 1
-
-
-def test_log_out_everywhere_ends_this_browser_as_well(browser: Browser, site: Site) -> None:
-    tab = browser.tab()
-    log_in(tab, site)
-    other = browser.tab(site.url("/dashboard"))
-    tab.go(site.url("/logins/end-all"))
-    tab.press("Log out everywhere")
-    tab.wait_for("You are signed out everywhere.")
-    assert COOKIE not in browser.cookies()
-    assert jam_of(site).list_logins(ALICE) == []
-    other.reload()
-    other.wait_for("Keep me signed in")
-
-
-def test_an_admin_signs_a_user_out_and_a_reader_may_not(browser: Browser, plain: Site) -> None:
-    tab = browser.tab()
-    log_in(tab, plain, "bob")
-    tab.go(plain.url("/admin/"))
-    tab.wait_for("Not for you")
-    another_device(plain, IPHONE, "bob")
-    browser.fresh()
-    tab = browser.tab()
-    log_in(tab, plain)
-    tab.press("Admin")
-    tab.wait_for("People")
-    tab.picture("site-admin")
-    assert len(jam_of(plain).list_logins(BOB)) == 2
-    press_labelled(tab, "Sign bob out")
-    tab.press("Sign bob out everywhere")
-    tab.wait_for("bob is signed out everywhere.")
-    assert jam_of(plain).list_logins(BOB) == []
-    tab.wait_for("Signed in as alice")
-
-
-# --- forms ------------------------------------------------------------------------------------
-
-
-def test_only_a_remembered_login_survives_the_browser(browser: Browser, site: Site) -> None:
-    tab = browser.tab()
-    log_in(tab, site)
-    assert browser.cookies()[COOKIE].max_age is None  # until the browser is closed
-    tab.press("Log out")
-    tab.wait_for("You are signed out.")
-    log_in(tab, site, remember=True)
-    assert browser.cookies()[COOKIE].max_age is not None
-
-
-def test_a_visitor_registers_after_a_mistake(browser: Browser, site: Site) -> None:
-    tab = browser.tab(site.url("/"))
-    tab.press("Register")
-    tab.fill("Name", "Bob")
-    tab.fill("Password", "three wise words")
-    tab.fill("Password, once more", "three wise words")
-    tab.press("Register")
-    tab.wait_for("This name is taken.")
-    assert tab.run("return document.activeElement.id") == "name"
-    tab.picture("site-register")
-    tab.fill("Name", "Carol")
-    tab.fill("Password", "three wise words")
-    tab.fill("Password, once more", "three wise words")
-    tab.press("Register")
-    tab.wait_for("Your account is ready. Welcome, carol.")
-    assert tab.url == site.url("/dashboard")
-    tab.press("Log out")
-    tab.wait_for("You are signed out.")
-    tab.go(site.url("/login"))
-    tab.fill("Name", "carol")
-    tab.fill("Password", "three wise words")
-    tab.press("Log in")
-    tab.wait_for("Welcome, carol.")
-
-
-def test_a_guesser_sees_how_long_to_wait(
-    browser: Browser, serve: Serve, make_app: Callable[..., Flask]
-) -> None:
-    site = serve(make_app(JAM_COOKIE_SECURE=False, RATELIMIT_ENABLED=True))
-    tab = browser.tab(site.url("/login"))
-    for _ in range(5):
-        tab.fill("Name", "bob")
-        tab.fill("Password", "guess")
-        tab.press("Log in")
-        tab.wait_for("Wrong name or password.")
-    tab.fill("Password", "builder")
-    tab.press("Log in")
-    tab.wait_for("Too many tries")
-    assert "Try again in" in tab.text
-    tab.picture("site-throttled")
-    assert COOKIE not in browser.cookies()
-
-
-def test_every_control_has_a_name_and_a_visible_focus(browser: Browser, plain: Site) -> None:
-    tab = browser.tab()
-    for path in ("/login", "/register"):
-        tab.go(plain.url(path))
-        assert tab.run(UNNAMED) == []
-        tab.driver.switch_to.active_element.send_keys("\ue004")  # the tab key
-        style = "return getComputedStyle(document.activeElement).outlineStyle"
-        assert tab.run(style) == "solid"
-    log_in(tab, plain)
-    for path in ("/dashboard", "/logins/", "/logins/end-all", "/admin/", "/account/delete"):
-        tab.go(plain.url(path))
-        tab.wait_for("Signed in as alice")
-        assert tab.run(UNNAMED) == []
-        assert tab.run("return document.querySelectorAll('h1, [role=status]').length") == 2
 
 
 # --- other sites ----------------------------------------------------------------------------
