@@ -444,7 +444,8 @@ class RedisStore:
         limits: Limits = NO_LIMITS,
     ) -> bool:
         """See :class:`~flask_jam.stores.Store`."""
-        said = self._write(
+        said = self._change(
+            key,
             lua.UPDATE_SESSION,
             [self._session_key(key)],
             repr(now),
@@ -468,19 +469,20 @@ class RedisStore:
         """See :class:`~flask_jam.stores.Store`."""
         keys = [self._session_key(key), self._session_key(new_key)]
         told = repr(now), *written_limits(limits), seed, int(grace * 1000)
-        found = self._end(key, lua.REWORK_SESSION, keys, *told)
+        found = self._change(key, lua.REWORK_SESSION, keys, *told)
         session = self._session(found, keys[1], limits)
         return None if session is None else Reworked(as_text(found[4]), session)
 
     def delete_session(self, key: str, now: float, limits: Limits = NO_LIMITS) -> str | None:
         """See :class:`~flask_jam.stores.Store`."""
         redis_key = self._session_key(key)
-        found = self._end(key, lua.DELETE_SESSION, [redis_key], repr(now), *written_limits(limits))
+        told = repr(now), *written_limits(limits)
+        found = self._change(key, lua.DELETE_SESSION, [redis_key], *told)
         session = None if self._is_nothing(found[0]) else self._session(found, redis_key)
         return session.session_key if session and as_text(found[0]) == "alive" else None
 
-    def _end(self, key: str, script: str, keys: Sequence[str], *arguments: Any) -> Any:
-        """Run a step that ends an id of a session.
+    def _change(self, key: str, script: str, keys: Sequence[str], *arguments: Any) -> Any:
+        """Run a step that changes a session, or ends an id of it.
 
         What is near of its slot counts no more: another process may have moved the session, so
         it may be here under an id that is not among the keys.

@@ -306,12 +306,14 @@ OWN: dict[str, Callable[[RedisStore], object]] = {
     "logout elsewhere": lambda store: cleared(store, NOW, keep=at("k2")),
     "revocation": lambda store: store.cut(SLOT, "ann", NOW, NOW + 100),
     "rework": lambda store: store.rework_session(at("k2"), at("k3"), "seed", NOW),
+    "update": lambda store: store.update_session(at("k2"), {"n": 1}, NOW, 1000),
+    "login past the bound": lambda store: store.create_session(at("k4"), a_session(NOW), 1),
 }
 
 
 @pytest.mark.slow
 @each_case("own", OWN)
-def test_own_revocation_counts_at_once_where_no_push_comes(
+def test_own_change_counts_at_once_where_no_push_comes(
     stores: Callable[..., Any], own: str
 ) -> None:
     near, other = linked(stores(NearStore, silence=60.0)), stores()
