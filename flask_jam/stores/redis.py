@@ -68,6 +68,7 @@ from ._redis.redis_internals import (
     packed_command,
     pool_for,
     pool_use,
+    run_on_cluster,
 )
 from ._redis.values import (
     UNREAD,
@@ -719,8 +720,9 @@ def _run(client: Any, script: str, keys: Sequence[str], arguments: Sequence[Any]
 
 
 def _command(client: Any, key: str, once: bool, *command: Any) -> Any:
-    # A cluster's client follows slots that have moved.
-    pool = None if is_cluster(client) else pool_for(client, key)
+    if is_cluster(client):
+        return run_on_cluster(client, key, *command, once=once)
+    pool = pool_for(client, key)
     if pool is None:
         return client.execute_command(*command)
     [reply] = pool.ask(packed_command(*command), 1, once=once)

@@ -255,6 +255,31 @@ def test_a_place_is_given_back_when_connecting_fails(store_at: MakeStore, proxy:
     assert outcomes(store, 10) == [None] * 10
 
 
+def test_what_redis_py_does_when_a_node_fails_closes_no_connection_in_use(
+    store_at: MakeStore, proxy: Proxy
+) -> None:
+    store = store_at(proxy.port)
+    login(store, 0)
+    pool = pool_for(store.client(), "jam:s:{aa}:x")
+    assert pool is not None
+    (idle,) = [each for each in pool.pool.queue if each is not None]
+    outcomes: list[BaseException | None] = []
+    asking = threading.Thread(target=lambda: outcomes.append(login(store, 1)))
+    disconnect, proxy.delay = idle.disconnect, 0.2
+
+    def meanwhile_taken() -> None:
+        idle.disconnect = disconnect
+        asking.start()
+        time.sleep(0.1)
+        disconnect()
+
+    idle.disconnect = meanwhile_taken
+    pool.update_active_connections_for_reconnect()
+    pool.disconnect_free_connections()
+    asking.join()
+    assert outcomes == [None]
+
+
 def test_a_store_that_is_closed_while_it_is_asked_is_a_503_at_most(
     store_at: MakeStore, proxy: Proxy
 ) -> None:
@@ -351,6 +376,21 @@ def test_a_write_whose_link_fails_under_way_is_not_sent_again(
     proxy.swallow_replies(b"EVALSHA")
     assert isinstance(login(store, 1), StoreUnavailable)
     assert proxy.swallowed == 1
+
+
+def test_a_write_to_a_cluster_whose_link_fails_under_way_is_not_sent_again(
+    store_at: MakeStore,
+) -> None:
+    with behind_proxies() as proxies:
+        store = store_at(f"redis+cluster://{HOST}:{proxies[0].port}")
+        assert login(store, 0) is None
+        for proxy in proxies:
+            proxy.swallow_replies(b"EVALSHA", count=2)
+        assert isinstance(login(store, 1), StoreUnavailable)
+        assert sum(proxy.swallowed for proxy in proxies) == 1
+        for proxy in proxies:
+            proxy.swallow_replies(count=0)
+        assert login(store, 2) is None
 
 
 def test_a_server_that_refuses_is_asked_twice_and_no_more(

@@ -173,7 +173,8 @@ def _cluster(parts: SplitResult, own: dict[str, Any]) -> Callable[[], Any]:
     if int(redis.__version__.partition(".")[0]) < 6:
         said["cluster_error_retry_attempts"] = 1
     else:
-        # The node that is asked first may be the one that is down. Every step may be repeated.
+        # The node that is asked first may be the one that is down. What must not be sent twice is
+        # sent to a given node, and then nothing is repeated.
         said["retry"] = Retry(NoBackoff(), 1)
     # Given a URL, it makes the pools of the nodes with our class of connections.
     where = f"redis://{host}:{port}"

@@ -287,6 +287,17 @@ class Pool(_blocking_pool):  # type: ignore[misc]
         self._era += inuse_connections
         self._drop_idle()
 
+    # What redis-py calls when the link to a node of a cluster has failed. Its own close connections
+    # that another thread has just taken.
+
+    def update_active_connections_for_reconnect(self, *_args: Any, **_options: Any) -> None:
+        """Have the connections in use closed when they are released."""
+        self._era += 1
+
+    def disconnect_free_connections(self, *_args: Any, **_options: Any) -> None:
+        """Close the idle connections."""
+        self._drop_idle()
+
     def _drop_idle(self) -> None:
         # Taken out first: no other thread may be given one that is just being closed.
         places = []
@@ -337,6 +348,18 @@ def pool_for(client: Any, key: str) -> Pool | None:
         node = client.get_redis_connection(client.get_node_from_key(key))
         pool = node.connection_pool
     return pool if isinstance(pool, Pool) else None
+
+
+def run_on_cluster(client: Any, key: str, *command: Any, once: bool) -> Any:
+    """Have a cluster's client run a command: it follows slots that have moved.
+
+    :param once: it must not be sent again if the link fails. A client of the user's own has its
+        own retries.
+    """
+    if once and pool_for(client, key) is not None:
+        # Given the node, it retries nothing.
+        return client.execute_command(*command, target_nodes=client.get_node_from_key(key))
+    return client.execute_command(*command)
 
 
 def is_cluster(client: Any) -> bool:
