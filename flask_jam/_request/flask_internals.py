@@ -67,6 +67,8 @@ class DirectAnswer(HTTPException):
 
 #: What a view returns of which Flask makes a new response.
 _MADE_ANEW = frozenset({str, bytes, dict, list})
+#: The methods of Flask that make it and that run the hooks. Others may give one object twice.
+_MAKE, _PROCESS = "make_response", "process_response"
 
 
 def wrap_finalize_request(app: Flask, last_word: Callable[[Request, Any, bool], Any]) -> None:
@@ -80,7 +82,8 @@ def wrap_finalize_request(app: Flask, last_word: Callable[[Request, Any, bool], 
     :param last_word: called with the request, the response, and whether the response was made for
         this request alone: a copy costs 2 µs.
     """
-    finalize = app.finalize_request
+    finalize, own, cls = app.finalize_request, app.__dict__, type(app)
+    is_plain = all(getattr(cls, name) is getattr(Flask, name) for name in (_MAKE, _PROCESS))
 
     def finalize_request(rv: Any, *args: Any, **kwargs: Any) -> Any:
         context = get_request_context()
@@ -94,6 +97,8 @@ def wrap_finalize_request(app: Flask, last_word: Callable[[Request, Any, bool], 
                 response = change(response)
         if app.after_request_funcs or context._after_request_functions:
             is_fresh = False  # a hook may have answered with an object of its own
+        elif not is_plain or _MAKE in own or _PROCESS in own:
+            is_fresh = False
         response = last_word(context.request, response, is_fresh)
         attributes[_SENT] = True
         return response

@@ -221,6 +221,30 @@ def test_a_response_that_a_view_shares_stays_clean(app: Flask, client: Any) -> N
     assert list(shared.headers) == before
 
 
+@pytest.mark.parametrize("method", ["make_response", "process_response"])
+@pytest.mark.parametrize("how", ["by the class", "on the app"])
+def test_a_response_that_the_app_itself_shares_stays_clean(jam: Jam, method: str, how: str) -> None:
+    shared = Response("the same for all")
+
+    class SharingApp(Flask):
+        pass
+
+    app = SharingApp(__name__)
+    setattr(SharingApp if how == "by the class" else app, method, lambda *_: shared)
+    session = SessionExtension(jam)
+    session.init_app(app)
+    app.add_url_rule("/login", "login", lambda: session.login("ann") and "in")
+    app.add_url_rule("/open", "open", public(lambda: "open"))
+    app.add_url_rule("/guarded", "guarded", session_required(lambda: "guarded"))
+    client = app.test_client()
+    client.get("/login", base_url="https://localhost")
+    for _ in range(2):
+        guarded = client.get("/guarded", base_url="https://localhost")
+        assert guarded.headers["Cache-Control"] == "no-store"
+    assert "Cache-Control" not in client.get("/open").headers
+    assert "Cache-Control" not in shared.headers
+
+
 def test_a_subclass_of_response_keeps_its_class_and_attributes(app: Flask, client: Any) -> None:
     class Own(Response):
         note = "class"
