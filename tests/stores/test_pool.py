@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -114,6 +116,95 @@ def test_more_threads_than_connections_all_get_an_answer(store_at: MakeStore, pr
     proxy.delay = 0.01
     assert at_once(60, lambda: _outcome(store)) == [None] * 60
     assert proxy.links == 5
+
+
+def test_a_connection_that_becomes_free_goes_to_whoever_has_waited_longest(
+    store_at: MakeStore, server: RedisServer
+) -> None:
+    store = store_at(server.port, most=1)
+    ask(store)
+    pool = pool_for(store.client(), "jam:t:{aa}:x")
+    assert pool is not None
+    order: list[str] = []
+
+    def take(name: str) -> None:
+        connection = pool.get_connection()
+        order.append(name)
+        pool.release(connection)
+
+    for _ in range(20):
+        taken = pool.get_connection()
+        waiting = threading.Thread(target=take, args=("first",))
+        waiting.start()
+        time.sleep(0.01)
+        pool.release(taken)
+        take("second")
+        waiting.join()
+    assert order == ["first", "second"] * 20
+
+
+KILLED_GREENLETS = """
+from gevent import monkey; monkey.patch_all()
+import random, sys, time, gevent
+from flask_jam.stores.redis import RedisStore
+from flask_jam.stores._redis.client import client_factory
+
+store = RedisStore(client_factory(sys.argv[1], 5.0, 4), timeout=5.0)
+
+def ask():
+    while True:
+        store.marks("aa", "a-token", None, "ann", time.time())
+
+asking = [gevent.spawn(ask) for _ in range(20)]
+for _ in range(300):
+    gevent.sleep(0.001)
+    each = random.randrange(20)
+    asking[each].kill()
+    asking[each] = gevent.spawn(ask)
+gevent.killall(asking)
+print(store.stats()["pool"]["in_use"], len([each for each in asking if each.exception]))
+"""
+
+
+@pytest.mark.slow
+def test_greenlets_that_are_killed_give_their_places_back(server: RedisServer) -> None:
+    pytest.importorskip("gevent")
+    command = [sys.executable, "-c", KILLED_GREENLETS, server.url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.split() == ["0", "0"], done.stderr
+
+
+@each_case("error", [KeyboardInterrupt, SystemExit, None])
+def test_a_wait_that_is_cut_short_takes_no_place(
+    store_at: MakeStore, server: RedisServer, error: type[BaseException] | None
+) -> None:
+    pool = pool_for(store_at(server.port, 0.05, most=1).client(), "jam:t:{aa}:x")
+    assert pool is not None
+    taken = pool.get_connection()
+
+    class Came:
+        """Is handed the place just when the wait ends."""
+
+        def acquire(self, timeout: float) -> bool:
+            pool.release(taken)
+            if error is not None:
+                raise error
+            return False
+
+        def release(self) -> None:
+            pass
+
+    class Turn(redis_internals._Turn):
+        def __init__(self) -> None:
+            super().__init__()
+            self.came = Came()  # type: ignore[assignment]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(redis_internals, "_Turn", Turn)
+        with pytest.raises(error or redis_internals.PoolExhaustedError):
+            pool.get_connection()
+    pool.release(pool.get_connection())
+    assert pool.pool.qsize() == 1
 
 
 def test_a_setting_says_how_many_connections_there_are(proxy: Proxy) -> None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from queue import Empty, LifoQueue
+from queue import Empty, Full
 from typing import Any
 
 from redis.backoff import NoBackoff
@@ -181,16 +182,75 @@ class PoolExhaustedError(RedisError):
     """Every connection of the pool was in use until the deadline."""
 
 
-class _Free(LifoQueue):  # type: ignore[type-arg]
-    """The free places of a pool: whoever finds none waits, but not past the deadline."""
+class _Turn:
+    """One thread that waits for a free place."""
 
-    def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        if not block:
-            return super().get(block=False)
+    __slots__ = ("came", "place")
+
+    def __init__(self) -> None:
+        self.place: Any = None
+        self.came = threading.Lock()
+        self.came.acquire()
+
+
+class _Free:
+    """The free places of a pool: who finds none waits, but not past the deadline.
+
+    The place that was given back last is taken first, and who has waited longest is given the next
+    one. A queue of the standard library lets others take it before: of 130 threads on 50
+    connections, each free after 5 ms, one question in thirty got none. gevent has another queue.
+    """
+
+    def __init__(self, maxsize: int) -> None:
+        #: What redis-py and :func:`pool_use` look at.
+        self.queue: list[Any] = []
+        self._maxsize = maxsize
+        self._line: deque[_Turn] = deque()
+        self._lock = threading.Lock()
+
+    def qsize(self) -> int:
+        return len(self.queue)
+
+    def get_nowait(self) -> Any:
+        with self._lock:
+            if not self.queue:
+                raise Empty
+            return self.queue.pop()
+
+    def get(self, timeout: float) -> Any:
+        with self._lock:
+            if self.queue:
+                return self.queue.pop()
+            seconds, turn = time_left(timeout), _Turn()
+            self._line.append(turn)
         try:
-            return super().get(timeout=time_left(timeout or 0.0))
-        except Empty:
-            raise PoolExhaustedError from None
+            if not turn.came.acquire(timeout=seconds):
+                raise PoolExhaustedError
+        except BaseException:
+            self._leave(turn)
+            raise
+        return turn.place
+
+    def put_nowait(self, place: Any) -> None:
+        with self._lock:
+            self._give(place)
+
+    def _give(self, place: Any) -> None:
+        if self._line:
+            turn = self._line.popleft()
+            turn.place = place
+            turn.came.release()
+        elif len(self.queue) < self._maxsize:
+            self.queue.append(place)
+        else:
+            raise Full
+
+    def _leave(self, turn: _Turn) -> None:
+        with self._lock:
+            if turn in self._line:
+                self._line.remove(turn)
+            else:  # it was given one just now
+                self._give(turn.place)
 
 
 class Pool(_blocking_pool):  # type: ignore[misc]
