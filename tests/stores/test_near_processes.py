@@ -115,10 +115,7 @@ class Family(NamedTuple):
 
     def questions(self) -> int:
         """How often Redis was asked for marks or a session, so far."""
-        said: dict[str, Any] = self.server.client().info("commandstats")
-        return sum(
-            said.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("eval", "evalsha")
-        )
+        return self.server.questions()
 
     def links(self) -> int:
         """How many listen to changes."""
