@@ -176,7 +176,8 @@ class TransportScheme(Scheme):
         value = self._value_in(header)
         if value is None:
             return self._without_value(header.strip(" \t"))
-        if self._others:
+        # A bare value is for those that take one: no scheme that asks for a word will refuse it.
+        if any(each._value_in(header) is not None for each in self._others):
             if not TOKEN68.fullmatch(value):
                 return MALFORMED
             if not self._is_ours(value):

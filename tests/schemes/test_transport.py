@@ -219,6 +219,19 @@ def test_a_bare_token_and_a_session_id_share_a_header(jam: Jam, token: str) -> N
     assert client.get("/session", headers={"X-Auth": session}).status_code == 400
 
 
+def test_a_bad_bare_value_in_a_shared_header_does_not_give_way_to_a_cookie(
+    jam: Jam, token: str
+) -> None:
+    client = app_with(jam, {"header_type": None, "cookie_name": "token"}, SHARED)
+    client.set_cookie("token", token)
+    session = jam.create_session("bob", {})
+    assert client.get("/jwt").text == "jwt:cookie"
+    assert client.get("/jwt", headers=bearer(session)).text == "jwt:cookie"
+    for value in ("x", session, "a.b.c"):
+        answer = client.get("/jwt", headers={"Authorization": value})
+        assert (answer.status_code, answer.json["error"]) == (401, "invalid_token")
+
+
 def test_a_logout_ends_a_token_behind_another_word(jam: Jam, token: str) -> None:
     app = Flask("words")
     jwt = JWTExtension(jam, app, header_type="Token")
