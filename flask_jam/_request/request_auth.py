@@ -228,10 +228,9 @@ class RequestAuth:
         :returns: the refusal, if the request was answered for another caller before: a gate in
             ``before_request``, an outer guard and the view must never see two people.
         """
-        if self._answer is not None and accepted is not self._answer[0]:
-            conflict = self._conflict(accepted, self._answer[0])
-            if conflict is not None:
-                return conflict
+        conflict = self.conflict(accepted)
+        if conflict is not None:
+            return conflict
         self.accepted = accepted
         self._answer = (accepted,)
         self._admitted = self.depends = self.seen = True
@@ -259,7 +258,11 @@ class RequestAuth:
         """Show the view below an optional guard only whom a guard or a login has let in."""
         self._admitted = True
 
-    def _conflict(self, accepted: Accepted, earlier: Accepted | None) -> Rejected | None:
+    def conflict(self, accepted: Accepted) -> Rejected | None:
+        """Return the refusal of a caller, if the request was answered for another one before."""
+        if self._answer is None or accepted is self._answer[0]:
+            return None
+        earlier = self._answer[0]
         if earlier is not None:
             is_same = earlier.subject is not None and earlier.subject == accepted.subject
             reasons = set() if is_same else {Reason.MALFORMED}

@@ -122,6 +122,7 @@ def update(state: AppState, scheme: SessionScheme, changes: Mapping[str, Any]) -
     session_id, _ = _require_session(state, scheme)
     outcome = current_request_auth().resolve(scheme.name)
     assert isinstance(outcome, Accepted)
+    _refuse_conflict(state, outcome)
     try:
         with durably(state, scheme):
             kept = state.jam.sessions.update(session_id, changes)
@@ -130,6 +131,18 @@ def update(state: AppState, scheme: SessionScheme, changes: Mapping[str, Any]) -
             raise  # the data cannot be kept
         refuse_action(state, Rejected(scheme.name, error.reason, outcome.source))
     outcome.payload.update(kept)
+
+
+def _refuse_conflict(state: AppState, session: Accepted) -> None:
+    """Refuse the session of another user than the view is answering, as a guard does.
+
+    A sibling host may have set its cookie: what a user with a token writes would be in it.
+    """
+    auth = current_request_auth()
+    auth.look()
+    conflict = None if auth.issued(session.scheme) else auth.conflict(session)
+    if conflict is not None:
+        refuse_action(state, conflict)
 
 
 # --- a user's own sessions ----------------------------------------------------------------

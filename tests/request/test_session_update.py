@@ -68,6 +68,8 @@ def build(jam: Jam) -> Flask:
     app.add_url_rule("/change", "change", session_required(change), methods=["POST"])
     either = (session_required | jwt_required)(change)
     app.add_url_rule("/either", "either", either, methods=["POST"])
+    by_token = jwt_required(lambda: session.update(n=9) or {})
+    app.add_url_rule("/by-token", "by_token", by_token, methods=["POST"])
     app.add_url_rule("/me", "me", session_required(lambda: g.payload))
     return app
 
@@ -162,6 +164,15 @@ def test_an_update_of_a_session_that_ends_meanwhile_is_refused(jam: Jam, app: Fl
     client.post("/login")
     assert client.post("/late").status_code == 401
     assert jam.list_sessions("ann") == []
+
+
+@each_case(("subject", "status", "n"), [("ann", 200, 9), ("bob", 400, 1)])
+def test_a_view_for_one_user_does_not_update_the_session_of_another(
+    jam: Jam, client: FlaskClient, subject: str, status: int, n: int
+) -> None:
+    sent = bearer(jam.issue_tokens(subject)["access_token"])
+    assert client.post("/by-token", headers=sent).status_code == status
+    assert client.get("/me").json["n"] == n
 
 
 @each_case("sent", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}], ids=str)
