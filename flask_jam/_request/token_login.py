@@ -11,6 +11,7 @@ from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from .. import signals
+from .._credentials.login_claims import LIFE
 from .._credentials.refresh_rotation import Reload, TokenPair, handle_of_family
 from .._helpers.strict_json import copy_json, strict_object
 from ..errors import Reason, TokenError
@@ -118,7 +119,7 @@ def _loaded(state: AppState, scheme: JWTScheme, credential: Credential) -> Accep
         family = state.jam.families.due(credential.value)
     if family is None:
         return None
-    claims = {name: copy_json(value) for name, value in family.claims.items()}
+    claims = {name: copy_json(each) for name, each in family.claims.items() if name != LIFE}
     auth_time = claims.get("auth_time", family.started_at)
     payload = {"sub": family.subject, **claims}
     accepted = Accepted(scheme.name, credential.source, family.subject, payload, auth_time)

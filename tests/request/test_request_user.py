@@ -675,3 +675,15 @@ def test_a_logout_asks_no_loader_and_always_works(
     assert users.count == before
     assert jam.list_sessions("ann") == []
     users.error = None
+
+
+@each_case("rotates", [True, False])
+def test_at_a_refresh_the_loader_sees_no_claim_that_no_token_has(rotates: bool) -> None:
+    jam = Jam({"jwt": {"secret_key": "0123456789abcdef" * 3, "rotate_refresh_tokens": rotates}})
+    users, app = Users(), Flask("lives")
+    jwt = JWTExtension(jam, app, load_user=users.load)
+    app.add_url_rule("/refresh", "refresh", jwt.refresh, methods=["POST"])
+    sent = jam.issue_tokens("ann", expires_in=60, plan="free")
+    app.test_client().post("/refresh", json={"refresh_token": sent["refresh_token"]})
+    (asked,) = users.asked
+    assert sorted(asked.payload) == ["auth_time", "plan", "sub"]
