@@ -51,6 +51,8 @@ class TokenPair(NamedTuple):
     answer: dict[str, Any]
     #: What the access token says, so that a caller need not verify what was just signed.
     access: Facts
+    #: When the refresh token ends, if it is not used.
+    refresh_ends: float = 0.0
 
     def __repr__(self) -> str:
         return "TokenPair(…)"
@@ -281,9 +283,10 @@ class Families:
     def _pair(self, family_id: str, family: Family, now: float) -> TokenPair:
         if not self._mac_keys:
             raise ConfigError("this service only verifies: to issue tokens, set jwt.private_key")
-        answer, facts = self._access_token(_said(family_id, family), now, family.cut_off)
+        answer, facts, _ = self._access_token(_said(family_id, family), now, family.cut_off)
         token = _token(self._mac_keys[0], family_id, family.generation)
-        return TokenPair({**answer, "refresh_token": token}, facts)
+        ends = family.within(self._limits).expires_at
+        return TokenPair({**answer, "refresh_token": token}, facts, ends)
 
     def _access_token(
         self, claims: Mapping[str, Any], now: float, cut_off: float | None = None

@@ -147,7 +147,7 @@ def _set_cookies(state: AppState, scheme: JWTScheme, pair: TokenPair) -> None:
     if scheme.cookie_name is None:
         return
     settings, answer = state.jam.settings, pair.answer
-    life = _life_of_refresh(state, pair)
+    life = pair.refresh_ends - state.jam.clock()
     cookies = list(refresh_cookies(state.app, settings, scheme.cookie_name, scheme.refresh_path))
     kept = cookies if "refresh_token" in answer and "cookie" in scheme.refresh_sources else []
     own = own_cookie(settings, scheme.cookie_name)
@@ -160,12 +160,6 @@ def _set_cookies(state: AppState, scheme: JWTScheme, pair: TokenPair) -> None:
     # One of an earlier login would bring back its user at the next refresh.
     for cookie in cookies if not kept else ():
         clear_later(state.app, settings, cookie)
-
-
-def _life_of_refresh(state: AppState, pair: TokenPair) -> float:
-    jwt, now = state.jam.settings.jwt, state.jam.clock()
-    began = pair.access.auth_time or now
-    return min(jwt.refresh_idle, began + jwt.refresh_absolute - now)
 
 
 def _refresh_token(state: AppState, scheme: JWTScheme) -> Credential:

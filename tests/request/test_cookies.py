@@ -32,6 +32,7 @@ from flask_jam._request.cookies import (
     set_later,
     values_of,
 )
+from flask_jam.stores.memory import MemoryStore
 
 from ..cases import each_case
 from ..conftest import Clock, bearer
@@ -222,6 +223,19 @@ def test_a_refresh_cookie_never_outlives_its_family(make_jam: MakeJam, clock: Cl
     assert lines(post(client, "/login"))[REFRESH, "/refresh"]["max-age"] == "5000"
     clock.tick(4000)
     assert lines(post(client, "/refresh"))[REFRESH, "/refresh"]["max-age"] == "2000"
+
+
+def test_a_refresh_cookie_ends_with_a_family_of_shorter_settings(
+    make_jam: MakeJam, clock: Clock
+) -> None:
+    store = MemoryStore()
+    began = make_jam(store=store, jwt={"refresh_idle": 5000, "refresh_absolute": 6000})
+    sent = began.issue_tokens("ann")["refresh_token"]
+    clock.tick(4000)
+    loosened = make_jam(store=store, jwt={"refresh_idle": 50_000, "refresh_absolute": 60_000})
+    client = build(loosened).test_client(use_cookies=False)
+    answer = post(client, "/refresh", headers={"Cookie": f"{REFRESH}={sent}"})
+    assert lines(answer)[REFRESH, "/refresh"]["max-age"] == "2000"
 
 
 def test_a_token_of_the_body_counts_more_than_the_cookie(client: FlaskClient, jam: Jam) -> None:
