@@ -7,6 +7,8 @@ from collections.abc import Callable
 from types import CoroutineType
 from typing import Any
 
+from werkzeug.local import LocalProxy
+
 from ..errors import ConfigError
 from ..schemes.outcome import Accepted
 
@@ -55,6 +57,8 @@ def user_from(returned: object) -> object | None:
 
     :raises ConfigError: for what is a mistake and no user.
     """
+    while issubclass(type(returned), LocalProxy):  # of None, it is none
+        returned = returned._get_current_object()  # type: ignore[attr-defined]
     if type(returned).__module__ != "builtins":
         return returned
     if returned is True or inspect.isgenerator(returned) or inspect.isawaitable(returned):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from werkzeug.local import LocalProxy
 
 from flask_jam import (
     Accepted,
@@ -18,6 +19,7 @@ from flask_jam import (
     SessionExtension,
     current_user,
     jwt_required,
+    session_required,
 )
 from flask_jam._request.user_loader import check_loader, user_from
 
@@ -115,3 +117,13 @@ def test_an_object_that_is_false_by_itself_is_a_user(jam: Jam) -> None:
 def test_a_disabled_user_by_and_is_refused(jam: Jam) -> None:
     row = type("Row", (), {"is_active": 0})()
     assert answer_of(jam, lambda auth: row and row.is_active and row).status_code == 401
+
+
+@each_case(("behind", "status"), [(None, 401), (False, 401), ("ann", 200)])
+def test_a_proxy_is_the_user_that_it_stands_for(jam: Jam, behind: Any, status: int) -> None:
+    app = Flask("proxies")
+    SessionExtension(jam, app, load_user=lambda _: LocalProxy(lambda: behind))
+    app.add_url_rule("/me", "me", session_required(lambda: "in"))
+    client = app.test_client()
+    client.set_cookie("sessionId", jam.create_session("ann", {}))
+    assert client.get("/me").status_code == status
