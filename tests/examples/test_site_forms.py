@@ -290,8 +290,8 @@ def test_odd_forms_are_refused_and_leave_the_limits_in_place(
     for n, data in enumerate((b"", b"name=%ff%fe&password=x", b"\xff\x00", b"name=%00&name=b")):
         held = {"REMOTE_ADDR": f"192.0.2.{n}"}
         response = client.post(path, data=data, content_type=kind, environ_base=held)
-        # Werkzeug before 3.1 takes an empty form for one that is too large.
-        assert response.status_code in ((401, 422) if data else (401, 413, 422))
+        # Werkzeug before 3.1 takes bytes that are no form for one that is too large.
+        assert response.status_code in (401, 413, 422)
     huge = client.post(path, data={"name": "x" * 70_000, "password": "x"})
     assert huge.status_code == 413
     assert client.post(path, json={"name": ["x"]}).status_code in (401, 422)
