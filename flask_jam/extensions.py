@@ -430,7 +430,7 @@ class SessionExtension(_LoginExtension):
         return state, scheme
 
     def list(self) -> list[SessionInfo]:
-        """Every session of whoever is asking, the oldest first; or a refusal (ASVS 7.5.2)."""
+        """Return every session of the caller, the oldest first; or refuse (ASVS 7.5.2)."""
         return session_login.own_sessions(*self._session_scheme())
 
     def handle(self) -> str | None:

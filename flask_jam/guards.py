@@ -1,4 +1,4 @@
-"""Guards: what stands in front of a view, and what it asks of whoever comes.
+"""Guards: what stands in front of a view, and what it asks of a caller.
 
 A guard is a value: made once, hashable by identity, safe to share. ``jwt_required`` and
 ``session_required`` are two of them; calling one with conditions gives another; ``|`` gives one

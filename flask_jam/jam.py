@@ -299,7 +299,7 @@ class Jam:
     def delete_session_by_handle(self, session_key: str, handle: str) -> bool:
         """End the one of ``session_key`` that :meth:`list_sessions` shows under a handle.
 
-        :returns: whether there was one: a handle of somebody else's session ends nothing.
+        :returns: whether there was one: a handle of another user's session ends nothing.
         """
         owner = self.sessions.delete_by_handle(session_key, handle)
         return self.revocation.session(owner) is not None
@@ -307,7 +307,7 @@ class Jam:
     def clear_sessions(self, session_key: str, *, keep: str | None = None) -> int:
         """End every session of ``session_key``; how many there were.
 
-        :param keep: the id of one that stays: so somebody logs out everywhere else (ASVS 7.4.3).
+        :param keep: the id of one that stays: so a user logs out everywhere else (ASVS 7.4.3).
         """
         return self.revocation.sessions(session_key, keep)
 

@@ -52,12 +52,12 @@ class _Verdict(NamedTuple):
     """What came out: nothing unmet is a yes."""
 
     unmet: tuple[_Condition, ...]
-    #: The scopes that whoever is asking needs in all, for the challenge.
+    #: The scopes that a caller needs in all, for the challenge.
     scopes: tuple[str, ...]
 
 
 class Policy:
-    """A condition on whoever is asking, and maybe on a thing; or several of them.
+    """A condition on the caller, and maybe on a thing; or several of them.
 
     Make one with :func:`scope`, :func:`role`, :func:`claim` or :func:`policy`, and others with
     ``&``, ``|`` and ``~``. It cannot be changed, it can be compared and kept in a set, and its
@@ -100,7 +100,7 @@ class Policy:
     def allows(self, payload: Payload | None, resource: Any = _NOTHING) -> bool:
         """Whether it lets in, without a word in the log: for the items of a list.
 
-        :param payload: of whoever is asking; ``None``, for nobody, is never let in.
+        :param payload: of the caller; ``None``, for an anonymous one, is never let in.
         :raises ConfigError: if it needs a resource and there is none.
         """
         return not self._verdict(payload, resource).unmet
@@ -338,8 +338,8 @@ def _has_claim(payload: Payload, name: str, value: Any) -> bool | None:
 def authorize(policy: Policy, resource: Any = _NOTHING) -> None:
     """Let the view go on, or refuse as a guard does: for what is known only inside.
 
-    It decides on whoever the guard let in. What was not met is logged; the client is told what a
-    guard tells: the scopes where nothing but scopes is missing, else only that access is denied.
+    It decides on the caller that the guard let in. What was not met is logged; the client gets what
+    a guard tells: the scopes where nothing but scopes is missing, else only that access is denied.
 
     :raises Refusal: an HTTP exception; the signal ``rejected`` was sent before. 401 for nobody.
     :raises ConfigError: for what is no policy, and for a policy that needs a resource without one.
@@ -352,7 +352,7 @@ def authorize(policy: Policy, resource: Any = _NOTHING) -> None:
         )
     auth = current_request_auth()
     accepted = auth.look()
-    # First of all, so that a wrong call is found whoever calls.
+    # First of all, so that a wrong call is found for every caller.
     verdict = policy._verdict(accepted and accepted.payload, resource)
     if accepted is None:
         _refuse_anonymous(auth)

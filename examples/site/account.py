@@ -34,7 +34,7 @@ def confirm() -> str:
 
 def delete() -> Response:
     user = current_user_as(User)
-    people().close(user)  # first: from here on load_user lets nobody in
+    people().close(user)  # first: from here on load_user refuses the account
     jam().revoke_subject(user.id)
     session.logout(clear_site_data=True)
     return redirect(url_for("account.goodbye"), 303)

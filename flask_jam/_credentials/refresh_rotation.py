@@ -189,7 +189,7 @@ class Families:
         if family is None or reload is None:
             return None, grace
         if family.answer(generation, grace) is Rotation.REUSED:
-            # Nobody to reload for: the turn will raise the alarm, whatever the clocks do meanwhile.
+            # No claims to reload: the rotation will raise the alarm, whatever the clocks do.
             return None, 0.0
         return self._asked(family_id, family, reload), grace
 

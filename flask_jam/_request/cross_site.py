@@ -1,9 +1,9 @@
 """The cross-site check: whether a request that a cookie speaks for comes from the site itself.
 
-A browser adds the cookie to every request, whoever made it send one. So it is asked where the
-request comes from, by two headers that no script can write (Fetch Metadata; RFC 6454 7.3). No page
-has to carry a token. A client that sends neither header is no browser: nobody can make it send a
-cookie that it does not know.
+A browser adds the cookie to every request, whichever site made it send one. So the check is where
+the request comes from, by two headers that no script can write (Fetch Metadata; RFC 6454 7.3). No
+page has to carry a token. A client that sends neither header is no browser: no site can make it
+send a cookie that it does not know.
 """
 
 from __future__ import annotations

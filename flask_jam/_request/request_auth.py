@@ -75,7 +75,7 @@ class RequestAuth:
         return outcome
 
     def verdict(self, name: str) -> Outcome:
-        """Return whether the credential of a scheme holds, whoever its user is."""
+        """Return whether the credential of a scheme holds, without asking for its user."""
         return self.resolve(name)
 
     def _guarded_ask(self, scheme: Scheme) -> Outcome:

@@ -99,7 +99,7 @@ def _check_contradiction(view: Any) -> None:
 
 
 def check_login_view(state: AppState) -> None:
-    """Refuse a ``login_view`` at which no user could arrive, and a message that nobody could see.
+    """Refuse a ``login_view`` at which no user could arrive, and a message that no user could see.
 
     :raises ConfigError: with a sentence.
     """

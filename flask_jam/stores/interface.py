@@ -185,7 +185,7 @@ class Family:
 
 @dataclass(frozen=True)
 class Session:
-    """A session as it is stored. ``data`` must not be changed by whoever reads it."""
+    """A session as it is stored. Readers must not change ``data``."""
 
     session_key: str = field(repr=False)
     data: Mapping[str, Any] = field(repr=False)
@@ -465,7 +465,7 @@ class Store(Protocol):
         before that is durable. A deletion of ``key`` within that time deletes the session.
 
         The seed is from the caller, who makes the new id of it and of the old id. The store
-        knows neither, so what it holds is worth nothing to whoever reads it.
+        knows neither, so what it holds is worth nothing to an attacker who reads it.
         """
         ...
 

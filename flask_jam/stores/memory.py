@@ -36,7 +36,7 @@ from .interface import (
 
 
 class _Successor(NamedTuple):
-    """Where a reworked session is, whose new id nobody has used yet."""
+    """Where a reworked session is, whose new id was not used yet."""
 
     key: str
     seed: str
@@ -337,7 +337,7 @@ class MemoryStore:
         return session
 
     def _settle(self, key: str) -> None:
-        """The new id was used: nobody waits for it any more."""
+        """Note that the new id was used, so its client has it."""
         old = self._reworked.pop(key, "")
         successor = self._successors.get(old)
         if successor is not None and successor.key == key:

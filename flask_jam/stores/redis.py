@@ -148,7 +148,7 @@ _REPEATABLE = {
 }
 #: Link errors that are answers of a server, or that the same question would get again.
 _ANSWERS = (AuthenticationError, AuthorizationError, BusyLoadingError)
-#: After these, connections that nobody uses are not trusted, either.
+#: After these, idle connections are not trusted, either.
 _LINK_FAILURES = (LinkError, TimeoutError, RedisTimeoutError)
 #: So many seconds without a failure are the end of an outage.
 _CALM = 0.5
@@ -651,7 +651,7 @@ class RedisStore:
         return "Redis does not answer"
 
     def _drop_idle(self) -> None:
-        """Close the connections that nobody uses: what broke one may have broken them all."""
+        """Close the idle connections: what broke one may have broken them all."""
         if self._client is not None:
             disconnect(self._client, inuse=False)
 

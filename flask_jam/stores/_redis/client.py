@@ -46,7 +46,7 @@ _FORMS = "redis://host:6379/0, rediss://..., unix:///path, redis+sentinel://... 
 class _Patient:
     """Makes a client that asks so much that one question's time may not be enough.
 
-    It goes on when whoever wanted it has given up: the next one may find it made.
+    It goes on when the caller has given up: the next one may find it made.
     """
 
     def __init__(self, make: Callable[[], Any]) -> None:
@@ -209,7 +209,7 @@ def _host(name: str, port: int) -> tuple[str, int]:
     except ValueError:
         host = ""
     if not host or not port:
-        # Whoever means this machine says so: guessing it would hide that a variable is empty.
+        # localhost must be written: guessing it would hide that a variable is empty.
         raise ConfigError("redis_url: a host or its port is missing or wrong: write host:6379")
     return host, port
 

@@ -37,7 +37,7 @@ _STEADY = 1.0
 class View(NamedTuple):
     """What a link vouches for: versions that are all true at a moment of the monotonic clock."""
 
-    #: Of all marks of a slot. They change when somebody is revoked, which is rare.
+    #: Of all marks of a slot. They change when a user is revoked, which is rare.
     slots: dict[str, int]
     #: Of sessions, by group. They change each time that one is slid.
     groups: list[int]

@@ -1,8 +1,8 @@
 """Host names resolved within the deadline.
 
-``getaddrinfo`` has no timeout. So it runs in a thread, one for each name at a time, and whoever
-wants the address waits only as long as its deadline allows. A look-up that takes longer goes on
-for those who ask next. While it does, the last known addresses serve.
+``getaddrinfo`` has no timeout. So it runs in a thread, one for each name at a time, and a caller
+that wants the address waits only as long as its deadline allows. A look-up that takes longer goes
+on for the next caller. While it does, the last known addresses serve.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ _resolver = _Resolver()
 
 
 def addresses_of(host: str, usual: float) -> Sequence[str]:
-    """Return the addresses of a host; an IP address is its own and asks nobody.
+    """Return the addresses of a host; an IP address is its own and is not looked up.
 
     :param usual: seconds to wait where no deadline is set.
     :raises OSError: if it has none, or if they are not known in time.

@@ -58,7 +58,7 @@ class _Seen(NamedTuple):
     #: Of the owner's cut-off, which ends the session, too.
     slot_version: int
     read_at: float
-    #: Of whoever read it: another may have stricter ones.
+    #: Of the caller that read it: another may have stricter ones.
     limits: Limits
     session: Session
     #: Until then a use need not be told to Redis.

@@ -101,7 +101,7 @@ local function walk(ages, now, after, most)
 end
 """
 
-# What it ends is marked, so that whoever presents it is told that it was revoked.
+# What it ends is marked, so that a client that presents it gets a refusal as revoked.
 WALK_FAMILIES = """
 local function walk_families(ages, now, after, most, mark_until, mark_kept)
   if not is_index(ages) then return {'done', '', '', 0} end

@@ -16,8 +16,8 @@ from .owner_index import WALK as _WALK
 from .owner_index import WALK_FAMILIES as _WALK_FAMILIES
 from .owner_index import WALK_SESSIONS as _WALK_SESSIONS
 
-# A replica answers from the past: whoever asks one is told so. To delete what is not there changes
-# nothing, and only a primary does it. A step that has deleted may also write where memory is full:
+# A replica answers from the past, so it is refused. To delete what is not there changes nothing,
+# and only a primary does it. A step that has deleted may also write where memory is full:
 # so it is with what revokes, and not with what logs in.
 _PRIMARY = """
 local probe = redis.pcall('DEL', (string.gsub(KEYS[1], ':%l:({..}):.*$', ':p:%1:')))
@@ -27,7 +27,7 @@ end
 """
 
 # A mark is the JSON array [1, at, until], or [2, at, until, at of logins] of a subject whose logins
-# were ended. One that cannot be read counts as the strictest: nobody undoes a revocation by
+# were ended. One that cannot be read counts as the strictest: no one undoes a revocation by
 # damaging it.
 _MARKS = """
 local function number(text)
@@ -419,7 +419,7 @@ end
 # What a rework leaves behind: beside the old name, what the new id is made of and the new name; in
 # the session under its new name, the old one. Only where both are there is the session had again.
 _SUCCESSOR = """
--- The new id was used: nobody waits for it any more.
+-- The new id was used, so its client has it.
 local function settle(key, old)
   if type(old) ~= 'string' or old == '' then return end
   local way = beside(key, 'r', old)

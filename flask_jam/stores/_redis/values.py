@@ -28,7 +28,7 @@ from ..interface import (
 
 #: Seconds that a value is kept longer than it counts.
 SLACK = 60.0
-#: What a value that is not ours does to whoever reads it.
+#: What reading a value that is not ours raises.
 UNREAD = (TypeError, AttributeError, ValueError, OverflowError, RecursionError, TokenError)
 
 
@@ -66,7 +66,7 @@ _UNREADABLE = Mark(float("inf"), float("inf"))
 def _marked(value: bytes | None, now: float) -> Mark | None:
     if value is None:
         return None
-    # Whoever damages a mark must not undo a revocation, or allow a token.
+    # Damage to a mark must not undo a revocation, or allow a token.
     mark = parsed_mark(value) or _UNREADABLE
     return mark if mark.until > now else None
 
