@@ -52,7 +52,7 @@ from typing import Any, NamedTuple
 from flask_jam import TokenError
 from tests.servers import RedisServer
 
-from .fleet_app import BARE, CASES, REDIS_URL, TOKEN, WHO, Case, Headers, bearer, make_jam
+from .fleet_app import BARE, CASES, CLIENTS, REDIS_URL, TOKEN, WHO, Case, Headers, bearer, make_jam
 from .route_cost import forged, machine
 
 HOST = "127.0.0.1"
@@ -167,7 +167,12 @@ class Ready(NamedTuple):
 
 def prepare(case: Case, url: str) -> Ready:
     """Log in, in this process: the workers have the same keys and the same Redis."""
-    headers = case.log_in(case.make(url))
+    app = case.make(url)
+    headers = case.log_in(app)
+    if (jam := app.extensions.get("jam")) is not None:
+        jam.store.close()
+    for client in CLIENTS:
+        client.close()
     strangers = [{}, another_one(headers)] if case.guarded else []
     return Ready(request(case.path, headers), [request(case.path, each) for each in strangers])
 
