@@ -52,7 +52,7 @@ from typing import Any, NamedTuple
 from flask_jam import TokenError
 from tests.servers import RedisServer
 
-from .fleet_app import BARE, CASES, CLIENTS, REDIS_URL, TOKEN, WHO, Case, Headers, bearer, make_jam
+from .fleet_app import BARE, CASES, REDIS_URL, TOKEN, WHO, Case, Headers, bearer, make_jam
 from .route_cost import forged, machine
 
 HOST = "127.0.0.1"
@@ -167,12 +167,7 @@ class Ready(NamedTuple):
 
 def prepare(case: Case, url: str) -> Ready:
     """Log in, in this process: the workers have the same keys and the same Redis."""
-    app = case.make(url)
-    headers = case.log_in(app)
-    if (jam := app.extensions.get("jam")) is not None:
-        jam.store.close()
-    for client in CLIENTS:
-        client.close()
+    headers = case.log_in(case.make(url))
     strangers = [{}, another_one(headers)] if case.guarded else []
     return Ready(request(case.path, headers), [request(case.path, each) for each in strangers])
 
@@ -494,7 +489,9 @@ def watch(verify: Callable[[str], object], token: str) -> Seen:
 def make_tokens(url: str, count: int) -> list[str]:
     """A login each."""
     jam = make_jam(url)
-    return [jam.issue_tokens(f"user-{number}")["access_token"] for number in range(count)]
+    tokens = [jam.issue_tokens(f"user-{number}")["access_token"] for number in range(count)]
+    jam.store.close()  # type: ignore[attr-defined]
+    return tokens
 
 
 def seen_by_processes(helpers: Helpers, tokens: list[str], rate: float) -> Step:

@@ -72,16 +72,6 @@ def make_jam(url: str, *, near: bool = True) -> Jam:
     return Jam({"jwt": jwt, "redis_url": url, "near_cache": near})
 
 
-#: Of the peers, to be closed: a socket that the collector finds open is a warning.
-CLIENTS: list[redis.Redis] = []
-
-
-def _client(url: str, **options: Any) -> redis.Redis:
-    client: redis.Redis = redis.Redis.from_url(url, **options)
-    CLIENTS.append(client)
-    return client
-
-
 @cache
 def near(url: str) -> Flask:
     """Both schemes, the near cache on."""
@@ -133,7 +123,7 @@ def flask_jwt_extended(url: str) -> Flask:
 
     app = Flask("flask_jwt_extended_app")
     app.config.update(JWT_SECRET_KEY=SECRET, JWT_ACCESS_TOKEN_EXPIRES=LIFE)
-    blocked = _client(url, decode_responses=True)
+    blocked = redis.Redis.from_url(url, decode_responses=True)
 
     def is_blocked(_header: dict[str, Any], claims: dict[str, Any]) -> bool:
         return blocked.get(claims["jti"]) is not None
@@ -160,7 +150,7 @@ def flask_session(url: str) -> Flask:
         id = "alice"
 
     app, users = Flask("flask_session_app"), {"alice": User()}
-    app.config.update(SESSION_TYPE="redis", SESSION_REDIS=_client(url))
+    app.config.update(SESSION_TYPE="redis", SESSION_REDIS=redis.Redis.from_url(url))
     app.secret_key = SECRET
     Session(app)
     LoginManager(app).user_loader(users.get)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import math
-import warnings
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -36,10 +34,6 @@ def fleet() -> Iterator[Fleet]:
     _skip_unless_a_fleet_can_run()
     with RedisServer() as server, Fleet(WORKERS, server.url, lines=2) as running:
         yield running
-    # One of the clients here, ours or a peer's, leaves a socket to the collector.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.fixture(scope="module")
