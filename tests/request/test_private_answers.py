@@ -11,7 +11,15 @@ from flask import Flask, Response, redirect, send_file, send_from_directory, str
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.test import TestResponse
 
-from flask_jam import Jam, JWTExtension, SessionExtension, current_auth, public, session_required
+from flask_jam import (
+    Jam,
+    JWTExtension,
+    SessionExtension,
+    current_auth,
+    jwt_required,
+    public,
+    session_required,
+)
 
 from ..cases import each_case
 from ..conftest import Clock, bearer, new_app
@@ -438,3 +446,16 @@ def test_a_scheme_that_fails_to_find_is_no_500_on_an_open_stream(jam: Jam) -> No
     app.add_url_rule("/", "view", lambda: Response(iter(["x"])))
     answer = app.test_client().get("/")
     assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-store")
+
+
+def test_an_answer_that_a_hook_gives_to_everyone_stays_clean(jam: Jam) -> None:
+    shared = Response("from the hook")
+    app = Flask(__name__)
+    JWTExtension(jam, app)
+    app.add_url_rule("/", "view", jwt_required(lambda: "text"))
+    app.after_request(lambda _response: shared)
+    token = jam.issue_tokens("ann")["access_token"]
+    answer = app.test_client().get("/", headers={"Authorization": f"Bearer {token}"})
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "Cache-Control" not in shared.headers
+    assert "Vary" not in shared.headers
