@@ -26,19 +26,28 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
+#: Stands between an issuer and a subject. No subject and no issuer holds a lone surrogate.
+_BETWEEN = "\udcff"
 
-def identity_of(subject: str, issuer: str | None = None) -> bytes:
-    """Return a subject as names of the store are made of it; ``None`` is this service itself.
 
-    No text has the byte 255 in UTF-8, so no subject of one issuer is taken for one of another.
+def owner_of(subject: str, issuer: str | None = None) -> str:
+    """Return the name under which a store keeps what a subject has; for nobody to read.
+
+    A subject of this service is its own name. One of another issuer has the issuer in front, so
+    that equal subjects of two issuers are two owners.
     """
-    own = subject.encode("utf-8", "surrogatepass")
-    return own if issuer is None else issuer.encode("utf-8", "surrogatepass") + b"\xff" + own
+    return subject if issuer is None else f"{issuer}{_BETWEEN}{subject}"
 
 
-def slot_of(subject: str, issuer: str | None = None) -> str:
-    """Where the store keeps what belongs to a subject: one of 4,096 slots."""
-    digest = hashlib.sha256(b"flask_jam slot\0" + identity_of(subject, issuer))
+def split_owner(owner: str) -> tuple[str, str | None]:
+    """Return the subject and the issuer of an owner; the issuer is ``None`` for this service."""
+    issuer, between, subject = owner.rpartition(_BETWEEN)
+    return subject, issuer if between else None
+
+
+def slot_of(owner: str) -> str:
+    """Return where the store keeps what belongs to an owner: one of 4,096 slots."""
+    digest = hashlib.sha256(b"flask_jam slot\0" + owner.encode("utf-8", "surrogatepass"))
     return base64.urlsafe_b64encode(digest.digest()[:3])[:2].decode()
 
 

@@ -19,7 +19,7 @@ key, after ``prefix:``    type    value                                        k
 ========================  ======  ===========================================  ====================
 
 Subjects, owners and session ids stand in keys as hashes; that of a subject has room for an issuer
-(:func:`~flask_jam.stores.interface.identity_of`). The cut-off of a subject's logins stands beside
+(:func:`~flask_jam.stores.interface.owner_of`). The cut-off of a subject's logins stands beside
 that of everything, ``[2, at, until, at of logins]``: so nothing more is read to check a token. What
 never changes of a family or a session is one field, ``j``: JSON that begins with the version, which
 is 1. All is kept a minute longer than it counts, so that a server whose clock is ahead brings

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from flask_jam._helpers.owned import Owned
-from flask_jam.stores.interface import STEP, Kind, Marks, Session
+from flask_jam.stores.interface import STEP, Kind, Marks, Session, owner_of, split_owner
 from flask_jam.stores.memory import MemoryStore
 from flask_jam.testing.stores import StoreConformance, a_family, a_session
 
@@ -159,3 +159,10 @@ def test_an_owner_without_sessions_leaves_nothing_behind() -> None:
         store.create_session(f"s{step}", a_session(1000.0, session_key=f"o{step}"))
         store.delete_session(f"s{step}", 1000.0)
     assert kept(store) == 0
+
+
+def test_equal_subjects_of_two_issuers_are_two_owners() -> None:
+    issuers = [None, "https://a.example", "https://a.example/", "https://b.example"]
+    owners = [owner_of("ann", issuer) for issuer in issuers]
+    assert len(set(owners)) == len(owners)
+    assert [split_owner(owner) for owner in owners] == [("ann", issuer) for issuer in issuers]

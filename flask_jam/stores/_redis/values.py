@@ -23,7 +23,6 @@ from ..interface import (
     Marks,
     Session,
     Standing,
-    identity_of,
 )
 
 #: Seconds that a value is kept longer than it counts.
@@ -254,7 +253,8 @@ def kept_for(seconds: float) -> int:
     return int((max(seconds, 0.0) + SLACK) * 1000)
 
 
-def hashed(subject: str, issuer: str | None = None) -> str:
+def hashed(owner: str) -> str:
     """Return the name of an owner in keys."""
-    digest = hashlib.sha256(b"flask_jam name\0" + identity_of(subject, issuer)).digest()
+    raw = owner.encode("utf-8", "surrogatepass")
+    digest = hashlib.sha256(b"flask_jam name\0" + raw).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
