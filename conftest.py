@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
@@ -37,7 +38,11 @@ NEEDS = {
     "tests/test_openapi_libraries.py": OPENAPI,
 }
 
+#: The marks of a whole file, as most write them.
+FILE_MARKS = re.compile(r"^pytestmark = (.*)$", re.MULTILINE)
+
 _left_out = pytest.StashKey["Counter[str]"]()
+_unread = pytest.StashKey[list[str]]()
 _ignored = pytest.StashKey[set[str]]()
 
 
@@ -52,7 +57,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_ignored] = set()
+    config.stash[_ignored], config.stash[_unread] = set(), []
+    if is_quick(config) and config.pluginmanager.has_plugin("hypothesispytest"):
+        import hypothesis  # noqa: PLC0415 - the plugin has imported it
+
+        hypothesis.settings.register_profile("quick", max_examples=15)
+        hypothesis.settings.load_profile("quick")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -60,6 +70,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if not collection_path.is_relative_to(ROOT):
         return None
     name = collection_path.relative_to(ROOT).as_posix()
+    if is_quick(config) and collection_path.suffix == ".py" and is_left_out(collection_path, name):
+        config.stash[_unread].append(name)
+        return True
     if config.option.no_skips or any(name in argument for argument in config.args):
         return None
     if all(importlib.util.find_spec(module) for module in NEEDS.get(name, ())):
@@ -68,6 +81,18 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if any(collection_path.is_relative_to(folder) for folder in folders):
         config.stash[_ignored].add(name)
     return True
+
+
+def is_left_out(path: Path, name: str) -> bool:
+    """Return True if every test of a file has a marker that the quick tier leaves out.
+
+    Such a file is not imported: rewriting the assertions of all takes many seconds.
+    """
+    if not path.name.startswith("test_"):
+        return False
+    marks = FILE_MARKS.findall(path.read_text(encoding="utf-8"))
+    in_file = any(f"pytest.mark.{tier}" in line for line in marks for tier in TIERS)
+    return in_file or any(name.startswith(folder) for folder in FOLDERS)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -116,7 +141,8 @@ def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     left_out, ignored = config.stash.get(_left_out, None), config.stash[_ignored]
-    if not left_out and not ignored:
+    unread = len(config.stash[_unread])
+    if not left_out and not ignored and not unread:
         return
     terminalreporter.write_sep("-", "left out")
     if left_out:
@@ -124,6 +150,8 @@ def pytest_terminal_summary(
         terminalreporter.write_line(
             f"The quick tier left out {left_out['all']} tests by marker: {counts}."
         )
+    if unread:
+        terminalreporter.write_line(f"It left out whole files, too: {unread}.")
     if ignored:
         terminalreporter.write_line(f"Packages are missing for {', '.join(sorted(ignored))}.")
     terminalreporter.write_line(f"Run everything: {COMMAND}")

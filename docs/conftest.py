@@ -16,6 +16,7 @@ from unittest.mock import patch
 
 from sybil import Example, Sybil
 from sybil.parsers.rest import CodeBlockParser, PythonCodeBlockParser
+from werkzeug.security import generate_password_hash
 
 ENVIRONMENT = {"JAM_JWT_SECRET_KEY": "k3y-of-the-examples-0123456789-abcdefghijklmnopqrstuvwxyz"}
 #: What every answer has and no page needs to show.
@@ -31,6 +32,9 @@ def set_up(namespace: dict[str, Any]) -> None:
     stack.callback(os.chdir, os.getcwd())
     os.chdir(directory)
     namespace["__name__"] = "example"
+    # A hash of a password that takes no tenth of a second.
+    cheap = {"__defaults__": ("pbkdf2:sha256:1", 16)}
+    stack.enter_context(patch.multiple(generate_password_hash, **cheap))
 
 
 def tear_down(namespace: dict[str, Any]) -> None:

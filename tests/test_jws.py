@@ -278,7 +278,7 @@ def test_every_refusal_has_the_same_words(keys: KeyRing) -> None:
 
 
 KEYS = ring(secret_key=SECRET)
-quietly = settings(deadline=None, database=None, max_examples=60)
+quietly = settings(deadline=None, database=None)
 
 
 @quietly

@@ -1150,7 +1150,7 @@ def test_a_secret_of_the_environment_that_becomes_a_fallback_verifies(
     assert Jam().verify_jwt_token(pair["access_token"])["sub"] == "ann"
 
 
-@hypothesis.settings(max_examples=150, deadline=None)
+@hypothesis.settings(deadline=None)
 @hypothesis.given(st.text(alphabet=" ,\n\r\t\"'[]\\ab1é", min_size=32, max_size=80))
 def test_any_text_that_becomes_a_fallback_verifies(secret: str) -> None:
     former = KeyRing.from_settings(load({"jwt": {"secret_key": secret}}).jwt).signer

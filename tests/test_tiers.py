@@ -47,9 +47,10 @@ def test_the_quick_tier_is_the_default_and_names_what_it_left_out(
     project: pytest.Pytester,
 ) -> None:
     result = project.runpytest()
-    result.assert_outcomes(passed=1, deselected=3)
+    result.assert_outcomes(passed=1, deselected=2)
     result.stdout.fnmatch_lines([
-        "The quick tier left out 3 tests by marker: 1 attack, 1 redis, 2 slow.",
+        "The quick tier left out 2 tests by marker: 1 redis, 2 slow.",
+        "It left out whole files, too: 1.",
         "Run everything: *[[]test-all]* --all",
         "*1 passed*",
     ])  # fmt: skip

@@ -971,7 +971,7 @@ def test_every_token_of_a_revoked_subject_is_refused_and_no_others(jam: Jam) -> 
 def test_in_one_instant_what_came_before_is_revoked_and_what_comes_after_is_not(jam: Jam) -> None:
     # The clock stands still.
     dead: list[str] = []
-    for _ in range(100):
+    for _ in range(25):
         dead.append(jam.gen_jwt_token({"sub": "ann"}))
         jam.revoke_subject("ann")
         fresh = jam.gen_jwt_token({"sub": "ann"})

@@ -512,7 +512,7 @@ class Model:
 SKEW = st.floats(-CLOCK_SKEW / 2, CLOCK_SKEW / 2)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None)
 @given(st.lists(SKEW, min_size=3, max_size=3), st.lists(STEPS, max_size=25))
 def test_credential_lives_if_and_only_if_no_revocation_came_after_it(
     skews: list[float], steps: list[tuple[str, int, Any]]
@@ -561,7 +561,7 @@ def test_foreign_token_dies_if_its_second_is_not_after_the_cut_off(
     assert accepts(here, foreign(iat=int(NOW) + 1))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None)
 @given(
     cut=st.floats(0, 0.999), second=st.integers(0, 3), fraction=st.floats(0, 0.999),
     carried=st.sampled_from([None, "x", True, [], {}]),
