@@ -2,6 +2,7 @@
 
 from ._credentials.logins import LoginInfo as LoginInfo
 from ._credentials.sessions import SessionInfo as SessionInfo
+from ._request.basic_extension import BasicExtension as BasicExtension
 from ._request.current_auth import current_auth as current_auth
 from ._request.current_user import current_subject as current_subject
 from ._request.current_user import current_user as current_user
@@ -19,6 +20,7 @@ from .extensions import JWTExtension as JWTExtension
 from .extensions import SchemeExtension as SchemeExtension
 from .extensions import SessionExtension as SessionExtension
 from .guards import Guard as Guard
+from .guards import basic_required as basic_required
 from .guards import jwt_required as jwt_required
 from .guards import public as public
 from .guards import session_required as session_required

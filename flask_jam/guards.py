@@ -261,6 +261,8 @@ class Guard(AnyGuard):
 jwt_required = Guard(Rule("jwt"))
 #: A living session.
 session_required = Guard(Rule("session"))
+#: A name and a password that the application has checked.
+basic_required = Guard(Rule("basic"))
 
 
 @overload

@@ -10,15 +10,22 @@ from types import ModuleType
 from typing import Any
 
 import flask_jam
-from flask_jam import Jam, JamExtension, JWTExtension, SchemeExtension, SessionExtension
+from flask_jam import (
+    BasicExtension,
+    Jam,
+    JamExtension,
+    JWTExtension,
+    SchemeExtension,
+    SessionExtension,
+)
 from flask_jam.jws import verify_jws
 from flask_jam.keys import KeyRing
 
 from .cases import each_case
 
 NAMES = {
-    "Jam", "JamExtension", "JWTExtension", "SessionExtension", "SchemeExtension",
-    "Guard", "jwt_required", "session_required", "public", "protect",
+    "Jam", "JamExtension", "JWTExtension", "SessionExtension", "SchemeExtension", "BasicExtension",
+    "Guard", "jwt_required", "session_required", "basic_required", "public", "protect",
     "current_auth", "current_user", "current_user_as", "current_subject", "safe_next",
     "Accepted", "SessionInfo", "LoginInfo", "signals",
     "JamError", "ConfigError", "TokenError", "SessionError", "StoreUnavailable", "Reason",
@@ -61,6 +68,7 @@ OTHERS = [
     ),
     (JWTExtension.user_loader, "(self, load_user)"),
     (SchemeExtension, "(scheme, jam=None, app=None, *, load_user=None)"),
+    (BasicExtension, "(check, jam=None, app=None, *, load_user=None)"),
     (flask_jam.current_user_as, "(user_class)"),
     (flask_jam.current_subject, "()"),
     (JWTExtension.handle, "(self)"),

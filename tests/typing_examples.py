@@ -9,10 +9,12 @@ from typing_extensions import assert_type
 
 from flask_jam import (
     Accepted,
+    BasicExtension,
     Guard,
     Jam,
     JWTExtension,
     SessionExtension,
+    basic_required,
     current_auth,
     current_subject,
     current_user,
@@ -41,6 +43,22 @@ def by_header() -> int:
 @public
 def opened() -> int:
     return 1
+
+
+@(session_required | basic_required(optional=True))
+def by_password(name: str) -> str:
+    return name
+
+
+def check_password(name: str, password: str) -> str | None:
+    return None
+
+
+def check_basic(jam: Jam) -> None:
+    assert_type(by_password("ann"), str)
+    basic = BasicExtension(check_password, jam, load_user=load_user)
+    assert_type(basic.required, Guard)
+    BasicExtension(load_user)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 @(jwt_required | session_required(optional=True))

@@ -18,6 +18,7 @@ from .._request.views import is_static
 from ..audit import open_routes, overridden_guards
 from ..errors import ConfigError, StoreUnavailable
 from ..keys import settings_with_whitespace
+from ..schemes.basic import BasicScheme
 from ..schemes.interface import Scheme
 from ..schemes.jwt import JWTScheme
 from ..schemes.session import SessionScheme
@@ -146,6 +147,22 @@ def _cookies(state: AppState) -> Iterator[Finding]:
     yield from _domain(state)
     yield from _collision(state, names)
     yield from _https(state)
+
+
+def _passwords(state: AppState) -> Iterator[Finding]:
+    if not _has(state, BasicScheme):
+        return
+    if state.jam.settings.cookie_secure is False and not state.app.debug:
+        yield Finding(
+            WARNING,
+            "12.2.1",
+            "cookie_secure is off, so this app may be served over plain http: Basic sends the "
+            "password with every request, readable by all on the way",
+        )
+    else:
+        yield Finding(OK, "12.2.1", "Basic sends a password with every request: serve https alone")
+    if not any(scheme.cookie_name for scheme in state.transports()):
+        yield from _https(state)
 
 
 def _prefix(name: str) -> Finding:
@@ -373,6 +390,7 @@ _LOOKS: tuple[Callable[[AppState], Iterator[Finding]], ...] = (
     _tokens,
     _sessions,
     _cookies,
+    _passwords,
     _origins,
     _store,
     _guards,

@@ -13,7 +13,7 @@ from werkzeug.routing import Rule
 from .._helpers.fork_lock import Gate
 from ..errors import ConfigError
 from ..jam import Jam
-from ..schemes.interface import EXTENSIONS, Scheme
+from ..schemes.interface import Scheme, registration_of
 from ..schemes.transport import TransportScheme
 from ..stores.memory import MemoryStore
 from .flask_internals import remove_hook
@@ -97,11 +97,9 @@ class AppState:
         try:
             return self.schemes[name]
         except KeyError:
-            known = EXTENSIONS.get(name)
-            extension = f"{known}(jam)" if known else f"SchemeExtension(<the scheme {name}>)"
             raise ConfigError(
                 f"a guard asks for {name} and this app cannot check any: "
-                f"write {extension}.init_app(app)"
+                f"write {registration_of(name)}.init_app(app)"
             ) from None
 
     def first_request(self, _endpoint: str | None, _view_args: object) -> None:

@@ -11,6 +11,7 @@ from flask.sessions import SecureCookieSessionInterface
 from .._helpers.names import nearest
 from ..errors import ConfigError
 from ..guards import Guard
+from ..schemes.basic import BasicScheme
 from ..schemes.interface import EXTENSIONS, Scheme
 from ..schemes.transport import TransportScheme
 from .app_state import AppState
@@ -52,7 +53,7 @@ def check_views(state: AppState) -> None:
 
 def _check_sources(rule: Rule, scheme: Scheme) -> None:
     """Refuse a guard that takes a credential only from where its extension reads none."""
-    if not rule.sources or not isinstance(scheme, TransportScheme):
+    if not rule.sources or not isinstance(scheme, (TransportScheme, BasicScheme)):
         return
     read = {"header": scheme.header_name, "cookie": scheme.cookie_name}
     if not any(read.get(source) for source in rule.sources):

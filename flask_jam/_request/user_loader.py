@@ -24,8 +24,8 @@ def check_loader(load_user: object) -> None:
     :raises ConfigError: with a sentence.
     """
     if not callable(load_user) or isinstance(load_user, type):
-        raise ConfigError(f"load_user must be a function, got {_kind(load_user)}: {_FORM}")
-    if _is_async(load_user):
+        raise ConfigError(f"load_user must be a function, got {kind_of(load_user)}: {_FORM}")
+    if is_async(load_user):
         raise ConfigError(
             "load_user must not be async: current_user and current_auth() cannot wait for it. "
             f"Instead, {_FORM}"
@@ -42,8 +42,9 @@ def check_loader(load_user: object) -> None:
         ) from None
 
 
-def _is_async(load_user: Any) -> bool:
-    candidates = load_user, getattr(load_user, "func", None), type(load_user).__call__
+def is_async(function: Any) -> bool:
+    """Return True if calling a function, a partial or a callable object gives a coroutine."""
+    candidates = function, getattr(function, "func", None), type(function).__call__
     is_async = inspect.iscoroutinefunction, inspect.isasyncgenfunction
     return any(check(each) for check in is_async for each in candidates)
 
@@ -64,9 +65,10 @@ def user_from(returned: object) -> object | None:
     if returned is True or inspect.isgenerator(returned) or inspect.isawaitable(returned):
         if isinstance(returned, CoroutineType):
             returned.close()
-        raise ConfigError(f"load_user must return a user or None, got {_kind(returned)}")
+        raise ConfigError(f"load_user must return a user or None, got {kind_of(returned)}")
     return returned or None
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
+    """Name the type of a value, or the value itself if it is a type."""
     return value.__name__ if isinstance(value, type) else type(value).__name__

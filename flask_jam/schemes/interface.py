@@ -33,7 +33,19 @@ MALFORMED: Final = Absence.MALFORMED
 Found = Credential | Literal[Absence.MISSING, Absence.MALFORMED]
 
 #: Which extension registers a scheme; any other scheme is registered by ``SchemeExtension``.
-EXTENSIONS: Mapping[str, str] = {"jwt": "JWTExtension", "session": "SessionExtension"}
+EXTENSIONS: Mapping[str, str] = {
+    "jwt": "JWTExtension",
+    "session": "SessionExtension",
+    "basic": "BasicExtension",
+}
+
+
+def registration_of(name: str) -> str:
+    """Return the expression that registers a scheme, for messages."""
+    if name == "basic":
+        return "BasicExtension(check, jam)"
+    known = EXTENSIONS.get(name)
+    return f"{known}(jam)" if known else f"SchemeExtension(<the scheme {name}>)"
 
 
 class Requirement(NamedTuple):

@@ -17,7 +17,8 @@ from .._request.app_state import AppState
 from .._request.cookies import Cookie
 from .._request.login import cookies_of
 from ..errors import ConfigError
-from ..schemes.interface import EXTENSIONS
+from ..schemes.basic import BasicScheme, basic_header
+from ..schemes.interface import EXTENSIONS, registration_of
 from ..schemes.jwt import JWTScheme
 from ..schemes.transport import TransportScheme
 from .events import tested_app, tested_state
@@ -54,6 +55,9 @@ class JamClient(FlaskClient):
     @overload
     def login(self, subject: str, scheme: Literal["session"], **claims: Any) -> str: ...
 
+    @overload
+    def login(self, subject: str, scheme: Literal["basic"], *, password: str) -> str: ...
+
     def login(self, subject: str, scheme: str = "jwt", **claims: Any) -> dict[str, Any] | str:
         """Be somebody from now on: by a token pair, or by a session.
 
@@ -61,12 +65,15 @@ class JamClient(FlaskClient):
         where no header is read; a session id into its cookie, or else into the header. A header
         that a request brings itself is left alone.
 
-        :param scheme: ``"jwt"`` or ``"session"``.
+        :param scheme: ``"jwt"``, ``"session"``, or ``"basic"``: then ``subject`` is the name, and
+            ``password=`` goes to the app's own check with each request.
         :param claims: ``scopes``, ``roles``, and claims or session data of your own.
-        :returns: the pair of ``jam.issue_tokens``, or the session id.
+        :returns: the pair of ``jam.issue_tokens``, the session id, or the header's value.
         :raises ConfigError: unless the app has the extension, and ``app.testing``.
         """
         state = tested_state(self.application)
+        if scheme == BasicScheme.name:
+            return self._by_password(state, subject, **claims)
         found = _scheme_of(state, scheme)
         return (
             self._by_token(state, found, subject, claims)
@@ -94,12 +101,23 @@ class JamClient(FlaskClient):
             self._fill_jar(state, scheme, session_id)
         return session_id
 
+    def _by_password(self, state: AppState, name: str, *, password: str) -> str:
+        if BasicScheme.name not in state.schemes:
+            raise _not_registered(BasicScheme.name)
+        value = basic_header(name, password)
+        self._send_header(BasicScheme.name, "HTTP_AUTHORIZATION", value)
+        return value
+
     def logout(self, scheme: str | None = None) -> None:
         """Be nobody again: what this client would send is ended on the server, and forgotten.
 
-        :param scheme: ``"jwt"`` or ``"session"``; both by default.
+        :param scheme: ``"jwt"``, ``"session"`` or ``"basic"``; all by default.
         """
         state = tested_state(self.application)
+        if scheme in (None, BasicScheme.name):
+            self._unsent(BasicScheme.name)
+            if scheme is not None:
+                return
         names = (
             [each.name for each in state.transports()]
             if scheme is None
@@ -121,9 +139,12 @@ class JamClient(FlaskClient):
 
     def _send(self, scheme: TransportScheme, credential: str) -> None:
         key = "HTTP_" + (scheme.header_name or "").upper().replace("-", "_")
+        self._send_header(scheme.name, key, scheme.header_value(credential), credential)
+
+    def _send_header(self, scheme: str, key: str, value: str, credential: str = "") -> None:
         # One header has one value: of two schemes that read it, the later login counts.
         others = {name: sent for name, sent in self._sent.items() if sent[0] != key}
-        self._sent = {**others, scheme.name: (key, scheme.header_value(credential), credential)}
+        self._sent = {**others, scheme: (key, value, credential)}
 
     def _unsent(self, scheme: str) -> list[str]:
         sent = self._sent.pop(scheme, None)
@@ -185,12 +206,16 @@ def _noting(environ: dict[str, Any], app: Flask) -> Iterator[None]:
 
 def _scheme_of(state: AppState, name: str) -> TransportScheme:
     if name not in EXTENSIONS:
-        raise ConfigError(f'scheme: write "jwt" or "session"{nearest(name, EXTENSIONS)}')
+        raise ConfigError(f'scheme: write "jwt", "session" or "basic"{nearest(name, EXTENSIONS)}')
     for scheme in state.transports():
         if scheme.name == name:
             return scheme
-    raise ConfigError(
-        f"no user can log in with {name} here: write {EXTENSIONS[name]}(jam).init_app(app)"
+    raise _not_registered(name)
+
+
+def _not_registered(name: str) -> ConfigError:
+    return ConfigError(
+        f"no user can log in with {name} here: write {registration_of(name)}.init_app(app)"
     )
 
 

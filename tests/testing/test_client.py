@@ -10,6 +10,7 @@ import pytest
 from flask import Flask, Response, g, redirect
 
 from flask_jam import (
+    BasicExtension,
     ConfigError,
     Jam,
     JamExtension,
@@ -19,7 +20,9 @@ from flask_jam import (
     SessionExtension,
     StoreUnavailable,
     TokenError,
+    basic_required,
     current_auth,
+    current_subject,
     jwt_required,
     session_required,
 )
@@ -50,6 +53,24 @@ def new_app(jam: Jam, *extensions: Any) -> Flask:
 
 
 # --- logging in ---
+
+
+def test_a_name_and_a_password_are_checked_by_the_app(jam: Jam) -> None:
+    basic = BasicExtension(lambda name, password: name if password == "right" else None, jam)
+    app = new_app(jam, JWTExtension(jam), basic)
+    app.add_url_rule("/basic", "basic", basic_required(lambda: current_subject()))
+    client = JamClient(app)
+    for password, status in (("wrong", 401), ("right", 200)):
+        client.login("alice", scheme="basic", password=password)
+        assert client.get("/basic").status_code == status
+    client.login("bob")  # the same header: the later login counts
+    assert (client.get("/basic").status_code, client.get("/jwt").status_code) == (401, 200)
+    for scheme in ("basic", None):
+        client.login("alice", scheme="basic", password="right")
+        client.logout(scheme)
+        assert client.get("/basic").status_code == 401
+    with pytest.raises(ConfigError, match=r"BasicExtension\(check, jam\)"):
+        JamClient(new_app(jam, JWTExtension(jam))).login("alice", scheme="basic", password="x")
 
 
 def test_a_login_passes_the_guard_and_is_who_it_says(client: JamClient) -> None:
