@@ -41,13 +41,16 @@ from flask import Flask, g
 from werkzeug.test import EnvironBuilder
 
 from flask_jam import (
+    BasicExtension,
     Jam,
     JWTExtension,
     SessionExtension,
+    basic_required,
     jwt_required,
     protect,
     session_required,
 )
+from flask_jam.schemes.basic import basic_header
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.servers import RedisServer, binaries  # it is run as a script, too
@@ -83,6 +86,7 @@ WITH_USER = "token seen before, HS256, with load_user"
 SESSION_USER = "session in memory, with load_user"
 UNSEEN = "token not seen before, {}"
 SESSION = "session in memory"
+BASIC = "Basic seen before"
 NEAR_TOKEN = "token seen before, HS256, Redis, near cache"
 NEAR_SESSION = "session on Redis, near cache"
 FAR_TOKEN = "token seen before, HS256, Redis asked"
@@ -95,12 +99,13 @@ FJE_FORGED = "Flask-JWT-Extended, wrong signature: 422"
 AUTHLIB = "Authlib, HS256"
 JAMLIB = "jamlib, HS256"
 LOGIN = "Flask-Login, signed cookie"
+HTTPAUTH = "Flask-HTTPAuth, Basic"
 FJE_REDIS = "Flask-JWT-Extended, HS256, Redis block list"
 FLASK_SESSION = "Flask-Session on Redis"
 
 LIBRARIES = ("Flask", "Werkzeug", "PyJWT", "cryptography", "cachetools", "Flask-JWT-Extended",
-             "Authlib", "joserfc", "jamlib", "Flask-Login", "Flask-Session", "redis",
-             "hiredis")  # fmt: skip
+             "Authlib", "joserfc", "jamlib", "Flask-Login", "Flask-Session", "Flask-HTTPAuth",
+             "redis", "hiredis")  # fmt: skip
 
 
 # --- what is timed --------------------------------------------------------------------
@@ -183,9 +188,17 @@ def answer(app: Flask, environ: Environ) -> tuple[int, bytes]:
     return int(said[0].split()[0]), body
 
 
-def request(path: str, *, bearer: str | None = None, cookie: str | None = None) -> Environ:
+def request(
+    path: str,
+    *,
+    bearer: str | None = None,
+    cookie: str | None = None,
+    authorization: str | None = None,
+) -> Environ:
     """The environ of a GET."""
     headers = {"Accept": "*/*", "User-Agent": "route_cost"}
+    if authorization is not None:
+        headers["Authorization"] = authorization
     if bearer is not None:
         headers["Authorization"] = f"Bearer {bearer}"
     if cookie is not None:
@@ -354,6 +367,29 @@ def session(**settings: Any) -> Case:
         [request("/session", cookie=f"sessionId={session_id}")],
         turned_away=[request("/session", cookie=cookie) for cookie in strangers],
     )
+
+
+#: Both sides compare two strings. A password hash takes thousands of times as long.
+PASSWORDS = {"alice": "wonderland"}
+
+
+def check_password(name: str, password: str) -> str | None:
+    """Tell whose password it is, as cheaply as can be: what is timed is the library."""
+    return name if PASSWORDS.get(name) == password else None
+
+
+def basic(check: Callable[[str, str], str | None] = check_password) -> Case:
+    """A name and a password that were right a moment ago."""
+    app = Flask("basic_app")
+    BasicExtension(check, our_jam(), app)
+    app.add_url_rule("/", "guarded", basic_required(_view()))
+    return by_password(app)
+
+
+def by_password(app: Flask) -> Case:
+    """A route that takes a name and a password."""
+    sent = [request("/", authorization=basic_header("alice", each)) for each in ("wonderland", "x")]
+    return Case(app, sent[:1], turned_away=[request("/"), sent[1]])
 
 
 @cache
@@ -531,6 +567,16 @@ def flask_login() -> Case:
     return by_cookie(app)
 
 
+def flask_httpauth() -> Case:
+    """It checks the password at each request, which here is a comparison."""
+    from flask_httpauth import HTTPBasicAuth
+
+    app, auth = Flask("flask_httpauth_app"), HTTPBasicAuth()
+    auth.verify_password(check_password)
+    app.add_url_rule("/", "guarded", auth.login_required(_view()))
+    return by_password(app)
+
+
 def flask_jwt_extended_redis() -> Case:
     """The block list of its documentation: one key for each token that was revoked."""
     case = flask_jwt_extended("HS256")
@@ -587,6 +633,7 @@ CASES: dict[str, Entry] = {
     WITH_USER: Entry(with_user),
     SESSION_USER: Entry(session_user),
     SESSION: Entry(session),
+    BASIC: Entry(basic),
     UNSEEN.format("HS256"): Entry(lambda: unseen("HS256")),
     UNSEEN.format("RS256"): Entry(lambda: unseen("RS256")),
     NEAR_TOKEN: Entry(near_token, REDIS),
@@ -605,18 +652,19 @@ CASES: dict[str, Entry] = {
     AUTHLIB: Entry(authlib, "authlib"),
     JAMLIB: Entry(jamlib, "jam.ext.flask"),
     LOGIN: Entry(flask_login, "flask_login"),
+    HTTPAUTH: Entry(flask_httpauth, "flask_httpauth"),
     FJE_REDIS: Entry(flask_jwt_extended_redis, "flask_jwt_extended"),
     FLASK_SESSION: Entry(flask_session, "flask_session"),
 }
 OURS = [OPEN, *(SEEN.format(alg) for alg in ("HS256", "RS256", "ES256")), SCOPED, READ,
-        PROTECTED, WITH_USER, SESSION, SESSION_USER, NEAR_TOKEN, NEAR_SESSION, FAR_TOKEN,
+        PROTECTED, WITH_USER, SESSION, SESSION_USER, BASIC, NEAR_TOKEN, NEAR_SESSION, FAR_TOKEN,
         FAR_SESSION, UNSEEN.format("HS256"), UNSEEN.format("RS256"), REFUSED, FORGED]  # fmt: skip
 #: Plain functions, not routes.
 YARDSTICKS = {YARDSTICK.format("HS256"), YARDSTICK.format("RS256")}
 #: With the short name for the head of a column.
 PEERS = {FJE.format("HS256"): "FJE HS256", FJE.format("RS256"): "FJE RS256", AUTHLIB: "Authlib",
-         JAMLIB: "jamlib", LOGIN: "Flask-Login", FJE_REDIS: "FJE Redis",
-         FLASK_SESSION: "Flask-Sess."}  # fmt: skip
+         JAMLIB: "jamlib", LOGIN: "Flask-Login", HTTPAUTH: "HTTPAuth",
+         FJE_REDIS: "FJE Redis", FLASK_SESSION: "Flask-Sess."}  # fmt: skip
 
 
 def installed(module: str | None) -> bool:

