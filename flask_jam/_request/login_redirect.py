@@ -24,6 +24,7 @@ _log = logging.getLogger("flask_jam.pages")
 #: into a slash before it looks for one (controls, ``\\``).
 _PATH = re.compile(r"/(?!/)[^\\\x00-\x20\x7f]{0,2047}")
 _IN_PATH = "/!$&'()*+,:;=@"  # RFC 3986 3.3
+_ASCII = bytes(range(128))
 _ABSOLUTE = ("http://", "https://")
 #: The last segment of a URL that logs out. A login that led there would be undone at once.
 _LOGS_OUT = re.compile(r"(?:log|sign)[-_]?out", re.IGNORECASE)
@@ -97,7 +98,7 @@ def _next_url() -> str | None:
     else:
         back = quote(request.script_root + request.path, safe=_IN_PATH)
         if request.query_string:
-            back += "?" + request.query_string.decode("latin-1")
+            back += "?" + _in_ascii(request.query_string)
     return back if is_path(back) and not _logs_out(back) else None
 
 
@@ -109,9 +110,15 @@ def _answers_get() -> bool:
 
 def _path_in(url: str) -> str:
     try:
-        return urlsplit(url)._replace(scheme="", netloc="", fragment="").geturl()
+        path = urlsplit(url)._replace(scheme="", netloc="", fragment="").geturl()
     except ValueError:
         return ""
+    return _in_ascii(path.encode("latin-1", "replace"))
+
+
+def _in_ascii(raw: bytes) -> str:
+    """Percent-encode the bytes of a URL that are not ASCII, as a browser does; nothing else."""
+    return quote(raw, safe=_ASCII)
 
 
 # --- and back -------------------------------------------------------------------------------

@@ -381,6 +381,24 @@ def test_the_way_back_leads_to_where_one_was(anywhere: FlaskClient, path: str) -
     assert anywhere.get(back, headers=PAGE).text == repr(path)
 
 
+@each_case("query", ["q=ü&r=日本", "q=%C3%BC", "q=a%2Fb&c=+", "q=a'b(c)[d]{e}|f^`"])
+def test_a_query_that_is_sent_raw_comes_back_the_same(anywhere: FlaskClient, query: str) -> None:
+    app = anywhere.application
+    app.add_url_rule("/search", "search", session_required(lambda: repr(request.args)))
+    page = f"http://localhost/search?{query}".encode().decode("latin-1")
+    raw = {"QUERY_STRING": urlsplit(page).query}
+    with app.test_request_context("/search", environ_overrides=raw):
+        asked = repr(request.args)
+    _, back = goes_to(anywhere.get("/search", headers=PAGE, environ_overrides=raw))
+    htmx = {"HTTP_HX_REQUEST": "true", "HTTP_HX_CURRENT_URL": page}
+    answer = anywhere.get("/search", environ_overrides=htmx)
+    assert back == parse_qs(urlsplit(answer.headers["HX-Redirect"]).query)["next"][0]
+    assert back is not None
+    assert back.isascii()
+    there = anywhere.post("/login", query_string={"next": back}).headers["Location"]
+    assert anywhere.get(there, headers=PAGE).text == asked
+
+
 def test_a_way_back_never_names_a_host(anywhere: FlaskClient) -> None:
     answer = anywhere.get("/", headers=PAGE, environ_overrides={"PATH_INFO": "//evil.example"})
     assert goes_to(answer) == ("/login", "/evil.example")
