@@ -41,7 +41,7 @@ ANSWERS: dict[Reason, Answer] = {
     Reason.STALE: Answer(
         401, "insufficient_user_authentication", "A more recent login is required."
     ),
-    Reason.CSRF: Answer(403, "csrf", "The request comes from another site."),
+    Reason.CSRF: Answer(403, "csrf", "The request may come from another site."),
     Reason.INSUFFICIENT_SCOPE: Answer(
         403, "insufficient_scope", "The credential does not cover this request."
     ),
