@@ -23,6 +23,7 @@ from flask_jam import (
     public,
     session_required,
 )
+from flask_jam.refusal import Refusal
 
 
 @jwt_required
@@ -52,6 +53,14 @@ def by_password(name: str) -> str:
 
 def check_password(name: str, password: str) -> str | None:
     return None
+
+
+def show_the_form_again(name: str) -> tuple[str, int, dict[str, str]]:
+    try:
+        session.refuse_login(name)
+    except Refusal as refused:
+        assert_type(refused.challenge, str | None)
+        return "form", 401, refused.extra_headers
 
 
 def check_basic(jam: Jam) -> None:

@@ -20,6 +20,7 @@ from flask_jam import (
     session_required,
     signals,
 )
+from flask_jam.refusal import Refusal
 
 from ..cases import each_case
 
@@ -159,9 +160,9 @@ def test_a_view_can_catch_it_and_show_the_form_again(
     def form() -> Any:
         try:
             session.refuse_login(request.form["name"])
-        except Unauthorized as refused:
+        except Refusal as refused:
             page = render_template_string("<p>Wrong.</p>{{ current_auth().subject }}")
-            return page, 401, refused.extra_headers  # type: ignore[attr-defined]
+            return page, 401, refused.extra_headers
 
     answer = client.post("/form", data={"name": "ann"}, headers=PAGE)
     assert (answer.status_code, answer.text) == (401, "<p>Wrong.</p>")
