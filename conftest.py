@@ -26,6 +26,7 @@ ON_BACKEND = {"redis", "near"}
 #: Files that import packages of ``[test-all]`` at once.
 OPENAPI = ("apispec", "flask_smorest", "openapi_spec_validator")
 NEEDS = {
+    "docs/basic.rst": ("flask_limiter",),
     "docs/migrating.rst": ("flask_jwt_extended",),
     "docs/openapi.rst": OPENAPI,
     "docs/operations.rst": ("prometheus_client",),

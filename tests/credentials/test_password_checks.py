@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Event
@@ -16,6 +15,7 @@ from flask_jam._credentials.password_checks import PasswordChecks
 
 from ..cases import each_case
 from ..conftest import Clock
+from ..helpers.test_fork_lock import forked, needs_fork
 
 MINUTE = 60.0
 
@@ -246,17 +246,19 @@ def test_a_token_in_the_place_of_the_password_is_verified_by_the_check(
 
 
 @pytest.mark.slow
+@needs_fork
 def test_a_forked_child_has_another_key_and_remembers_nothing(
     checks: PasswordChecks, users: Users
 ) -> None:
     checks.subject_of("ann", "pw:of ann")
     key = checks._key
-    pid = os.fork()
-    if pid == 0:
+
+    def child() -> bool:
         is_new = checks._key != key and not checks._known.info().currsize
         checks.subject_of("ann", "pw:of ann")
-        os._exit(0 if is_new and len(users.asked) == 2 else 1)
-    assert os.waitpid(pid, 0)[1] == 0
+        return is_new and len(users.asked) == 2
+
+    assert forked(child) == 0
     assert checks._key == key
     checks.subject_of("ann", "pw:of ann")
     assert len(users.asked) == 1

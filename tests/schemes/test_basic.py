@@ -247,6 +247,16 @@ def test_browsers_go_to_the_login_page_and_curl_gets_a_challenge(make_jam: MakeJ
     assert (script.status_code, script.headers["WWW-Authenticate"]) == (401, 'Cookie realm="api"')
 
 
+def test_a_route_of_two_schemes_challenges_for_both(client: Any) -> None:
+    for headers, error in (({}, ""), (bearer("a.b.c"), "invalid_token")):
+        challenge = client.get("/any", headers=headers).headers["WWW-Authenticate"]
+        assert challenge.startswith('Bearer realm="api"')
+        assert challenge.endswith(f", {CHALLENGE}")
+        assert error in challenge
+        script = client.get("/any", headers={**headers, "Sec-Fetch-Mode": "cors"})
+        assert challenge == script.headers["WWW-Authenticate"] + f", {CHALLENGE}"
+
+
 @each_case(
     ("headers", "status"),
     [
