@@ -50,7 +50,7 @@ def check(name: str, password: str) -> str | None:
 
 def told() -> str:
     auth = current_auth()
-    return f"{auth.scheme}:{auth.subject}" if auth else "nobody"
+    return f"{auth.scheme}:{auth.subject}" if auth else "anonymous"
 
 
 def view() -> Callable[[], str]:
@@ -106,7 +106,7 @@ def test_a_wrong_password_is_a_401_with_a_challenge(client: Any, pair: bytes) ->
         assert answer.status_code == 401
         assert answer.json["error"] == "invalid_token"
         assert CHALLENGE in answer.headers["WWW-Authenticate"]
-    assert client.get("/open", headers=raw(pair)).text == "nobody"
+    assert client.get("/open", headers=raw(pair)).text == "anonymous"
 
 
 def test_the_payload_names_the_name_and_there_is_no_auth_time(jam: Jam) -> None:
@@ -142,10 +142,10 @@ def test_a_loader_loads_and_refuses(jam: Jam) -> None:
     known.clear()
     answer = client.get("/basic", headers=ANN)
     assert (answer.status_code, answer.json["error"]) == (401, "invalid_token")
-    assert client.get("/open", headers=ANN).text == "nobody"
+    assert client.get("/open", headers=ANN).text == "anonymous"
 
 
-def test_the_check_is_asked_once_for_many_requests_and_again_after_a_revoke(jam: Jam) -> None:
+def test_the_check_runs_once_until_its_subject_is_revoked(jam: Jam) -> None:
     asked: list[str] = []
     client = new_app(jam, lambda *pair: asked.append(pair[0]) or check(*pair)).test_client()
     for _ in range(20):
@@ -197,7 +197,7 @@ def test_a_header_that_is_not_exactly_of_the_form_is_a_400(client: Any, header: 
 def test_a_pair_that_is_no_name_and_password_is_a_400(client: Any, pair: bytes) -> None:
     for path in ("/basic", "/either", "/optional"):
         assert client.get(path, headers=raw(pair)).status_code == 400
-    assert client.get("/open", headers=raw(pair)).text == "nobody"
+    assert client.get("/open", headers=raw(pair)).text == "anonymous"
 
 
 @each_case("header", ["", " ", "x", "Bearer x", "Token x", 'Digest a="b", basic="c"', "YTpi"])
@@ -273,7 +273,7 @@ def test_another_site_can_change_nothing_with_a_password(
     for path in ("/basic", "/either"):
         assert client.post(path, headers=sent).status_code == status
         assert client.get(path, headers=sent).status_code == 200
-    assert (client.post("/open", headers=sent).text == "nobody") is (status == 403)
+    assert (client.post("/open", headers=sent).text == "anonymous") is (status == 403)
 
 
 def test_a_request_of_another_site_makes_no_check(jam: Jam) -> None:
@@ -305,7 +305,7 @@ def test_a_refusal_is_told_with_a_fingerprint_that_confirms_no_guess(jam: Jam) -
     assert first["fingerprint"] not in {hashlib.sha256(each).hexdigest()[:8] for each in guesses}
 
 
-def test_an_error_of_the_check_is_logged_once_and_lets_nobody_in(
+def test_an_error_of_the_check_is_logged_once_and_authenticates_no_user(
     jam: Jam, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked: list[str] = []
@@ -329,7 +329,7 @@ def test_a_check_may_abort(jam: Jam) -> None:
     assert client.get("/basic", headers=ANN).status_code == 429
 
 
-def test_a_check_that_asks_who_asks_is_told_nobody(jam: Jam) -> None:
+def test_a_check_that_asks_who_asks_is_told_none(jam: Jam) -> None:
     seen = []
 
     def curious(name: str, password: str) -> str:

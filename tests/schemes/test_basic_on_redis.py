@@ -77,7 +77,7 @@ def close(jam: Jam) -> None:
 
 
 @pytest.mark.parametrize("near", [True, False])
-def test_a_store_that_is_killed_is_a_503_and_lets_nobody_in(near: bool) -> None:
+def test_a_store_that_is_killed_is_a_503_and_authenticates_no_user(near: bool) -> None:
     table = Table()
     with RedisServer() as server:
         url = {"redis_url": server.url, "near_cache": near, "near_cache_silence": 0.2}
