@@ -41,6 +41,11 @@ class BasicExtension(_GuardingExtension):
         load_user: LoadUser | None = None,
     ) -> None:
         _check_form(check)
+        if jam is not None and not isinstance(jam, Jam):
+            raise ConfigError(
+                "the second argument is a Jam, the app is the third: "
+                "BasicExtension(check, jam, app)"
+            )
         self._check = check
         super().__init__(jam, app, load_user)
 

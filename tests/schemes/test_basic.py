@@ -404,6 +404,8 @@ def test_what_contradicts_is_refused_at_start(jam: Jam) -> None:
     app = new_app(jam)
     with pytest.raises(RuntimeError, match="a BasicExtension already"):
         BasicExtension(check, jam, app)
+    with pytest.raises(ConfigError, match=r"the app is the third"):
+        BasicExtension(check, app)  # type: ignore[arg-type]
     app.add_url_rule("/x", "x", basic_required(sources={"cookie"})(view()))
     app.testing = True
     with pytest.raises(ConfigError, match="BasicExtension has no cookie_name"):
