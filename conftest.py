@@ -27,7 +27,7 @@ ON_BACKEND = {"redis", "near"}
 OPENAPI = ("apispec", "flask_smorest", "openapi_spec_validator")
 NEEDS = {
     "docs/basic.rst": ("flask_limiter",),
-    "docs/migrating.rst": ("flask_jwt_extended",),
+    "docs/moving/flask-jwt-extended.rst": ("flask_jwt_extended",),
     "docs/openapi.rst": OPENAPI,
     "docs/operations.rst": ("prometheus_client",),
     "docs/throttling.rst": ("flask_limiter",),

@@ -1,6 +1,7 @@
 """The examples of the documentation are tests.
 
-Python blocks run, from the top of a page to its end. A block of ``http`` in the documentation is
+Python blocks run, from the top of a page to its end, but for those with a caption ``Before``: an
+app of another library, which tests/moving runs. A block of ``http`` in the documentation is
 an answer: it must be what ``response`` holds at that point, with ``…`` for what changes.
 """
 
@@ -9,12 +10,13 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
 from contextlib import ExitStack
 from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
-from sybil import Example, Sybil
+from sybil import Document, Example, Region, Sybil
 from sybil.parsers.rest import CodeBlockParser, PythonCodeBlockParser
 from werkzeug.security import generate_password_hash
 
@@ -69,8 +71,17 @@ def written(body: str) -> str:
         return body.strip()
 
 
+class PythonBlocks(PythonCodeBlockParser):
+    """Python blocks, without the apps of other libraries."""
+
+    def __call__(self, document: Document) -> Iterator[Region]:
+        for region in super().__call__(document):
+            if not region.lexemes["options"].get("caption", "").startswith("Before"):
+                yield region
+
+
 pages = Sybil(
-    parsers=[PythonCodeBlockParser(), CodeBlockParser("http", answer_is_as_shown)],
+    parsers=[PythonBlocks(), CodeBlockParser("http", answer_is_as_shown)],
     patterns=["*.rst"],
     setup=set_up,
     teardown=tear_down,
