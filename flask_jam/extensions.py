@@ -19,6 +19,7 @@ from . import signals
 from ._cli.lazy_group import LazyGroup
 from ._credentials.refresh_rotation import Reload
 from ._credentials.sessions import Life, SessionInfo
+from ._helpers.peer_settings import left_over_names
 from ._request import session_login, token_login
 from ._request.app_state import EXTENSION_KEY, AppState
 from ._request.conditions import Rule
@@ -59,7 +60,7 @@ from .schemes.transport import (
     check_header_type,
     check_sources,
 )
-from .settings import left_over_names, load
+from .settings import load
 
 F = TypeVar("F", bound=Callable[[Accepted], object])
 

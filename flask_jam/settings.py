@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ._helpers.names import nearest
+from ._helpers.peer_settings import FLASK_JWT_EXTENDED
 from ._helpers.setting_files import read_table
 from ._helpers.setting_types import (
     FallbackText,
@@ -238,50 +239,6 @@ def entries() -> Iterator[Entry]:
 
 _BY_PATH = {entry.path: entry for entry in entries()}
 _BY_ENV = {entry.env: entry for entry in entries()}
-
-
-# --- names of Flask-JWT-Extended ------------------------------------------------------
-
-_TRANSPORT = "JWTExtension(header_name=…, cookie_name=…)"
-#: Its settings in ``app.config``, and what is written here instead.
-FLASK_JWT_EXTENDED = {
-    "JWT_SECRET_KEY": "JAM_JWT_SECRET_KEY",
-    "JWT_PRIVATE_KEY": "JAM_JWT_PRIVATE_KEY",
-    "JWT_PUBLIC_KEY": "JAM_JWT_PUBLIC_KEY",
-    "JWT_ALGORITHM": "JAM_JWT_ALG",
-    "JWT_DECODE_ALGORITHMS": "JAM_JWT_ALG",
-    "JWT_ACCESS_TOKEN_EXPIRES": "JAM_JWT_EXPIRE",
-    "JWT_REFRESH_TOKEN_EXPIRES": "JAM_JWT_REFRESH_IDLE and JAM_JWT_REFRESH_ABSOLUTE",
-    "JWT_ENCODE_ISSUER": "JAM_JWT_ISSUER",
-    "JWT_DECODE_ISSUER": "JAM_JWT_ISSUER",
-    "JWT_ENCODE_AUDIENCE": "JAM_JWT_AUDIENCE",
-    "JWT_DECODE_AUDIENCE": "JAM_JWT_AUDIENCE",
-    "JWT_DECODE_LEEWAY": "JAM_JWT_LEEWAY",
-    "JWT_TOKEN_LOCATION": _TRANSPORT,
-    "JWT_HEADER_NAME": _TRANSPORT,
-    "JWT_ACCESS_COOKIE_NAME": _TRANSPORT,
-    "JWT_REFRESH_COOKIE_PATH": "JWTExtension(refresh_path=…)",
-    "JWT_ACCESS_COOKIE_PATH": "JAM_COOKIE_PATH",
-    "JWT_COOKIE_SECURE": "JAM_COOKIE_SECURE",
-    "JWT_COOKIE_SAMESITE": "JAM_COOKIE_SAMESITE",
-    "JWT_COOKIE_DOMAIN": "JAM_COOKIE_DOMAIN",
-    "JWT_COOKIE_CSRF_PROTECT": "nothing (the cross-site check is always on)",
-    "JWT_CSRF_IN_COOKIES": "nothing (there is no CSRF token)",
-    "JWT_HEADER_TYPE": "JWTExtension(header_type=…)",
-    "JWT_IDENTITY_CLAIM": "nothing (always sub)",
-    "JWT_SESSION_COOKIE": "nothing (a cookie lives as long as its token)",
-}
-
-
-def left_over_names(app_config: Mapping[str, Any]) -> str:
-    """Name the settings of Flask-JWT-Extended in a config, each with what to write instead.
-
-    :returns: part of a sentence, without any value; empty if there are none.
-    """
-    found = {name: FLASK_JWT_EXTENDED[name] for name in FLASK_JWT_EXTENDED if name in app_config}
-    return ", ".join(
-        f"{name} -> {instead}" for name, instead in found.items() if app_config[name] is not None
-    )
 
 
 # --- sources -> {path: raw value} -----------------------------------------------------

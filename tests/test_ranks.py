@@ -16,6 +16,7 @@ PACKAGE = Path(flask_jam.__file__).parent
 ORDER = (
     "errors",
     "_helpers", "_helpers.deadline", "_helpers.fork_lock", "_helpers.names", "_helpers.owned",
+    "_helpers.peer_settings",
     "_helpers.setting_types", "_helpers.setting_files", "_helpers.strict_json",
     "_helpers.weak_keys",
     "settings", "keys", "jws",
@@ -75,6 +76,7 @@ TESTED_BY = {
     "_helpers.deadline": "stores/test_deadlines",
     "_helpers.names": "test_settings",
     "_helpers.owned": "stores/test_memory",
+    "_helpers.peer_settings": "test_settings",
     "_helpers.setting_types": "test_settings",
     "_helpers.setting_files": "test_settings",
     "_helpers.strict_json": "test_jws",

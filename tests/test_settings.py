@@ -23,10 +23,10 @@ from cryptography.x509.oid import NameOID
 from hypothesis import strategies as st
 
 from flask_jam import ConfigError, Jam, jwt_required
+from flask_jam._helpers.peer_settings import FLASK_JWT_EXTENDED
 from flask_jam._helpers.setting_types import normal_origin
 from flask_jam.keys import KeyRing
 from flask_jam.settings import (
-    FLASK_JWT_EXTENDED,
     JWTSettings,
     SessionSettings,
     Settings,
