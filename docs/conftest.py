@@ -1,8 +1,9 @@
 """The examples of the documentation are tests.
 
-Python blocks run, from the top of a page to its end, but for those with a caption ``Before``: an
-app of another library, which tests/moving runs. A block of ``http`` in the documentation is
-an answer: it must be what ``response`` holds at that point, with ``…`` for what changes.
+Python blocks run, from the top of a page to its end, but for those with a caption ``Before`` or
+``During``: an app of another library, or of both, which tests/moving runs. A block of
+``http`` in the documentation is an answer: it must be what ``response`` holds at that point, with
+``…`` for what changes.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from werkzeug.security import generate_password_hash
 ENVIRONMENT = {"JAM_JWT_SECRET_KEY": "k3y-of-the-examples-0123456789-abcdefghijklmnopqrstuvwxyz"}
 #: What every answer has and no page needs to show.
 UNSHOWN = {"Content-Length"}
+#: How the caption of a block starts that needs another library.
+WITH_PEER = ("Before", "During")
 
 
 def set_up(namespace: dict[str, Any]) -> None:
@@ -76,7 +79,7 @@ class PythonBlocks(PythonCodeBlockParser):
 
     def __call__(self, document: Document) -> Iterator[Region]:
         for region in super().__call__(document):
-            if not region.lexemes["options"].get("caption", "").startswith("Before"):
+            if not region.lexemes["options"].get("caption", "").startswith(WITH_PEER):
                 yield region
 
 

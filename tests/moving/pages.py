@@ -20,8 +20,8 @@ class Page:
     """One page: its blocks with a caption, and the names in its tables.
 
     A block is a small complete app under ``:caption: Before`` or ``:caption: After``, with more
-    words behind it where a page has several. The documentation's tests run the *after*, not the
-    *before*, which needs the peer.
+    words behind it where a page has several; ``During`` is one that uses both libraries. The tests
+    of the documentation run the *after* alone: the others need the peer.
     """
 
     def __init__(self, name: str, peer: str) -> None:
@@ -76,8 +76,12 @@ def parameters(*functions: Any) -> set[str]:
     return {name for each in functions for name in inspect.signature(each).parameters} - {"self"}
 
 
-def strings(package: ModuleType, pattern: str) -> set[str]:
-    """Return the string literals of a package's source that a pattern matches, such as settings."""
-    found = re.compile(rf"""["']({pattern})["']""")
-    files = Path(str(package.__file__)).parent.rglob("*.py")
+def strings(module: ModuleType, pattern: str, before: str = "") -> set[str]:
+    """Return the string literals of a module's or package's source that a pattern matches.
+
+    :param before: a pattern of the code in front of the literal.
+    """
+    found = re.compile(rf"""{before}["']({pattern})["']""")
+    file = Path(str(module.__file__))
+    files = file.parent.rglob("*.py") if file.name == "__init__.py" else [file]
     return {name for file in files for name in found.findall(file.read_text(encoding="utf-8"))}
