@@ -17,6 +17,7 @@ TIERS = ("attack", "redis", "browser", "slow")
 FOLDERS = {
     "tests/attacks": ["attack"],
     "tests/browser": ["browser"],
+    "tests/beside/heavy": ["slow"],
     "tests/benchmarks": ["slow"],
 }
 #: A test that takes one of these talks to a redis-server.
@@ -25,8 +26,13 @@ ON_BACKEND = {"redis", "near"}
 
 #: Files that import packages of ``[test-all]`` at once.
 OPENAPI = ("apispec", "flask_smorest", "openapi_spec_validator")
+BESIDE = (
+    "apiflask", "flask_admin", "flask_caching", "flask_cors", "flask_limiter", "flask_restful",
+    "flask_restx", "flask_smorest", "flask_sock", "flask_socketio", "flask_wtf",
+)  # fmt: skip
 NEEDS = {
     "docs/basic.rst": ("flask_limiter",),
+    "docs/beside.rst": BESIDE,
     "docs/moving/flask-jwt-extended.rst": ("flask_jwt_extended",),
     "docs/openapi.rst": OPENAPI,
     "docs/operations.rst": ("prometheus_client",),

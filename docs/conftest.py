@@ -1,7 +1,7 @@
 """The examples of the documentation are tests.
 
-Python blocks run, from the top of a page to its end, but for those with a caption ``Before`` or
-``During``: an app of another library, or of both, which tests/moving runs. A block of
+Python blocks run, from the top of a page to its end, but for those with a caption ``Before``,
+``During`` or ``Beside``: an app with a library of the extra ``bench``, which tests run. A block of
 ``http`` in the documentation is an answer: it must be what ``response`` holds at that point, with
 ``…`` for what changes.
 """
@@ -25,7 +25,7 @@ ENVIRONMENT = {"JAM_JWT_SECRET_KEY": "k3y-of-the-examples-0123456789-abcdefghijk
 #: What every answer has and no page needs to show.
 UNSHOWN = {"Content-Length"}
 #: How the caption of a block starts that needs another library.
-WITH_PEER = ("Before", "During")
+WITH_PEER = ("Before", "During", "Beside")
 
 
 def set_up(namespace: dict[str, Any]) -> None:

@@ -1,9 +1,10 @@
-"""The pages of docs/moving: run the two apps of a page, and compare its tables with the peer."""
+"""Pages about other libraries: run the apps of a page, and compare its tables with the library."""
 
 from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from flask import Flask
 
-FOLDER = Path(__file__).parents[2] / "docs" / "moving"
+DOCS = Path(__file__).parents[2] / "docs"
 RULE = re.compile(r"^(=+)(?:  =+)+$")
 
 
@@ -26,13 +27,13 @@ class Page:
 
     def __init__(self, name: str, peer: str) -> None:
         self.name, self.peer = name, peer
-        self.text = (FOLDER / f"{name}.rst").read_text(encoding="utf-8")
+        self.text = (DOCS / f"{name}.rst").read_text(encoding="utf-8")
 
     def app(self, caption: str) -> Flask:
         """Run a block by its own and return the ``app`` that it makes."""
-        namespace: dict[str, Any] = {"__name__": "moving"}
-        exec(compile(self.block(caption), f"{self.name}: {caption}", "exec"), namespace)
-        app = namespace["app"]
+        module = sys.modules["page"] = ModuleType("page")  # some libraries look their caller up
+        exec(compile(self.block(caption), f"{self.name}: {caption}", "exec"), module.__dict__)
+        app = module.app
         assert isinstance(app, Flask)
         return app
 

@@ -14,7 +14,7 @@ from flask_jam.testing import frozen_time
 from ..conftest import bearer
 from .pages import Page, parameters, public_names, strings
 
-PAGE = Page("flask-jwt-extended", "Flask-JWT-Extended")
+PAGE = Page("moving/flask-jwt-extended", "Flask-JWT-Extended")
 REFUSED = {401, 422}
 
 

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from ..conftest import SECRET, bearer
 from .pages import Page, parameters, public_names, strings
 
-PAGE = Page("jamlib", "jamlib")
+PAGE = Page("moving/jamlib", "jamlib")
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
