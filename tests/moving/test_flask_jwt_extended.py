@@ -18,6 +18,11 @@ PAGE = Page("moving/flask-jwt-extended", "Flask-JWT-Extended")
 REFUSED = {401, 422}
 
 
+@pytest.fixture
+def peer() -> Any:
+    return pytest.importorskip("flask_jwt_extended", reason="needs Flask-JWT-Extended")
+
+
 def pass_as_an_unchanged_client(client: FlaskClient, later: Callable[[], None]) -> None:
     """Refresh as the peer's clients do: the token in the header, the same one each time."""
     alice, bob, carol = (log_in(client, name) for name in ("alice", "bob", "carol"))
@@ -71,9 +76,45 @@ def test_unchanged_client_passes_on_ours() -> None:
         pass_as_an_unchanged_client(app.test_client(), lambda: clock.tick(300))
 
 
-@pytest.fixture
-def peer() -> Any:
-    return pytest.importorskip("flask_jwt_extended", reason="needs Flask-JWT-Extended")
+def pass_as_a_browser(client: FlaskClient) -> None:
+    """Log in, write from the app's own page and not from another site's, and log out."""
+    at = {"base_url": "https://shop.example"}
+    own, other = {"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "cross-site"}
+    assert client.get("/notes", **at).status_code == 401
+    answer = client.post("/login", data={"name": "alice"}, headers=own, **at)
+    cookies = [line for line in answer.headers.getlist("Set-Cookie") if "csrf" not in line]
+    assert all("HttpOnly" in line and "Secure" in line for line in cookies)
+    for _ in range(2):
+        assert client.get("/notes", **at).json == {"notes_of": "alice"}
+        token = client.get_cookie("csrf_access_token", "shop.example")
+        own["X-CSRF-TOKEN"] = token.value if token else ""
+        assert client.post("/notes", headers=own, **at).json == {"notes_of": "alice"}
+    assert client.post("/notes", headers=other, **at).status_code in {401, 403}
+    assert client.post("/logout", headers=own, **at).json == {"name": None}
+    assert client.get("/notes", **at).status_code == 401
+
+
+def status_of_a_copy(client: FlaskClient, cookie: str) -> int:
+    """Log in, copy the cookie, log out, and come back with the copy."""
+    client.post("/login", data={"name": "alice"})
+    copy = client.get_cookie(cookie)
+    assert copy is not None
+    client.post("/logout")
+    client.set_cookie(cookie, copy.value)
+    return client.get("/notes").status_code
+
+
+def test_browser_passes_on_ours() -> None:
+    client = PAGE.app("After: cookies").test_client()
+    pass_as_a_browser(client)
+    assert status_of_a_copy(client, "sessionId") == 401
+
+
+@pytest.mark.slow
+def test_browser_passes_on_the_peer(peer: Any) -> None:
+    client = PAGE.app("Before: cookies").test_client()
+    pass_as_a_browser(client)
+    assert status_of_a_copy(client, "access_token_cookie") == 200
 
 
 @pytest.mark.slow
