@@ -2,6 +2,7 @@
 
 from ._credentials.logins import LoginInfo as LoginInfo
 from ._credentials.sessions import SessionInfo as SessionInfo
+from ._credentials.tickets import Ticket as Ticket
 from ._request.basic_extension import BasicExtension as BasicExtension
 from ._request.current_auth import current_auth as current_auth
 from ._request.current_user import current_subject as current_subject

@@ -14,6 +14,7 @@ from ._credentials.logins import LoginInfo, Logins
 from ._credentials.refresh_rotation import Families, Reload, ReuseError, TokenPair
 from ._credentials.revocation import Revocation
 from ._credentials.sessions import Life, SessionInfo, Sessions, handle_of
+from ._credentials.tickets import Tickets, TicketVerbs
 from ._helpers.deadline import apart, one_deadline
 from .errors import ConfigError, StoreUnavailable, safe_summary
 from .keys import KeyRing, new_key
@@ -54,8 +55,8 @@ def _wall_clock() -> float:
     return time.time()
 
 
-class Jam:
-    """Tokens, refresh families and sessions of one application; usable without Flask.
+class Jam(TicketVerbs):
+    """Tokens, refresh families, sessions and tickets of one application; usable without Flask.
 
     :param config: a mapping ``{"jwt": {...}, "session": {...}}``; a path to ``.toml``, ``.json``
         or ``.yaml``; or ``None``: the environment (``JAM_...``) over ``./pyproject.toml``.
@@ -88,6 +89,7 @@ class Jam:
             self.tokens, self.families, self.sessions, self.store, self.settings, self._report
         )
         self.logins = Logins(self.sessions, self.families, self.revocation)
+        self.tickets = Tickets(self.store, self.clock, self._report)
         self._observers: list[Observer] = []
         self._owes_warning = False
 
@@ -237,7 +239,7 @@ class Jam:
         return self.revocation.login(token)
 
     def revoke_subject(self, subject: str) -> None:
-        """Everything of a subject that exists now: tokens, refresh families, sessions."""
+        """Everything of a subject that exists now: tokens, refresh families, sessions, tickets."""
         self.revocation.subject(subject)
 
     # --- sessions ---

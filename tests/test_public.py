@@ -27,7 +27,7 @@ NAMES = {
     "Jam", "JamExtension", "JWTExtension", "SessionExtension", "SchemeExtension", "BasicExtension",
     "Guard", "jwt_required", "session_required", "basic_required", "public", "protect",
     "current_auth", "current_user", "current_user_as", "current_subject", "safe_next",
-    "Accepted", "SessionInfo", "LoginInfo", "signals",
+    "Accepted", "SessionInfo", "LoginInfo", "Ticket", "signals",
     "JamError", "ConfigError", "TokenError", "SessionError", "StoreUnavailable", "Reason",
 }  # fmt: skip
 
@@ -56,6 +56,12 @@ METHODS = {
     "list_logins": "(self, subject)",
     "end_login_by_handle": "(self, subject, handle)",
     "end_logins": "(self, subject)",
+    "issue_ticket": (
+        "(self, purpose, subject, *, expires_in, data=None, bound_to=None, replace=True, "
+        "issuer=None)"
+    ),
+    "peek_ticket": "(self, purpose, ticket, *, bound_to=None)",
+    "redeem_ticket": "(self, purpose, ticket, *, bound_to=None)",
 }
 
 OTHERS = [

@@ -26,31 +26,33 @@ _INSTEAD = {
 }
 
 
-def kept_data(data: Mapping[str, Any], max_bytes: int) -> dict[str, Any]:
+def kept_data(data: Mapping[str, Any], max_bytes: int, holder: str = "session") -> dict[str, Any]:
     """Return the data as it will be read back: an error comes now rather than later.
+
+    :param holder: what holds the data, in the words of that error.
 
     :raises SessionError: if it is no plain JSON, or larger than that.
     """
     if not isinstance(data, Mapping):
         raise SessionError(
             Reason.INVALID,
-            f"session data must be a mapping with strings as keys, got {type(data).__name__}",
+            f"{holder} data must be a mapping with strings as keys, got {type(data).__name__}",
         )
     try:
         raw = json_of(data)
         kept = strict_object(raw)
     except TokenError:
-        raise SessionError(Reason.INVALID, _why_not_json(data)) from None
+        raise SessionError(Reason.INVALID, _why_not_json(data, holder)) from None
     if len(raw) > max_bytes:
-        raise SessionError(Reason.TOO_LARGE, f"a session holds at most {max_bytes} bytes")
+        raise SessionError(Reason.TOO_LARGE, f"a {holder} holds at most {max_bytes} bytes")
     return kept
 
 
 # --- what is wrong: the key and the type are named, never the value ------------------------------
 
 
-def _why_not_json(data: Mapping[Any, Any]) -> str:
-    sentence = "session data must be plain JSON"
+def _why_not_json(data: Mapping[Any, Any], holder: str) -> str:
+    sentence = f"{holder} data must be plain JSON"
     for key, value in data.items():
         if not isinstance(key, str):
             return f"{sentence}, got a key of type {type(key).__name__}: write str(...)"

@@ -12,8 +12,8 @@ Rules for every verb of every store:
   Only a grace is counted by the clock of the store itself, which is ``now`` if it has none.
 - No store sees a credential: ids arrive hashed, refresh tokens not at all.
 - Whatever belongs to one subject has one *slot*, :func:`slot_of` it: two letters with which the
-  names of its sessions and families begin. A store on many machines keeps a slot together, so
-  that a verb finds in one of them all that it needs.
+  names of its sessions, families and tickets begin. A store on many machines keeps a slot
+  together, so that a verb finds in one of them all that it needs.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
+
+from .ticket_verbs import TicketStore
 
 #: Stands between an issuer and a subject. No subject and no issuer holds a lone surrogate.
 _BETWEEN = "\udcff"
@@ -309,7 +311,7 @@ class Page(NamedTuple):
     cleared: int = 0
 
 
-class Store(Protocol):
+class Store(TicketStore, Protocol):
     """What :class:`~flask_jam.Jam` asks of a store."""
 
     # --- revocation marks, the allow list ---

@@ -33,6 +33,7 @@ from .interface import (
     Standing,
     is_in_grace,
 )
+from .memory_tickets import MemoryTickets
 
 
 class _Successor(NamedTuple):
@@ -68,10 +69,11 @@ class _CutOff(NamedTuple):
 _NO_CUT_OFF = _CutOff(0.0, 0.0, 0.0)
 
 
-class MemoryStore:
+class MemoryStore(MemoryTickets):
     """Dictionaries under one lock. What has ended is swept out as writes come in."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._lock = fork_safe_lock()
         self._identity = secrets.token_hex(8)
         # Revocation marks, a table each: the hash of an Enum would be a Python call per look-up.

@@ -16,15 +16,17 @@ key, after ``prefix:``    type    value                                        k
 ``e:{slot}:owner``       zset    the same, by their end                       as its last session
 ``l:{slot}:subject``     zset    names of a subject's families, by age        as its last family
 ``m:{slot}:subject``     zset    the same, by their end                       as its last family
+``v:{slot}:id``          hash    ticket, its data as JSON                     its end
+``w:{slot}:line``        hash    which tickets of a subject and purpose live  as its last ticket
 ========================  ======  ===========================================  ====================
 
-Subjects, owners and session ids stand in keys as hashes; that of a subject has room for an issuer
-(:func:`~flask_jam.stores.interface.owner_of`). The cut-off of a subject's logins stands beside
-that of everything, ``[2, at, until, at of logins]``: so nothing more is read to check a token. What
-never changes of a family or a session is one field, ``j``: JSON that begins with the version, which
-is 1. All is kept a minute longer than it counts, so that a server whose clock is ahead brings
-nothing back that was revoked: what counts is decided by ``now``, which the caller gives. The two
-graces, of a rotation and of a rework, are counted by the clock of the server.
+Subjects, owners, purposes, session ids and tickets stand in keys as hashes; that of a subject has
+room for an issuer (:func:`~flask_jam.stores.interface.owner_of`). The cut-off of a subject's logins
+stands beside that of everything, ``[2, at, until, at of logins]``: so nothing more is read to check
+a token. What never changes of a family, a session or a ticket is one field, ``j``: JSON that begins
+with the version, which is 1. All is kept a minute longer than it counts, so that a server whose
+clock is ahead brings nothing back that was revoked: what counts is decided by ``now``, which the
+caller gives. The two graces, of a rotation and of a rework, are counted by the clock of the server.
 """
 
 from __future__ import annotations
@@ -58,6 +60,7 @@ from .._helpers.fork_lock import fork_safe_lock, start_anew_in_child
 from .._helpers.strict_json import strict_dumps
 from ..errors import ConfigError, Reason, SessionError, StoreUnavailable
 from ._redis import scripts as lua
+from ._redis import ticket_scripts
 from ._redis.meter import Meter, verb_of
 from ._redis.plain_reads import PLAIN, PlainReads
 from ._redis.redis_internals import (
@@ -70,6 +73,7 @@ from ._redis.redis_internals import (
     pool_use,
     run_on_cluster,
 )
+from ._redis.tickets import RedisTickets, is_ticket_answer
 from ._redis.values import (
     UNREAD,
     as_bytes,
@@ -130,6 +134,11 @@ _WORDS = {
     "too_large",
     *(t.value for t in Rotation),
 }
+_TICKET_STEPS = {
+    ticket_scripts.ISSUE_TICKET,
+    ticket_scripts.PEEK_TICKET,
+    ticket_scripts.REDEEM_TICKET,
+}
 #: Steps that change nothing if Redis carries them out twice, the second time much later: what was
 #: sent may still be on its way when the link has failed. A rotation, an update or a login is not:
 #: meanwhile it may have been followed by another one, or by a logout.
@@ -145,6 +154,7 @@ _REPEATABLE = {
     lua.DELETE_SESSION,
     lua.REWORK_SESSION,
     lua.REMOVE,
+    *_TICKET_STEPS,
 }
 #: Link errors that are answers of a server, or that the same question would get again.
 _ANSWERS = (AuthenticationError, AuthorizationError, BusyLoadingError)
@@ -154,12 +164,12 @@ _LINK_FAILURES = (LinkError, TimeoutError, RedisTimeoutError)
 _CALM = 0.5
 _SHAS = {
     script: hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
-    for name, script in vars(lua).items()
+    for name, script in (*vars(lua).items(), *vars(ticket_scripts).items())
     if name.isupper() and not name.startswith("_")
 }
 
 
-class RedisStore:
+class RedisStore(RedisTickets):
     """A store on a client of redis-py.
 
     :param client: a ``redis.Redis`` or ``redis.RedisCluster``, or what makes one when it is first
@@ -741,5 +751,7 @@ def _check_answer(script: str, keys: Sequence[str], answer: Any) -> None:
         known = isinstance(word, (bytes, str)) and as_text(word) in _WORDS
     if script in (lua.CLEAR_SESSIONS, lua.LIST_SESSIONS, lua.LIST_FAMILIES):
         known = known and len(found) % 3 == 0 and len(found) > 0 and isinstance(found[2], int)
+    if script in _TICKET_STEPS:
+        known = known and is_ticket_answer(found)
     if not known:
         raise ValueError("not Redis")

@@ -20,10 +20,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from threading import Barrier
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -41,55 +39,12 @@ from ..stores.interface import (
     Session,
     Store,
 )
-
-T = TypeVar("T")
-
-#: JSON of every kind; a store that goes through another language's JSON loses one of these.
-ANY_JSON: dict[str, Any] = {
-    "empty list": [],
-    "empty mapping": {},
-    "empty text": "",
-    "null": None,
-    "true": True,
-    "false": False,
-    "zero": 0,
-    "large": 2**53 - 1,
-    "negative": -7,
-    "fraction": 0.1,
-    "whole as a float": 2.0,
-    "precise": 1800000000.1234567,
-    "text": 'ümlaut ✓ 𝄞 \n\t"\\ \x00 \u2028',
-    "nested": {"list": [1, [2, {"x": None}], []], "mapping": {"": {}}},
-    "ключ": "key",
-}
-#: Names that a store must not read anything into.
-NAMES = (
-    "a",
-    "a:b",
-    "a:b:c",
-    "b",
-    "A",
-    "a ",
-    "{a}",
-    "a}{b",
-    "*",
-    "a*",
-    "[a]",
-    "?",
-    "a\nb",
-    "ä",
-    "☃",
-    "%s",
-)
-
-
-#: Where everything of these tests is kept together.
-SLOT = "ab"
-
-
-def at(name: str) -> str:
-    """An id, or the key of one, in that slot."""
-    return SLOT + name
+from .store_samples import ANY_JSON as ANY_JSON
+from .store_samples import NAMES as NAMES
+from .store_samples import SLOT as SLOT
+from .store_samples import at as at
+from .store_samples import at_once as at_once
+from .tickets import TicketConformance
 
 
 def a_family(now: float, **changes: Any) -> Family:
@@ -164,18 +119,6 @@ def cleared(store: Store, now: float, owner: str = "ann", keep: str | None = Non
     return first.cleared + sum(page.cleared for page in pages(store, now, owner, first.after))
 
 
-def at_once(count: int, job: Callable[[int], T]) -> list[T]:
-    """What ``job(0)`` to ``job(count - 1)`` give, all let go at the same moment."""
-    gate = Barrier(count)
-
-    def run(number: int) -> T:
-        gate.wait()
-        return job(number)
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(run, range(count)))
-
-
 def _update_too_large(store: Store, now: float) -> None:
     with pytest.raises(SessionError):
         store.update_session(at("k2"), {"n": 1}, now, 1)
@@ -195,7 +138,7 @@ USES: dict[str, Callable[[Store, float], object]] = {
 }
 
 
-class StoreConformance:
+class StoreConformance(TicketConformance):
     """Inherit this in a class whose name begins with ``Test``, and override ``store``."""
 
     @pytest.fixture

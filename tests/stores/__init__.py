@@ -1,3 +1,3 @@
 import pytest
 
-pytest.register_assert_rewrite("flask_jam.testing.stores")
+pytest.register_assert_rewrite("flask_jam.testing.stores", "flask_jam.testing.tickets")

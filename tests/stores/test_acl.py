@@ -51,6 +51,9 @@ def whole_life(jam: Jam) -> None:
     jam.delete_session(session_id)
     jam.create_session("ann", {})
     assert jam.clear_sessions("ann") == 1
+    jam.issue_ticket("reset", "ann", expires_in=60)
+    ticket = jam.issue_ticket("reset", "ann", expires_in=60)
+    assert jam.peek_ticket("reset", ticket) == jam.redeem_ticket("reset", ticket)
     jam.revoke_subject("ann")
 
 

@@ -49,6 +49,7 @@ from flask_jam.testing.stores import (
     cleared,
     listed,
 )
+from flask_jam.testing.tickets import a_ticket
 
 from ..cases import each_case, loop_inherited_cases
 from ..conftest import SECRET, Clock, build_app
@@ -197,6 +198,7 @@ def fill(raw: redis.Redis, store: RedisStore) -> None:
     store.start_family(at("f"), a_family(NOW))
     cleared(store, NOW, "carol")
     store.create_session(at("s"), a_session(NOW))
+    store.issue_ticket(at("v"), a_ticket(NOW), replace=True)
 
 
 def every_verb(store: RedisStore) -> None:
@@ -222,6 +224,9 @@ def every_verb(store: RedisStore) -> None:
         lambda: store.create_session(at("c"), a_session(NOW, session_key="carol")),
         lambda: store.cut(SLOT, "bob", NOW + 1, NOW + 10),
         lambda: cleared(store, NOW + 1, "carol"),
+        lambda: store.peek_ticket(at("v"), "reset", "digest", NOW + 1),
+        lambda: store.redeem_ticket(at("v"), "reset", "digest", NOW + 1),
+        lambda: store.issue_ticket(at("v2"), a_ticket(NOW + 1), replace=True),
     ):
         do()
 
@@ -822,6 +827,11 @@ def a_few_sessions(store: RedisStore) -> None:
     store.create_session(at("other"), a_session(NOW))
 
 
+def a_few_tickets(store: RedisStore) -> None:
+    store.issue_ticket(at("v"), a_ticket(NOW), replace=True)
+    store.issue_ticket(at("v2"), a_ticket(NOW), replace=False)
+
+
 #: What is there, and the step whose reply is lost.
 LOSSES: dict[str, Steps] = {
     "mark": (a_few_sessions, lambda s: s.mark(SLOT, Kind.TOKEN, "t", NOW, NOW + 100)),
@@ -858,6 +868,19 @@ LOSSES: dict[str, Steps] = {
     "delete_session": (a_few_sessions, lambda s: s.delete_session(at("s"), NOW + 1)),
     "clear_sessions": (a_few_sessions, lambda s: cleared(s, NOW + 1)),
     "list_sessions": (a_few_sessions, lambda s: listed(s, NOW + 1)),
+    "issue_ticket": (
+        a_few_tickets, lambda s: s.issue_ticket(at("w"), a_ticket(NOW + 1), replace=True),
+    ),
+    "issue_ticket beside others": (
+        a_few_tickets, lambda s: s.issue_ticket(at("w"), a_ticket(NOW + 1), replace=False),
+    ),
+    "peek_ticket": (a_few_tickets, lambda s: s.peek_ticket(at("v"), "reset", "digest", NOW + 1)),
+    "redeem_ticket": (
+        a_few_tickets, lambda s: s.redeem_ticket(at("v"), "reset", "digest", NOW + 1),
+    ),
+    "redeem_ticket for another purpose": (
+        a_few_tickets, lambda s: s.redeem_ticket(at("v"), "other", "digest", NOW + 1),
+    ),
 }  # fmt: skip
 #: What the second of two equal steps can no longer tell: that there was something to end.
 ENDED_ALREADY = {
@@ -879,7 +902,7 @@ def state_of(raw: redis.Redis) -> dict[bytes, Any]:
         if kind == b"zset":
             value = raw.zrange(key, 0, -1, withscores=True)
         elif kind == b"hash":
-            varies = (b"n", b"dead", b"r") if key[4:5] == b"f" else ()
+            varies = {b"f": (b"n", b"dead", b"r"), b"v": (b"w",)}.get(key[4:5], ())
             value = {n: v if n not in varies else b"-" for n, v in value.items()}
         elif key[4:5] in b"ck":
             version, cut, end = json.loads(value)
@@ -1354,16 +1377,18 @@ KEPT = {
     "as its last session": 30 * 86_400.0,
     "as its last family": 90 * 86_400.0,
     "10 s": REWORK_GRACE,
+    "its end": 3600.0,
+    "as its last ticket": 3600.0,
 }
 
 
 def test_the_table_of_the_docstring_has_every_kind_of_key() -> None:
-    assert sorted(TABLE) == sorted("txcafsokrielm")
+    assert sorted(TABLE) == sorted("txcafsokrielmvw")
 
 
 def whole_life(jam: Jam, clock: Clock) -> dict[str, list[str]]:
     """Logins, refreshes, reuse, revocations; every credential that was handed out."""
-    made: dict[str, list[str]] = {"access": [], "refresh": [], "session": []}
+    made: dict[str, list[str]] = {"access": [], "refresh": [], "session": [], "ticket": []}
 
     def pair(found: dict[str, Any]) -> str:
         made["access"].append(found["access_token"])
@@ -1386,6 +1411,10 @@ def whole_life(jam: Jam, clock: Clock) -> dict[str, list[str]]:
         jam.get_session(again)
         jam.delete_session(session(jam.create_session(subject, {})))
         jam.get_session(made["session"][-1])
+        for _ in range(2):
+            ticket = jam.issue_ticket("reset", subject, expires_in=3600, bound_to="secret hash")
+            made["ticket"].append(ticket)
+        jam.redeem_ticket("reset", ticket, bound_to="secret hash")
     with suppress(TokenError):
         jam.refresh_tokens(made["refresh"][0])  # reuse
     jam.revoke_token(pair(jam.issue_tokens("carol")))
@@ -1419,7 +1448,7 @@ def test_keys_types_and_expiries_are_as_the_table_says(
         # The expiry of a token is a whole second.
         slack = 0 if letter == "r" else 60
         assert expected - 2 < raw.pttl(key) / 1000 - slack <= expected, row[0]
-        if letter in "sf":
+        if letter in "sfv":
             assert name.startswith(tag), "an id begins with its slot"
         check_value(raw, letter, key)
     assert seen == set(TABLE)
@@ -1433,6 +1462,12 @@ def check_value(raw: redis.Redis, letter: str, key: bytes) -> None:
     elif letter == "r":
         # Of the new id, what is worth nothing without the old one.
         assert sorted(raw.hgetall(key)) == [b"n", b"v"]
+    elif letter == "w":
+        assert sorted(raw.hgetall(key)) == [b"c", b"e", b"l", b"r", b"u"]
+    elif letter == "v":
+        fields = raw.hgetall(key)
+        assert json.loads(fields.pop(b"j"))[0] == 1
+        assert set(fields) | {b"w"} == set(b"p b e o n d l u x w".split())
     elif letter in "fs":
         fields = raw.hgetall(key)
         assert json.loads(fields.pop(b"j"))[0] == 1
@@ -1475,10 +1510,11 @@ def test_all_keys_of_a_subject_are_in_one_slot(
         jam.get_session(session_id)
         jam.clear_sessions(subject)
         jam.create_session(subject, {})
+        jam.issue_ticket("reset", subject, expires_in=60)
         keys += raw.keys("*")
         jam.revoke_subject(subject)
         keys = [key for key in keys + raw.keys("*") if key != b"jam:i:{AA}:id"]
-        assert {chr(key[4]) for key in keys} == set("txfsockrelm")
+        assert {chr(key[4]) for key in keys} == set("txfsockrelmvw")
         (slot,) = {key_slot(key) for key in keys}
         assert slot == key_slot(f"jam:s:{{{slot_of(subject)}}}:x".encode())
         slots.add(slot)
@@ -1533,6 +1569,7 @@ def test_nothing_in_redis_or_on_its_wire_can_be_presented(
     secrets += [token.rsplit(".", 1)[1] for token in (*made["access"], *made["refresh"])]
     secrets += [token.split(".")[1] for token in made["access"]]
     secrets += [session_id[2:] for session_id in made["session"]]
+    secrets += ["secret hash", *(ticket[2:] for ticket in made["ticket"])]
     assert [secret for secret in secrets if secret.encode() in loot] == []
     assert b"agent" in loot, "what is there is found"
     assert usable(jam, loot) == []
@@ -1548,6 +1585,8 @@ def usable(jam: Jam, loot: bytes) -> list[str]:
             opened.append(str(jam.verify_jwt_token(word)))
         with suppress(TokenError):
             opened.append(str(jam.refresh_tokens(word)))
+        with suppress(TokenError):
+            opened.append(str(jam.peek_ticket("reset", word, bound_to="secret hash")))
     return opened
 
 

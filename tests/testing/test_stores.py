@@ -13,6 +13,7 @@ import pytest
 
 from flask_jam.stores.interface import Family, Kind, Marks, Page, Rotation, Session
 from flask_jam.stores.memory import MemoryStore, _CutOff
+from flask_jam.stores.ticket_verbs import Issued, Presented, StoredTicket
 from flask_jam.testing.stores import StoreConformance
 
 from ..cases import loop_inherited_cases
@@ -195,6 +196,40 @@ class LooseLimits(MemoryStore):
         return super().read_session(key, now)
 
 
+class RedeemsInTwoSteps(MemoryStore):
+    def redeem_ticket(self, key: str, purpose: str, bound: str, now: float) -> Presented:
+        found = self.peek_ticket(key, purpose, bound, now)
+        time.sleep(0.01)  # as a network does: others come in between
+        super().redeem_ticket(key, purpose, bound, now)
+        return found
+
+
+class ForgetsRedeemedTickets(MemoryStore):
+    def redeem_ticket(self, key: str, *presented: Any) -> Presented:
+        found = super().redeem_ticket(key, *presented)
+        self._tickets.pop(key, None)
+        return found
+
+
+class RedeemsForAnyPurpose(MemoryStore):
+    """A link that is presented for another purpose is used up by it."""
+
+    def redeem_ticket(self, key: str, purpose: str, bound: str, now: float) -> Presented:
+        if key in self._tickets:
+            super().redeem_ticket(key, self._tickets[key].ticket.purpose, bound, now)
+        return super().redeem_ticket(key, purpose, bound, now)
+
+
+class KeepsReplacedTickets(MemoryStore):
+    def issue_ticket(self, key: str, ticket: StoredTicket, *, replace: bool) -> Issued:
+        return super().issue_ticket(key, ticket, replace=False)
+
+
+class KeepsCutTickets(MemoryStore):
+    def cut(self, slot: str, subject: str, now: float, until: float) -> None:
+        super().cut_logins(slot, subject, now, until)
+
+
 #: Each breaks a promise of the port, and this test of it must be red.
 BROKEN = {
     MarksForEver: "a_mark_is_there_until_its_end_and_not_at_it",
@@ -215,6 +250,11 @@ BROKEN = {
     EndsTheNewest: "a_login_ends_the_oldest_of_its_owner",
     ForgetsToMark: "access_tokens_of_a_family_that_was_too_many_are_revoked",
     ListsAllAtOnce: "a_page_has_so_many_and_the_next_begins_after_it",
+    RedeemsInTwoSteps: "sixty_four_parallel_redeems_give_one",
+    ForgetsRedeemedTickets: "a_ticket_is_redeemed_once_and_known_until_its_end",
+    RedeemsForAnyPurpose: "only_its_own_purpose_redeems_a_ticket",
+    KeepsReplacedTickets: "a_newer_ticket_ends_those_of_its_purpose_and_owner",
+    KeepsCutTickets: "a_ticket_dies_with_a_cut_off_that_is_later_than_its_own",
     OldestLast: "the_list_holds_the_living_with_the_oldest_first",
 }
 
