@@ -240,7 +240,7 @@ def is_fresh(said: dict[str, Any], now: float) -> bool:
 class FlakyStore(MemoryStore):
     """A memory store whose verbs fail while their names are in ``down``; it counts every call."""
 
-    VERBS = frozenset(name for name in vars(Store) if not name.startswith("_"))
+    VERBS = frozenset(name for name in dir(Store) if not name.startswith("_"))
 
     def __init__(self) -> None:
         super().__init__()
