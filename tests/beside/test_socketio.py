@@ -10,7 +10,7 @@ import pytest
 from flask import Flask, g
 from werkzeug.serving import make_server
 
-from flask_jam import Jam, current_auth
+from flask_jam import Jam, TokenError, current_auth
 
 from ..conftest import new_app
 
@@ -29,6 +29,13 @@ def who() -> str:
     return f"{auth.scheme}:{auth.subject}" if auth else "anonymous"
 
 
+def is_let_in(jam: Jam, auth: Any) -> bool:
+    try:
+        return bool(jam.redeem_ticket("socket", auth))
+    except TokenError:
+        return False
+
+
 @pytest.fixture
 def url(jam: Jam) -> Iterator[str]:
     app: Flask = new_app(jam)
@@ -36,6 +43,7 @@ def url(jam: Jam) -> Iterator[str]:
     app.extensions["at_connect"] = []
     sockets.on("connect")(lambda *_: app.extensions["at_connect"].append(who()))
     sockets.on("who")(lambda *_: who())
+    sockets.on("connect", "/tickets")(lambda auth: is_let_in(jam, auth))
     app.add_url_rule("/at-connect", "at_connect", lambda: app.extensions["at_connect"][-1])
     server = make_server("127.0.0.1", 0, app, threaded=True)
     server.daemon_threads = True  # type: ignore[attr-defined]
@@ -74,6 +82,19 @@ def test_each_event_asks_again(url: str, jam: Jam) -> None:
     cookie = {"Cookie": f"sessionId={jam.create_session('ann', {})}"}
     answers = ask(url, cookie, lambda: jam.revoke_subject("ann"))
     assert answers == ["session:ann", "anonymous"]
+
+
+def test_a_client_connects_with_a_ticket_once(url: str, jam: Jam) -> None:
+    ticket = jam.issue_ticket("socket", "ann", expires_in=30)
+    for auth, is_in in ((ticket, True), (ticket, False), ("x", False), (None, False)):
+        client = socketio.Client(reconnection=False)
+        try:
+            client.connect(url, auth=auth, transports=["polling"], namespaces=["/tickets"])
+            assert is_in
+        except socketio.exceptions.ConnectionError:
+            assert not is_in
+        finally:
+            client.disconnect()
 
 
 def test_a_handshake_from_another_site_has_no_caller(url: str, jam: Jam) -> None:
