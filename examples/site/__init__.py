@@ -1,10 +1,10 @@
 """A small site with sessions: register, stay signed in, see and end logins, an admin's page.
 
 Run it with ``flask --app examples/site run --debug`` and open ``/``. The users are ``alice``, an
-admin, with the password ``wonderland``, and ``bob``, a reader, with ``builder``. It needs
-Flask-Limiter. The environment sets up the rest: ``JAM_JWT_SECRET_KEY`` for the tokens of the app,
-``FLASK_SECRET_KEY`` for the messages, and for more than one process ``JAM_REDIS_URL`` and
-``FLASK_RATELIMIT_STORAGE_URI``.
+admin, with the password ``wonderland``, and ``bob``, a reader, with ``builder``. Mails go to the
+page ``/outbox``. It needs Flask-Limiter. The environment sets up the rest: ``JAM_JWT_SECRET_KEY``
+for the tokens of the app, ``FLASK_SECRET_KEY`` for the messages, ``FLASK_SITE_URL`` for the links
+in mails, and for more than one process ``JAM_REDIS_URL`` and ``FLASK_RATELIMIT_STORAGE_URI``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,21 @@ from flask import Flask, Response
 
 from flask_jam import Jam, JamExtension
 
-from . import account, admin, api, auth, errors, logins, pages, people, register, throttle, words
+from . import (
+    account,
+    admin,
+    api,
+    auth,
+    errors,
+    links,
+    logins,
+    outbox,
+    pages,
+    people,
+    register,
+    throttle,
+    words,
+)
 from .extensions import jwt, session
 
 # No script runs here, whatever gets into a page, and nobody frames our buttons.
@@ -32,6 +46,7 @@ def create_app(config: Mapping[str, Any] | None = None, jam: Jam | None = None) 
     app = Flask(__name__)
     app.config.update(
         STEP_UP_SECONDS=60.0,
+        SITE_URL="http://localhost:5000",  # in links of mails: never the host of a request
         MAX_CONTENT_LENGTH=64 * 1024,  # all that is sent here is a form
         SESSION_COOKIE_SAMESITE="Lax",  # Flask's own cookie has the messages
         SESSION_COOKIE_SECURE=not app.debug,
@@ -45,7 +60,7 @@ def create_app(config: Mapping[str, Any] | None = None, jam: Jam | None = None) 
     # The limiter comes before the views that it limits.
     for part in (session, jwt, people, words, errors, throttle, auth, register):
         part.init_app(app)
-    for part in (pages, logins, account, admin, api):
+    for part in (pages, logins, account, admin, api, outbox, links):
         part.init_app(app)
     app.after_request(_harden)
     return app

@@ -15,6 +15,7 @@ _TEXTS = {
     403: ("Not for you", "You may not do this. If you think that you should, ask an admin."),
     404: ("Nothing here", "This address leads nowhere. It may have been mistyped or moved."),
     405: ("Nothing here", "This address is for the buttons of our pages."),
+    410: ("This link is over", "It has expired or was used before. Ask for a new one."),
     413: ("Too much", "That is more than fits into this form."),
     429: ("Too many tries", "To keep guessers out, nobody may try this as often as that."),
     503: ("One moment, please", "We cannot check who you are right now. Try again in a minute."),

@@ -21,11 +21,13 @@ class User:
     password_hash: str = field(repr=False)
     role: str = "reader"
     is_closed: bool = False
+    #: Confirmed; None for an account that has none.
+    email: str | None = field(default=None, repr=False)
 
 
 _FIRST = (
-    User("1", "alice", generate_password_hash("wonderland"), "admin"),
-    User("2", "bob", generate_password_hash("builder")),
+    User("1", "alice", generate_password_hash("wonderland"), "admin", email="alice@pantry.example"),
+    User("2", "bob", generate_password_hash("builder"), email="bob@pantry.example"),
 )
 # Checked for unknown names, so that they take as long as known ones.
 _NOBODY = User("", "", generate_password_hash("nobody"))
@@ -60,6 +62,21 @@ class People:
             user = User(str(len(self._by_id) + 1), name, password_hash)
             self._by_id[user.id] = self._by_name[name] = user
         return user
+
+    def with_email(self, address: str) -> User | None:
+        """Return the user with that confirmed address."""
+        return next((u for u in self.all() if u.email == address and not u.is_closed), None)
+
+    def set_email(self, user: User, address: str) -> bool:
+        """Give a user a confirmed address; return False if another user has it."""
+        with self._lock:
+            if self.with_email(address) not in (None, user):
+                return False
+            user.email = address
+        return True
+
+    def set_password(self, user: User, password: str) -> None:
+        user.password_hash = generate_password_hash(password)
 
     def close(self, user: User) -> None:
         user.is_closed = True

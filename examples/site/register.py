@@ -58,13 +58,14 @@ def _mistakes(name: str, password: str, again: str) -> dict[str, str]:
         "name": ""
         if _NAME.fullmatch(name)
         else "Use 3 to 30 letters from a to z, digits, - and _.",
-        "password": _weakness(password, name),
+        "password": weakness(password, name),
         "again": "" if again == password else "This is not the same password.",
     }
     return {field: text for field, text in found.items() if text}
 
 
-def _weakness(password: str, name: str) -> str:
+def weakness(password: str, name: str) -> str:
+    """Return what is wrong with a new password, as a sentence; empty for nothing."""
     if not 8 <= len(password) <= 256:
         return "Use at least 8 characters, and at most 256."
     if password.casefold() in _COMMON or (len(name) > 2 and name in password.casefold()):

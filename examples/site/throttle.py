@@ -46,10 +46,26 @@ def limit_registers(app: Flask, view: View) -> View:
     return limiter.limit("20 per hour", methods=["POST"])(view)
 
 
+def limit_mails(app: Flask, view: View) -> View:
+    """Limit a form that sends a mail: to one address, and from one address of the network."""
+    limiter = cast(Limiter, app.extensions["throttle"])
+    for limit, key in (("5 per hour", _mailbox), ("20 per hour", get_remote_address)):
+        view = limiter.shared_limit(limit, "mail", key_func=key, methods=["POST"])(view)
+    return view
+
+
 def _account() -> str:
     """Return a key of the account that is asked for, whether it exists or not."""
+    return _key_of("name")
+
+
+def _mailbox() -> str:
+    return _key_of("email")
+
+
+def _key_of(field: str) -> str:
     try:
-        name = plain(request.form.get("name", ""))
+        name = plain(request.form.get(field, ""))
     except HTTPException:  # a form that is too large: the view refuses it
         name = ""
     return sha256(name.encode("utf-8", "replace")).hexdigest()
