@@ -38,9 +38,11 @@ def init_app(app: Flask) -> None:
 
 
 def _keep_secret(response: Response) -> Response:
-    """The address holds the ticket: other sites must not see it, and no cache may keep it."""
-    response.headers["Referrer-Policy"] = "no-referrer"
+    """An address with a ticket: no site may see it, and no cache may keep its page."""
     response.headers["Cache-Control"] = "no-store"
+    # Not for the form of a signed-in user: with it, a browser hides where a form comes from.
+    if "ticket" in (request.view_args or {}):
+        response.headers["Referrer-Policy"] = "no-referrer"
     return response
 
 
