@@ -14,6 +14,7 @@ from flask_jam import (
     Jam,
     JWTExtension,
     SessionExtension,
+    Ticket,
     basic_required,
     current_auth,
     current_subject,
@@ -119,5 +120,9 @@ async def check(jam: Jam) -> None:
     JWTExtension(jam, header_type="Token")
     JWTExtension(jam, header_type=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     assert_type(jam.get_session("x"), dict[str, Any] | None)
+    assert_type(jam.issue_ticket("reset", "a", expires_in=60, bound_to=b"x", data={}), str)
+    jam.issue_ticket("reset", "a")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert_type(jam.redeem_ticket("reset", "x", bound_to=lambda ticket: ticket.subject), Ticket)
+    assert_type(jam.peek_ticket("reset", "x", bound_to=None).data, dict[str, Any])
     plain("1")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     jwt_required(role={"x"})  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]

@@ -65,7 +65,7 @@ def forgot() -> str:
     address = plain(request.form.get("email", ""))
     user = people().with_email(address)
     # For an address that is unknown, the same work is done, and the ticket is thrown away.
-    subject, bound_to = (user.id, user.password_hash) if user else ("nobody", None)
+    subject, bound_to = (user.id, user.password_hash) if user else ("unknown", None)
     ticket = jam().issue_ticket(_RESET, subject, expires_in=_HOUR, bound_to=bound_to)
     if user is not None:
         send(Mail(address, "Choose a new password", _link("links.reset", ticket)))

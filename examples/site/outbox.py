@@ -1,6 +1,6 @@
 """Where the mails go. A real application hands them to a queue; this one keeps the last of them.
 
-Whoever reads other people's mail can reset their passwords, so only ``--debug`` has a page of it.
+A visitor who reads other users' mails can reset their passwords: only ``--debug`` has a page of it.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def test_a_reset_sets_the_password_and_ends_every_login(site: Flask) -> None:
     assert (response.status_code, response.location) == (303, "/login")
     page = client.get("/login")
     assert messages(page.text)[0].startswith("Your new password is set")
-    assert not is_in(client), "nobody is logged in by it"
+    assert not is_in(client), "it logs no user in"
     assert not is_in(thief)
     assert not app_is_in(site, phone)
     assert is_in(bob)
