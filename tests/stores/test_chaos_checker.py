@@ -348,3 +348,28 @@ def test_a_call_without_an_answer_in_the_end_is_reported() -> None:
     assert rules(BORN, last) == ["no answer after the last fault"]
     long = at("read", 1.0, 22.0, credential="id")
     assert rules(BORN, long) == ["a call that did not return in time"]
+
+
+# --- tickets --------------------------------------------------------------------------
+
+GIVEN = at("give", 0.0, result={"id": "t"})
+
+
+def redeem(start: float, **more: Any) -> Call:
+    return at("redeem", start, credential="t", result={"thing": "x", "owner": "ann"}, **more)
+
+
+def test_a_ticket_that_two_calls_redeemed_is_reported() -> None:
+    assert rules(GIVEN, redeem(1.0), refused(2.0, "t", "reused", op="redeem")) == []
+    assert rules(GIVEN, redeem(1.0), redeem(1.05)) == ["a ticket was redeemed twice"]
+    assert rules(GIVEN, redeem(1.0), redeem(2.0)) == [*REVIVED, "a ticket was redeemed twice"]
+    assert rules(GIVEN, at("revoke", 1.0), redeem(2.0)) == REVIVED
+
+
+def test_a_ticket_that_is_refused_for_no_reason_is_reported() -> None:
+    call = refused(2.0, "t", "reused", op="redeem")
+    assert rules(GIVEN, call) == ["a ticket was lost"]
+    assert rules(GIVEN, lost("redeem", 1.0, credential="t"), call) == []
+    assert rules(GIVEN, at("revoke", 1.0), refused(2.0, "t", "revoked", op="redeem")) == []
+    unknown = refused(2.0, "t", "expired", op="redeem")
+    assert "an outcome that is not documented" in rules(GIVEN, redeem(1.0), unknown)

@@ -9,16 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .lives import LOGIN, SESSION
+from .lives import BIRTHS
 
-_KINDS = {"create": SESSION, "issue": LOGIN}
 #: So many of each kind are remembered, dead ones among them.
 _REMEMBERED = 40
 _PAUSE = 0.03
 
 
 class Thing:
-    """A session with its ids, or a login with its tokens, the newest last."""
+    """A session with its ids, a login with its tokens, the newest last, or a ticket."""
 
     def __init__(self, name: str, owner: str, *, honest: bool = True) -> None:
         self.name = name
@@ -42,7 +41,7 @@ class Board:
         self._folder = folder
         self._files: dict[Path, tuple[BinaryIO, bytearray]] = {}
         self._things: dict[str, Thing] = {}
-        self._newest: dict[str, deque[str]] = {SESSION: deque(), LOGIN: deque()}
+        self._newest: dict[str, deque[str]] = {kind: deque() for kind in BIRTHS.values()}
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="board", daemon=True)
 
@@ -78,7 +77,7 @@ class Board:
                 self._learn(json.loads(line))
 
     def _learn(self, call: Mapping[str, Any]) -> None:
-        name, kind = call["thing"], _KINDS.get(call["op"])
+        name, kind = call["thing"], BIRTHS.get(call["op"])
         if kind is not None:
             honest = call["args"].get("honest", True)
             self._things[name] = Thing(name, call["owner"], honest=honest)

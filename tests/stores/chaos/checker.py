@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .history import BROKEN, OK, REFUSED, UNAVAILABLE, Call, Fault, History
-from .lives import LOGIN, SESSION, Life, lives_of
+from .lives import LOGIN, SESSION, TICKET, Life, lives_of
 
 #: The reasons with which each verb may refuse; the others refuse nothing.
 DOCUMENTED = {
@@ -24,11 +24,12 @@ DOCUMENTED = {
     "rework": {"unknown_session"},
     "verify": {"revoked"},
     "refresh": {"revoked", "reused", "expired"},
+    "redeem": {"revoked", "reused"},
 }
 #: The verbs that the near cache answers. All others ask Redis.
 CACHED = {"read", "verify"}
 #: The verbs that accept a credential, unless they refuse it.
-ACCEPTING = {"read", "update", "rework", "verify", "refresh"}
+ACCEPTING = {"read", "update", "rework", "verify", "refresh", "redeem"}
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,7 @@ def nothing_revives(case: Case) -> Iterator[Violation]:
 def nothing_is_mixed_up(case: Case) -> Iterator[Violation]:
     """What a credential opens is what it was made for."""
     for call in case.life.calls:
-        if call.op in CACHED and call.outcome == OK:
+        if call.op in CACHED | {"redeem"} and call.outcome == OK:
             shown = call.result["thing"], call.result["owner"]
             if shown != (call.thing, call.owner):
                 yield Violation("the data of another", (case.life.birth, call))
@@ -330,9 +331,27 @@ def _rotations(case: Case) -> Iterator[Call]:
     return (call for call in case.life.those("refresh") if call.outcome == OK)
 
 
+# --- about tickets --------------------------------------------------------------------
+
+
+def no_ticket_is_redeemed_twice(case: Case) -> Iterator[Violation]:
+    """Of all calls that present a ticket one succeeds."""
+    redeemed = [call for call in case.life.those("redeem") if call.outcome == OK]
+    if len(redeemed) > 1:
+        yield Violation("a ticket was redeemed twice", tuple(redeemed))
+
+
+def no_ticket_is_lost(case: Case) -> Iterator[Violation]:
+    """A ticket that was not revoked is refused only if another call may have redeemed it."""
+    for call in case.life.those("redeem"):
+        if call.outcome == REFUSED and not case.may_be_dead(call):
+            yield Violation("a ticket was lost", (case.life.birth, call))
+
+
 OVERALL = (only_documented, answered_in_time, down_is_not_unknown, no_birth_is_refused)
 _EITHER = (nothing_revives, nothing_is_mixed_up)
 RULES = {
     SESSION: (*_EITHER, no_session_is_lost, no_id_has_two_successors, no_update_is_lost),
     LOGIN: (*_EITHER, no_login_is_lost, no_family_forks, no_old_token_is_taken),
+    TICKET: (*_EITHER, no_ticket_is_redeemed_twice, no_ticket_is_lost),
 }

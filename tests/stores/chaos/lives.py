@@ -1,4 +1,4 @@
-"""The life of each session and each login: the calls about it, and what may have ended it."""
+"""The life of each session, login and ticket: the calls about it, and what may have ended it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from .history import OK, REFUSED, Call, History
 
-SESSION, LOGIN = "session", "login"
-_BIRTHS = {"create": SESSION, "issue": LOGIN}
+SESSION, LOGIN, TICKET = "session", "login", "ticket"
+BIRTHS = {"create": SESSION, "issue": LOGIN, "give": TICKET}
 #: Calls that end all of an owner, by what they end.
-_OWNER_WIDE = {"clear": {SESSION}, "revoke": {SESSION, LOGIN}}
+_OWNER_WIDE = {"clear": {SESSION}, "revoke": {SESSION, LOGIN, TICKET}}
 
 
 class Kill(NamedTuple):
@@ -30,11 +30,11 @@ class Kill(NamedTuple):
 
 
 class Life:
-    """One session, under all of its ids, or one login, with all of its tokens."""
+    """One session, under all of its ids, one login, with all of its tokens, or one ticket."""
 
     def __init__(self, birth: Call) -> None:
         self.birth = birth
-        self.kind = _BIRTHS[birth.op]
+        self.kind = BIRTHS[birth.op]
         self.calls: list[Call] = []
         self.kills: list[Kill] = []
 
@@ -63,10 +63,10 @@ def lives_of(history: History, landing: float) -> list[Life]:
 
     :param landing: seconds after which a call without an answer is no longer carried out.
     """
-    births = [call for call in history.calls if call.op in _BIRTHS and call.outcome == OK]
+    births = [call for call in history.calls if call.op in BIRTHS and call.outcome == OK]
     lives = {call.thing: Life(call) for call in births}
     for call in history.calls:
-        if call.thing in lives and call.op not in _BIRTHS:
+        if call.thing in lives and call.op not in BIRTHS:
             lives[call.thing].calls.append(call)
     _add_owner_wide(history, list(lives.values()), landing)
     for life in lives.values():
@@ -94,7 +94,7 @@ def _kills(life: Life, call: Call) -> Iterator[Kill]:
     certain = call.outcome == OK
     if call.op in ("rework", "revoke_token"):
         yield Kill(call, certain, call.credential)
-    elif call.op == "logout":
+    elif call.op in ("logout", "redeem"):
         yield Kill(call, certain)
     elif call.op == "delete":
         yield Kill(call, certain, call.credential)

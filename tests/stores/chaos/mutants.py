@@ -104,6 +104,16 @@ class Raises:
         raise KeyError
 
 
+class RedeemsInTwoSteps:
+    """Look whether a ticket is good, then use it up."""
+
+    def redeem_ticket(self, *arguments: Any) -> Any:
+        found = super().peek_ticket(*arguments)
+        time.sleep(0.1)
+        super().redeem_ticket(*arguments)
+        return found
+
+
 class NeverSilent:
     """Believe what is near however long Redis has been silent: a setting beyond the bound."""
 
@@ -132,6 +142,7 @@ MUTANTS = {
             NeverSilent, {"accepted after it was ended", "an update was lost"}, ("mute_pushes",),
             {"near_cache_silence": 60.0},
         ),
+        Mutant(RedeemsInTwoSteps, {"a ticket was redeemed twice"}),
         Mutant(Raises, {"an outcome that is not documented"}),
     )
 }  # fmt: skip

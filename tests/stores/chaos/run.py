@@ -4,9 +4,9 @@
                                  [--faults KIND ...] [--mutant NAME]
 
 Four processes of three threads each use one Redis through a proxy, two of them with the near
-cache. They create, read, change and end sessions and logins, their own and each other's. Meanwhile
-connections are cut and muted, requests and replies held back or lost, Redis stopped, killed and
-restarted. Each call is written down with its start, its end and its outcome. Afterwards
+cache. They create, read, change and end sessions, logins and tickets, their own and each other's.
+Meanwhile connections are cut and muted, requests and replies held back or lost, Redis stopped,
+killed and restarted. Each call is written down with its start, its end and its outcome. Afterwards
 :mod:`tests.stores.chaos.checker` looks for a broken promise.
 """
 

@@ -12,7 +12,7 @@ from flask_jam import Jam
 
 from .board import Board, Thing
 from .history import OK, REFUSED, UNAVAILABLE, Call, Log, now, timed
-from .lives import LOGIN, SESSION
+from .lives import LOGIN, SESSION, TICKET
 
 #: Between two attempts of a client that got no answer.
 RETRY = 0.03
@@ -22,6 +22,7 @@ REST = 0.4
 AT_LAST = 15.0
 #: Owners change, and are many: what a process changes for an owner, it reads anew for it.
 EPOCH, OWNERS = 3.0, 30
+_LIFE: Mapping[str, Any] = {"expires_in": 3600, "replace": False}
 
 
 class Worker:
@@ -37,6 +38,7 @@ class Worker:
         self._near = jam.settings.near_cache
         self._sessions: list[Thing] = []
         self._logins: list[Thing] = []
+        self._tickets: list[Thing] = []
         self._rested: dict[str, float] = {}
         #: In each session: how often it took another key of its own, and the last value.
         self._counts: dict[str, tuple[int, int]] = {}
@@ -252,7 +254,7 @@ class Worker:
             )  # fmt: skip
 
     def revoke(self) -> None:
-        if (thing := self._other(self._chance.choice([SESSION, LOGIN]))) is None:
+        if (thing := self._other(self._chance.choice([SESSION, LOGIN, TICKET]))) is None:
             return
         owner = thing.owner
 
@@ -262,12 +264,40 @@ class Worker:
 
         self._insist(lambda **_: self._call(act, "revoke", None, owner=owner))
 
+    # --- tickets ---
+
+    def give(self) -> None:
+        thing = Thing(self._name(), self._owner())
+
+        def act() -> Mapping[str, Any]:
+            data = {"thing": thing.name}
+            return {"id": self._jam.issue_ticket("link", thing.owner, data=data, **_LIFE)}
+
+        call = self._call(act, "give", thing)
+        if call.outcome == OK:
+            thing.learn(call.result)
+            self._tickets = [*self._tickets[-9:], thing]
+
+    def redeem(self) -> None:
+        """Redeem one of the newest tickets, as others do at the same time."""
+        if known := [thing for thing in self._board.newest(TICKET) if thing.ids]:
+            self._redeem(self._chance.choice(known[-3:]))
+
+    def _redeem(self, thing: Thing, **args: Any) -> Call:
+        def act() -> Mapping[str, Any]:
+            found = self._jam.redeem_ticket("link", thing.ids[0])
+            return {"thing": found.data["thing"], "owner": found.subject}
+
+        return self._call(act, "redeem", thing, credential=thing.ids[0], args=args)
+
     # --- the end ---
 
     def _finish(self) -> None:
         """Look at each thing of its own once more, with an answer."""
         for thing in self._sessions:
             self._insist(lambda thing=thing, **args: self._read(thing, thing.ids[-1], **args))
+        for thing in self._tickets:
+            self._insist(lambda thing=thing, **args: self._redeem(thing, **args))
         for thing in self._logins:
             self._insist(lambda thing=thing, **args: self._verify(thing, thing.access[-1], **args))
             self._insist(lambda thing=thing, **args: self._refresh(thing, thing.ids[-1], args))
@@ -279,10 +309,11 @@ ACTIONS: dict[Callable[[Worker], None], float] = {
     Worker.update: 14, Worker.rework: 5, Worker.rework_old: 2, Worker.delete: 0.6,
     Worker.clear: 0.3, Worker.issue: 5, Worker.verify: 18, Worker.refresh_own: 12,
     Worker.refresh: 8, Worker.logout: 0.5, Worker.revoke_token: 0.8, Worker.revoke: 0.3,
+    Worker.give: 4, Worker.redeem: 10,
 }  # fmt: skip
 VERBS = (
     "create", "read", "update", "rework", "delete", "clear", "issue", "verify", "refresh", "logout",
-    "revoke_token", "revoke",
+    "revoke_token", "revoke", "give", "redeem",
 )  # fmt: skip
 
 
