@@ -37,11 +37,13 @@ NEEDS = {
     "docs/openapi.rst": OPENAPI,
     "docs/operations.rst": ("prometheus_client",),
     "docs/throttling.rst": ("flask_limiter",),
+    "tests/browser/test_links.py": ("flask_limiter",),
     "tests/browser/test_site.py": ("flask_limiter",),
     "tests/browser/test_site_pages.py": ("flask_limiter",),
     "tests/examples/test_site.py": ("flask_limiter",),
     "tests/examples/test_site_devices.py": ("flask_limiter",),
     "tests/examples/test_site_forms.py": ("flask_limiter",),
+    "tests/examples/test_site_links.py": ("flask_limiter",),
     "tests/test_openapi_libraries.py": OPENAPI,
 }
 
