@@ -173,6 +173,11 @@ def _with_token(verb: str) -> Callable[[Jam], Callable[[], object]]:
     return prepare
 
 
+def _redeem(jam: Jam) -> Callable[[], object]:
+    ticket = jam.issue_ticket("reset", "ann", expires_in=60, bound_to="x")
+    return lambda: jam.redeem_ticket("reset", ticket, bound_to=lambda _ticket: "x")
+
+
 #: Verbs that ask several questions.
 VERBS: dict[str, Callable[[Jam], Callable[[], object]]] = {
     "issue_tokens": lambda jam: lambda: jam.issue_tokens("ann"),
@@ -181,6 +186,7 @@ VERBS: dict[str, Callable[[Jam], Callable[[], object]]] = {
     "end_login": _with_token("end_login"),
     "revoke_token": _with_token("revoke_token"),
     "refresh_tokens": _refresh,
+    "redeem_ticket": _redeem,
 }
 
 
