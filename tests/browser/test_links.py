@@ -41,6 +41,7 @@ def test_a_link_resets_the_password_and_ends_other_logins(browser: Browser, site
         visitor.go(newest_link(site))
         visitor.wait_for("Choose a new password")
         assert visitor.run(UNNAMED) == []
+    visitor.picture("site-reset")
     visitor.fill("New password", "three wise words")
     visitor.fill("New password, once more", "three wise words")
     visitor.press("Set the password")
