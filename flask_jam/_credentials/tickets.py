@@ -67,7 +67,7 @@ class Tickets:
 
     def __init__(self, store: Store, clock: Clock, report: Callable[..., None]) -> None:
         self._store = store
-        self._clock = clock
+        self.clock = clock
         self._report = report
 
     def issue(  # noqa: PLR0913 - what it is for, whom, how long, what it says and hangs on
@@ -85,7 +85,7 @@ class Tickets:
 
         :raises TokenError: if an argument cannot be kept.
         """
-        now, owner = self._clock(), owner_of(checked_subject(subject), _checked_issuer(issuer))
+        now, owner = self.clock(), owner_of(checked_subject(subject), _checked_issuer(issuer))
         text = slot_of(owner) + secrets.token_hex(32)
         stored = StoredTicket(
             owner=owner,
@@ -110,7 +110,7 @@ class Tickets:
         """
         text, name = _shaped(ticket), _checked_purpose(purpose)
         bound = self._bound(text, name, bound_to)
-        return _good(self._store.peek_ticket(_hashed(text), name, bound, self._clock()))
+        return _good(self._store.peek_ticket(_hashed(text), name, bound, self.clock()))
 
     @one_deadline
     def redeem(self, purpose: str, ticket: object, bound_to: BoundTo) -> Ticket:
@@ -120,11 +120,11 @@ class Tickets:
         """
         text, name = _shaped(ticket), _checked_purpose(purpose)
         bound = self._bound(text, name, bound_to)
-        return _good(self._store.redeem_ticket(_hashed(text), name, bound, self._clock()))
+        return _good(self._store.redeem_ticket(_hashed(text), name, bound, self.clock()))
 
     def _bound(self, text: str, purpose: str, bound_to: BoundTo) -> str:
         if callable(bound_to):
-            ticket = _good(self._store.peek_ticket(_hashed(text), purpose, None, self._clock()))
+            ticket = _good(self._store.peek_ticket(_hashed(text), purpose, None, self.clock()))
             bound_to = apart(bound_to)(ticket)
         return _bound(text, bound_to)
 
