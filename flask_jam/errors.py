@@ -7,6 +7,7 @@
     ├── TokenError         a token is refused, or could not be minted    .reason
     ├── SessionError       a session is gone, or its data cannot be kept .reason
     └── StoreUnavailable   the store did not answer; nothing is known    .reason
+        └── IssuerUnavailable   the keys of a token's issuer are not there yet
 
 No message holds a token, a claim or a key: it may be logged as it is.
 """
@@ -131,3 +132,10 @@ class StoreUnavailable(_RefusalError):  # noqa: N818 - a public name
 
     def __reduce__(self) -> tuple[type[StoreUnavailable], tuple[str]]:
         return type(self), (str(self),)
+
+
+class IssuerUnavailable(StoreUnavailable):
+    """The keys of a token's issuer could not be fetched. Callers refuse with 503."""
+
+    def __init__(self, sentence: str = "the keys of the token's issuer are not there yet") -> None:
+        super().__init__(sentence)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import jwt as pyjwt
 
@@ -36,6 +36,42 @@ def verify_jws(
     :param max_bytes: a longer token is refused unread.
     :raises TokenError: ``too_large`` or ``invalid``.
     """
+    match = _gate(token, max_bytes)
+    header = _header(match[1])
+    key = keyring.find(header)
+    # The algorithm is the key's; the header may only agree (RFC 8725 3.1).
+    if key is None or header.get("alg") not in key.algs:
+        raise TokenError(Reason.INVALID)
+    payload, signature = _decode(match[2]), _decode(match[3])
+    if not key.verify(token[: match.end(2)].encode("ascii"), signature):
+        raise TokenError(Reason.INVALID)
+    return dict(header), payload
+
+
+class UnverifiedJWS(NamedTuple):
+    """A token behind the gate. Its signature was not checked: believe nothing of it."""
+
+    header: Mapping[str, Any]
+    payload: bytes
+    signature: bytes
+    signing_input: bytes
+
+    def is_signed_by(self, key: Key) -> bool:
+        """Return True if the key's algorithm is the header's, and the signature is right."""
+        return self.header.get("alg") in key.algs and key.verify(self.signing_input, self.signature)
+
+
+def read_jws(token: str, *, max_bytes: int = 8192) -> UnverifiedJWS:
+    """Return the parts of a token, to choose the keys that verify it.
+
+    :raises TokenError: as :func:`verify_jws` does for what is no token.
+    """
+    match = _gate(token, max_bytes)
+    parts = _header(match[1]), _decode(match[2]), _decode(match[3])
+    return UnverifiedJWS(*parts, token[: match.end(2)].encode("ascii"))
+
+
+def _gate(token: str, max_bytes: int) -> re.Match[str]:
     if not isinstance(token, str):
         raise TokenError(Reason.INVALID)
     if len(token) > max_bytes:
@@ -43,15 +79,7 @@ def verify_jws(
     match = _THREE_SEGMENTS.fullmatch(token)
     if match is None:
         raise TokenError(Reason.INVALID)
-    header = _header(match[1])
-    key = keyring.find(header)
-    # The algorithm is the key's; the header may only agree (RFC 8725 3.1).
-    if key is None or header.get("alg") != key.alg:
-        raise TokenError(Reason.INVALID)
-    payload, signature = _decode(match[2]), _decode(match[3])
-    if not key.verify(token[: match.end(2)].encode("ascii"), signature):
-        raise TokenError(Reason.INVALID)
-    return dict(header), payload
+    return match
 
 
 def sign_jws(payload: bytes, key: Key) -> str:

@@ -12,7 +12,7 @@ import logging
 import re
 import secrets
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -36,6 +36,8 @@ from .settings import ALGORITHMS, SECRET_BYTES, JWTSettings
 
 _log = logging.getLogger(__name__)
 
+#: The most keys of a JWK Set: each takes about 2 ms to load.
+MAX_KEYS = 100
 _CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
 _MAKE_KEY = 'python -c "import secrets; print(secrets.token_urlsafe(64))"'
 
@@ -58,6 +60,13 @@ class Key:
             return False
 
     @property
+    def algs(self) -> tuple[str, ...]:
+        """The names of its algorithm: ``Ed25519`` is ``EdDSA`` on such a key (RFC 9864)."""
+        if isinstance(self.public, ed25519.Ed25519PublicKey):
+            return "EdDSA", "Ed25519"
+        return (self.alg,)
+
+    @property
     def signature_bytes(self) -> int:
         """The length of every signature of this key (RFC 7518 3.2 to 3.5, RFC 8032)."""
         if self.alg.startswith("HS"):
@@ -71,35 +80,50 @@ class Key:
 class KeyRing:
     """The keys that verify, and the one that signs.
 
-    :param keys: every key that verifies; ``kid`` must be unique.
+    :param keys: every key that verifies. Of one ``kid`` there is one key for each algorithm.
     :param signer: the one that signs, or ``None``: then this service only verifies.
+    :param nameless: those of ``keys`` that came without a ``kid``: a token may call them by any
+        (RFC 7515 4.1.4: it is a hint).
     """
 
-    def __init__(self, keys: Iterable[Key], signer: Key | None = None) -> None:
-        self._keys: dict[str, Key] = {}
-        for key in keys:
-            if key.kid in self._keys:
-                raise ConfigError("two keys have one kid: give each its own")
-            self._keys[key.kid] = key
+    def __init__(
+        self, keys: Iterable[Key], signer: Key | None = None, *, nameless: Iterable[Key] = ()
+    ) -> None:
+        self._keys = tuple(keys)
+        if len({(key.kid, key.alg) for key in self._keys}) < len(self._keys):
+            raise ConfigError("two keys have one kid: give each its own")
         if not self._keys:
             raise ConfigError("no usable key: give one that verifies signatures")
         self.signer = signer
-        self._only = next(iter(self._keys.values())) if len(self._keys) == 1 else None
+        self._by_kid: dict[str, dict[str | None, Key | None]] = {}
+        for key in self._keys:
+            _add(self._by_kid.setdefault(key.kid, {}), key)
+        self._without_kid = _table(self._keys)
+        self._under_any_kid = _table(nameless)
 
     def find(self, header: Mapping[str, Any]) -> Key | None:
-        """The key that the header names; the only one where it names none.
+        """The key that the header names; the only one of its algorithm where it names none.
 
         ``kid`` is a name to look up and nothing else (RFC 8725 3.10). With several keys and no
-        ``kid`` none is tried.
+        ``kid`` none is tried. A header without an algorithm finds a key that has no rival.
         """
+        alg, kid = header.get("alg"), header.get("kid")
+        if "alg" in header and not isinstance(alg, str):
+            return None
         if "kid" not in header:
-            return self._only
-        kid = header["kid"]
-        return self._keys.get(kid) if isinstance(kid, str) else None
+            return self._without_kid.get(alg)
+        if not isinstance(kid, str):
+            return None
+        return self._by_kid.get(kid, self._under_any_kid).get(alg)
+
+    @property
+    def kids(self) -> tuple[str, ...]:
+        """The names of the keys."""
+        return tuple(dict.fromkeys(key.kid for key in self._keys))
 
     def derive(self, purpose: str) -> tuple[bytes, ...]:
         """Keys for another purpose than signing, the current one first (HKDF, RFC 5869)."""
-        own = [key for key in self._keys.values() if key.private is not None]
+        own = [key for key in self._keys if key.private is not None]
         own.sort(key=lambda key: key is not self.signer)
         info = b"flask_jam " + purpose.encode()
         return tuple(
@@ -157,22 +181,57 @@ class KeyRing:
             )
         _check_public(alg, verifying)
         key = Key(_thumbprint(_spki(verifying)), alg, verifying, signing)
-        return cls([key], key if signing is not None else None)
+        if signing is None:
+            return cls([key], nameless=[key])
+        return cls([key], key)
 
     @classmethod
-    def from_jwks(cls, jwks: Mapping[str, Any]) -> KeyRing:
+    def from_jwks(
+        cls, jwks: Mapping[str, Any], *, algorithms: Collection[str] | None = None
+    ) -> KeyRing:
         """A ring that verifies, from a JWK Set (RFC 7517). Keys that cannot verify are left out.
 
-        :raises ConfigError: if no usable key is left, a ``kid`` is there twice, or secret and
-            public keys are mixed in one set.
+        A secret among public keys is left out, too. So are different keys that have one ``kid``
+        and one algorithm: none of them can be told from the others.
+
+        :param algorithms: the only ones to verify with, for a set of another service. A key that
+            names no algorithm serves all of them that its type fits, and secrets are left out. By
+            default such a key serves the usual one of its type.
+        :raises ConfigError: if no usable key is left, or the set is larger than 100 keys.
         """
         members = jwks.get("keys") if isinstance(jwks, Mapping) else None
         if not isinstance(members, list):
             raise ConfigError('a JWK Set is a mapping with a list of keys: {"keys": [...]}')
-        if len({m.get("kty") == "oct" for m in members if isinstance(m, Mapping)}) > 1:
-            raise ConfigError("a JWK Set holds secret keys or public keys, never both")
-        loaded = [_from_jwk(member) for member in members]
-        return cls([key for key in loaded if key is not None])
+        if len(members) > MAX_KEYS:
+            raise ConfigError(f"a JWK Set has at most {MAX_KEYS} keys, and this one {len(members)}")
+        if algorithms is not None or not all(map(_is_secret, members)):
+            members = [member for member in members if not _is_secret(member)]
+        loaded = (key for member in members for key in _from_jwk(member, algorithms))
+        keys, nameless = _unambiguous(loaded)
+        return cls(keys, nameless=nameless)
+
+
+def _table(keys: Iterable[Key]) -> dict[str | None, Key | None]:
+    """Return the keys by algorithm; None for an algorithm of several, and under None the only one.
+
+    A key under two kids is one key.
+    """
+    table: dict[str | None, Key | None] = {}
+    for key in keys:
+        _add(table, key)
+    return table
+
+
+def _add(table: dict[str | None, Key | None], key: Key) -> None:
+    for alg in (None, *key.algs):
+        rival = table.get(alg, key)
+        table[alg] = key if rival is not None and _is_same(rival, key) else None
+
+
+def _is_same(key: Key, other: Key) -> bool:
+    return key is other or (
+        key.alg == other.alg and _public_bytes(key.public) == _public_bytes(other.public)
+    )
 
 
 def _warn_of_random_key(variable: str, command: str) -> None:
@@ -442,41 +501,90 @@ def _material(key: Key) -> bytes:
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth"})
 
 
-def _from_jwk(member: Any) -> Key | None:
-    """The key that verifies, or ``None`` for one that must not (RFC 7517 4.2, 4.3)."""
+class _Loaded(NamedTuple):
+    key: Key
+    has_kid: bool
+
+
+def _is_secret(member: Any) -> bool:
+    return isinstance(member, Mapping) and member.get("kty") == "oct"
+
+
+def _from_jwk(member: Any, algorithms: Collection[str] | None) -> Iterator[_Loaded]:
+    """Yield the key once for each algorithm; nothing if it must not verify (RFC 7517 4.2, 4.3)."""
     if not isinstance(member, Mapping) or not _may_verify(member):
-        return None
+        return
     public = {name: value for name, value in member.items() if name not in _PRIVATE_MEMBERS}
     parsed = _parse_jwk(public)
-    if parsed is None:
-        return None
-    kid = member.get("kid", None)
-    alg, key = parsed
-    if kid is None:
-        kid = _thumbprint(key if isinstance(key, bytes) else _spki(key))
-    if not isinstance(kid, str) or not _halves_match(member, public):
-        return None
-    return Key(kid, alg, key, None)
+    if parsed is None or not _halves_match(member, public):
+        return
+    usual, key = parsed
+    kid = member.get("kid", _thumbprint(_public_bytes(key)))
+    if isinstance(kid, str):
+        for alg in _served(member, usual, key, algorithms):
+            yield _Loaded(Key(kid, alg, key, None), "kid" in member)
+
+
+def _served(
+    member: Mapping[str, Any], usual: str, key: Any, algorithms: Collection[str] | None
+) -> Collection[str]:
+    if algorithms is None:
+        return [usual]
+    if "alg" in member:
+        return [usual] if usual in algorithms else []
+    public = [alg for alg in algorithms if not alg.startswith("HS")]
+    return [alg for alg in public if _problem(alg, key) is None]
+
+
+def _unambiguous(loaded: Iterable[_Loaded]) -> tuple[list[Key], list[Key]]:
+    """Return the keys, and those of them without a kid; of equal ones one, of rivals none."""
+    found: dict[tuple[str, str], _Loaded | None] = {}
+    for each in loaded:
+        name = each.key.kid, each.key.alg
+        rival = found.get(name, each)
+        if rival is not None and not _is_same(rival.key, each.key):
+            _log.warning("a JWK Set has two keys of one kid and algorithm: neither is used")
+            rival = None
+        found[name] = rival
+    left = [each for each in found.values() if each is not None]
+    return [each.key for each in left], [each.key for each in left if not each.has_kid]
 
 
 def _may_verify(member: Mapping[str, Any]) -> bool:
     operations = member.get("key_ops", ["verify"])
     return member.get("use", "sig") == "sig" and (
-        isinstance(operations, list) and "verify" in operations
+        isinstance(operations, list)
+        and "verify" in operations
+        and not any(operations.count(each) > 1 for each in operations[:_MAX_OPERATIONS])
+        and len(operations) <= _MAX_OPERATIONS
     )
 
 
+#: RFC 7517 4.3 knows eight operations, each at most once.
+_MAX_OPERATIONS = 20
+
+
 def _parse_jwk(member: Mapping[str, Any]) -> tuple[str, Any] | None:
+    # RFC 9864; PyJWT knows the older name only.
+    alg = "EdDSA" if _is_ed25519(member) else member.get("alg")
     try:
-        parsed = pyjwt.PyJWK(dict(member))
+        parsed = pyjwt.PyJWK({**member, "alg": alg} if "alg" in member else dict(member))
     except Exception:
         return None
-    alg, key = parsed.algorithm_name, parsed.key
-    if alg not in ALGORITHMS or member.get("alg", alg) != alg:
+    usual, key = parsed.algorithm_name, parsed.key
+    if usual not in ALGORITHMS or ("alg" in member and alg != usual):
         return None
     if isinstance(key, bytes):
-        return (alg, key) if alg[:2] == "HS" and len(key) >= SECRET_BYTES[alg] else None
-    return (alg, key) if not alg.startswith("HS") and _problem(alg, key) is None else None
+        return (usual, key) if usual[:2] == "HS" and len(key) >= SECRET_BYTES[usual] else None
+    return (usual, key) if not usual.startswith("HS") and _problem(usual, key) is None else None
+
+
+def _is_ed25519(member: Mapping[str, Any]) -> bool:
+    return member.get("alg") == "Ed25519" and member.get("crv") == "Ed25519"
+
+
+def _public_bytes(key: Any) -> bytes:
+    return key if isinstance(key, bytes) else _spki(key)
 
 
 def _halves_match(member: Mapping[str, Any], public: Mapping[str, Any]) -> bool:

@@ -79,8 +79,9 @@ def ring(**settings: Any) -> KeyRing:
     return KeyRing.from_settings(JWTSettings(**settings))
 
 
-def jwk_of(kind: str, *, private: bool = False, **members: Any) -> dict[str, Any]:
-    key = key_of(kind) if private else key_of(kind).public_key()
+def jwk_of(kind: str, *, private: bool = False, number: int = 0, **members: Any) -> dict[str, Any]:
+    key = key_of(kind, number) if number else key_of(kind)
+    key = key if private else key.public_key()
     family = pyjwt.algorithms
     if kind.startswith("RSA"):
         jwk = family.RSAAlgorithm.to_jwk(key, as_dict=True)
@@ -90,6 +91,21 @@ def jwk_of(kind: str, *, private: bool = False, **members: Any) -> dict[str, Any
         jwk = family.ECAlgorithm.to_jwk(key, as_dict=True)
     # What a key may be used for is each test's own business.
     return {**{k: v for k, v in jwk.items() if k != "key_ops"}, **members}
+
+
+def large_rsa(bits: int = 2048, e: int = 65537) -> dict[str, Any]:
+    numbers = {"n": (1 << bits) - 159, "e": e}
+    raw = {
+        name: value.to_bytes((value.bit_length() + 7) // 8, "big")
+        for name, value in numbers.items()
+    }
+    return {
+        "kty": "RSA",
+        **{
+            name: base64.urlsafe_b64encode(value).decode().rstrip("=")
+            for name, value in raw.items()
+        },
+    }
 
 
 def oct_of(secret: bytes, **members: Any) -> dict[str, Any]:
@@ -408,6 +424,10 @@ LEFT_OUT = {
     "a secret's algorithm": lambda: jwk_of("RSA2048", alg="HS256"),
     "an algorithm that we do not take": lambda: jwk_of("K-256", alg="ES256K"),
     "a name that is no text": lambda: jwk_of("P-384", kid=7),
+    "a modulus that costs too much": lambda: large_rsa(bits=8200),
+    "an exponent that costs too much": lambda: large_rsa(e=2**32 + 1),
+    "an operation that is there twice": lambda: jwk_of("RSA2048", key_ops=["verify", "verify"]),
+    "Ed25519 as the algorithm of another curve": lambda: jwk_of("Ed448", alg="Ed25519"),
     "broken material": lambda: {**jwk_of("RSA2048"), "n": "AQAB"},
     "material of a wrong type": lambda: {**jwk_of("RSA2048"), "n": 5},
     "a point that is not on the curve": lambda: {**jwk_of("P-256"), "x": jwk_of("P-256")["y"]},
@@ -451,14 +471,74 @@ def test_what_is_no_set_is_an_error_with_a_sentence(jwks: Any) -> None:
         KeyRing.from_jwks(jwks)
 
 
-def test_a_set_of_secrets_and_public_keys_is_refused() -> None:
-    with pytest.raises(ConfigError, match="never both"):
-        KeyRing.from_jwks({"keys": [oct_of(SECRET.encode(), alg="HS256"), jwk_of("P-256")]})
+def test_a_secret_among_public_keys_is_left_out() -> None:
+    keys = KeyRing.from_jwks({"keys": [oct_of(SECRET.encode(), alg="HS256"), jwk_of("P-256")]})
+    assert keys.find({"alg": "HS256"}) is None
+    assert keys.find({"alg": "ES256"}) is not None
 
 
-def test_a_name_that_is_there_twice_is_refused() -> None:
-    with pytest.raises(ConfigError, match="kid"):
-        KeyRing.from_jwks({"keys": [jwk_of("P-256", kid="a"), jwk_of("P-384", kid="a")]})
+def test_two_keys_of_one_kid_are_told_apart_by_their_algorithm() -> None:
+    keys = KeyRing.from_jwks({"keys": [jwk_of("P-256", kid="a"), jwk_of("P-384", kid="a")]})
+    assert keys.find({"kid": "a", "alg": "ES384"}).alg == "ES384"  # type: ignore[union-attr]
+    assert keys.find({"kid": "a"}) is None
+    assert keys.kids == ("a",)
+
+
+def test_rivals_for_one_kid_drop_out_and_the_set_stays() -> None:
+    rivals = [jwk_of("P-256", number=number, kid="a") for number in (0, 1)]
+    keys = KeyRing.from_jwks({"keys": [*rivals, jwk_of("P-256", kid="b"), rivals[0]]})
+    assert keys.find({"kid": "a", "alg": "ES256"}) is None
+    assert keys.kids == ("b",)
+
+
+def test_equal_keys_of_one_kid_are_one_key() -> None:
+    keys = KeyRing.from_jwks({"keys": [jwk_of("P-256", kid="a"), jwk_of("P-256", kid="a")]})
+    assert keys.find({"kid": "a"}) is not None
+    assert keys.find({"alg": "ES256"}) is not None
+
+
+def test_only_a_key_that_came_without_a_kid_matches_any() -> None:
+    named, nameless = jwk_of("P-256", kid="a"), jwk_of("RSA2048")
+    keys = KeyRing.from_jwks({"keys": [named, nameless]})
+    assert keys.find({"kid": "provider-1", "alg": "RS256"}) is not None
+    assert keys.find({"kid": "provider-1", "alg": "ES256"}) is None
+    pem = pem_for("RS256")
+    header = {"kid": "provider-1", "alg": "RS256"}
+    assert ring(alg="RS256", public_key=pem.public).find(header) is not None
+    assert ring(alg="RS256", private_key=pem.private).find(header) is None
+
+
+def test_a_key_without_an_algorithm_serves_those_of_its_type_that_are_listed() -> None:
+    listed = ("RS256", "PS512", "ES256", "EdDSA", "HS256")
+    members = [jwk_of("RSA2048", kid="r"), jwk_of("Ed25519", kid="e"), jwk_of("P-384", kid="p")]
+    for member in members:
+        member.pop("alg", None)
+    keys = KeyRing.from_jwks({"keys": members}, algorithms=listed)
+    served = {
+        (kid, alg) for kid in "rep" for alg in ALGORITHMS if keys.find({"kid": kid, "alg": alg})
+    }
+    assert served == {("r", "RS256"), ("r", "PS512"), ("e", "EdDSA")}
+    key = keys.find({"kid": "r", "alg": "PS512"})
+    assert key is not None
+    assert key.verify(b"m", signed("RSA2048", "PS512", b"m"))
+    assert not key.verify(b"m", signed("RSA2048", "RS256", b"m"))
+    with_alg = {"keys": [jwk_of("RSA2048", kid="r", alg="RS512")]}
+    with pytest.raises(ConfigError, match="no usable key"):
+        KeyRing.from_jwks(with_alg, algorithms=listed)
+
+
+def test_ed25519_is_another_name_of_eddsa_on_such_a_key() -> None:
+    for jwk in (jwk_of("Ed25519", alg="Ed25519"), jwk_of("Ed25519", alg="EdDSA")):
+        keys = KeyRing.from_jwks({"keys": [jwk]})
+        assert keys.find({"alg": "Ed25519"}) is keys.find({"alg": "EdDSA"}) is not None
+    ed448 = KeyRing.from_jwks({"keys": [jwk_of("Ed448", alg="EdDSA")]})
+    assert ed448.find({"alg": "EdDSA"}) is not None
+    assert ed448.find({"alg": "Ed25519"}) is None
+
+
+def test_a_larger_set_than_100_keys_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="at most 100"):
+        KeyRing.from_jwks({"keys": [jwk_of("P-256")] * 101})
 
 
 def test_of_a_private_key_in_a_set_only_the_public_half_is_used(

@@ -89,7 +89,7 @@ OTHERS = [
         SessionExtension,
         "(jam=None, app=None, *, header_name=None, cookie_name='sessionId', load_user=None)",
     ),
-    (KeyRing.from_jwks, "(jwks)"),
+    (KeyRing.from_jwks, "(jwks, *, algorithms=None)"),
     (verify_jws, "(token, keyring, *, max_bytes=8192)"),
 ]
 

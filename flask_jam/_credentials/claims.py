@@ -6,7 +6,7 @@ import math
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from .._helpers.strict_json import LARGEST_TIMESTAMP, copy_json, strict_dumps
 from ..errors import Reason, TokenError
@@ -60,7 +60,7 @@ def facts_of(claims: dict[str, Any], settings: JWTSettings, keyring: KeyRing) ->
 
     :raises TokenError: with a sentence that names the claim and never its value.
     """
-    exp, nbf, iat = _timestamp(claims, "exp"), _timestamp(claims, "nbf"), _timestamp(claims, "iat")
+    exp, nbf, iat = (check_timestamp(claims, name) for name in ("exp", "nbf", "iat"))
     if exp is None:
         raise TokenError(Reason.INVALID, "exp is missing")
     if iat is not None and exp - iat > settings.longest:
@@ -68,7 +68,7 @@ def facts_of(claims: dict[str, Any], settings: JWTSettings, keyring: KeyRing) ->
     jti, sub = _name(claims, "jti"), _name(claims, "sub")
     if settings.list != "off" and (jti is None or iat is None):
         raise TokenError(Reason.INVALID, "jti or iat is missing, so it could not be revoked")
-    _check_kind(claims)
+    check_kind(claims)
     slot, family = slot_of(sub or jti or ""), _name(claims, "fam")
     if family is not None and not family.startswith(slot):
         raise TokenError(Reason.INVALID, "fam is written by issue_tokens, for its subject")
@@ -77,7 +77,7 @@ def facts_of(claims: dict[str, Any], settings: JWTSettings, keyring: KeyRing) ->
     flat = {sys.intern(name): value for name, value in claims.items() if name != CUT_OFF}
     nested = tuple((k, v) for k, v in flat.items() if isinstance(v, (dict, list)))
     cut_off = _carried(claims.get(CUT_OFF))
-    starts, ends = _window(exp, nbf, iat, settings)
+    starts, ends = window(exp, nbf, iat, settings)
     return Facts(
         flat,
         nested,
@@ -92,19 +92,45 @@ def facts_of(claims: dict[str, Any], settings: JWTSettings, keyring: KeyRing) ->
         cut_off,
         starts,
         ends,
-        _timestamp_of(claims.get("auth_time")),
+        timestamp_or_none(claims.get("auth_time")),
     )
 
 
-def _timestamp_of(value: object) -> float | None:
+def timestamp_or_none(value: object) -> float | None:
     """Return a timestamp that is no reason to refuse the token: of the wrong kind, it is none."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return value if -LARGEST_TIMESTAMP < value < LARGEST_TIMESTAMP else None
 
 
-def _window(
-    exp: float, nbf: float | None, iat: float | None, settings: JWTSettings
+class Periods(Protocol):
+    """How long tokens may live, and how far clocks may be apart, in seconds."""
+
+    @property
+    def leeway(self) -> float: ...
+
+    @property
+    def longest(self) -> float: ...
+
+
+class Timestamps(Protocol):
+    """What facts of any token know of time."""
+
+    @property
+    def exp(self) -> float: ...
+
+    @property
+    def nbf(self) -> float | None: ...
+
+    @property
+    def iat(self) -> float | None: ...
+
+    @property
+    def cut_off(self) -> CarriedCutOff | None: ...
+
+
+def window(
+    exp: float, nbf: float | None, iat: float | None, settings: Periods
 ) -> tuple[float, float]:
     """The time in which :func:`check_time` has nothing to say, so that a hit need not ask it."""
     leeway = settings.leeway
@@ -112,7 +138,7 @@ def _window(
     return (minted if nbf is None else max(minted, nbf - leeway)), exp + leeway
 
 
-def survives(facts: Facts, cut_off: float, store: str) -> bool:
+def survives(facts: Timestamps, cut_off: float, store: str) -> bool:
     """Return True if a token was minted under this cut-off of this store, or under a later one."""
     if facts.cut_off is not None and facts.cut_off.store == store:
         return facts.cut_off.at >= cut_off
@@ -130,11 +156,11 @@ class CarriedCutOff(NamedTuple):
 def _carried(value: object) -> CarriedCutOff | None:
     if not isinstance(value, list) or len(value) != 2 or not isinstance(value[0], str):
         return None
-    at = _timestamp_of(value[1])
+    at = timestamp_or_none(value[1])
     return None if at is None else CarriedCutOff(value[0], at)
 
 
-def check_time(facts: Facts, now: float, settings: JWTSettings) -> None:
+def check_time(facts: Timestamps, now: float, settings: Periods) -> None:
     """Expiry and not-before, on this machine's wall clock (RFC 7519 4.1.4, 4.1.5)."""
     leeway = settings.leeway
     if now >= facts.exp + leeway:
@@ -148,7 +174,11 @@ def check_time(facts: Facts, now: float, settings: JWTSettings) -> None:
         raise TokenError(Reason.NOT_YET_VALID)
 
 
-def _timestamp(claims: Mapping[str, Any], name: str) -> float | None:
+def check_timestamp(claims: Mapping[str, Any], name: str) -> float | None:
+    """Return a timestamp of the claims, or None if there is none.
+
+    :raises TokenError: ``invalid``, if it is something else.
+    """
     if name not in claims:
         return None
     value = claims[name]
@@ -194,8 +224,13 @@ _OTHER_KINDS = {
 }
 
 
-def _check_kind(claims: Mapping[str, Any]) -> None:
-    for name in OTHER_KINDS.intersection(claims):
+def check_kind(claims: Mapping[str, Any], others: frozenset[str] = OTHER_KINDS) -> None:
+    """Refuse what is no bearer access token.
+
+    :param others: the claims that no access token has.
+    :raises TokenError: ``wrong_type``.
+    """
+    for name in others.intersection(claims):
         raise TokenError(Reason.WRONG_TYPE, f"{name} marks a token that is no bearer access token")
     for name, kinds in _OTHER_KINDS.items():
         value = claims.get(name)

@@ -113,6 +113,8 @@ def _raw_public(key: Any) -> bytes:
 def rsa_weakness(numbers: rsa.RSAPublicNumbers) -> str | None:
     if numbers.n.bit_length() < 2048:
         return "write an RSA key of 2048 bits or more"
+    if numbers.n.bit_length() > 8192 or numbers.e > 2**32:
+        return "write an RSA key of at most 8192 bits, and the usual exponent, 65537"
     if numbers.e < 65537 or numbers.e % 2 == 0:
         return "its public exponent is unsafe: 65537 is usual"
     if _has_roca_fingerprint(numbers.n):

@@ -1,0 +1,198 @@
+"""Tokens of other issuers: from a text to facts that hold under the rules of its issuer.
+
+Verification, in this order: the gate (:mod:`flask_jam.jws`); ``iss``, not believed yet, chooses the
+rules; algorithm and type; the key; the signature; the claims. All of that the cache may answer.
+Then, on a hit as on a miss: the key is still one of the issuer's, time, revocation.
+
+Keys are waited for only if everything else of the token is right. Nothing in a token is fetched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from .._helpers.strict_json import strict_object
+from ..errors import ConfigError, Reason, TokenError
+from ..jws import UnverifiedJWS, read_jws
+from ..stores.interface import NO_MARKS, Store
+from .claims import check_time, survives
+from .foreign_claims import Entry, ForeignFacts, facts_of_foreign
+from .issuer import ANY_TENANT, TENANT, Issuer, is_tenant
+from .issuer_keys import KeySource, KeyState, source_of
+from .token_cache import CacheInfo, FactCache
+
+Clock = Callable[[], float]
+
+#: A longer token is verified each time, so that the size of the cache follows from its count.
+_LARGEST_KEPT = 4096
+
+
+class Issuers:
+    """Every other issuer whose tokens are taken.
+
+    :param store: asked for revocations; None asks none.
+    :param cache_size: verified tokens kept.
+    :param max_token_bytes: a longer token is refused unread.
+    :param sources: where the keys of an issuer come from.
+    :raises ConfigError: if two of them have one ``iss``.
+    """
+
+    def __init__(  # noqa: PLR0913 - what the own verifier has, too
+        self,
+        issuers: Collection[Issuer],
+        clock: Clock,
+        store: Store | None = None,
+        *,
+        cache_size: int = 10000,
+        max_token_bytes: int = 8192,
+        sources: Callable[[Issuer], KeySource] = source_of,
+    ) -> None:
+        self.clock = clock
+        self._store = store
+        self._longest = max_token_bytes
+        self._cache: FactCache[ForeignFacts] = FactCache(cache_size)
+        self._entries: dict[str, Entry] = {}
+        #: Entra with any tenant: what stands before and behind it in iss.
+        self._open: dict[tuple[str, str], Entry] = {}
+        self._sources = {rules: self._add(rules, sources(rules)) for rules in issuers}
+
+    def _add(self, rules: Issuer, keys: KeySource) -> KeySource:
+        if rules.tenants == (ANY_TENANT,):
+            prefix, _, suffix = rules.issuer.partition(TENANT)
+            self._open[prefix, suffix] = Entry(rules.issuer, rules, keys)
+            return keys
+        for tenant in rules.tenants or (None,):
+            iss = rules.issuer if tenant is None else rules.of_tenant(tenant)
+            if iss in self._entries:
+                raise ConfigError("two Issuers have one issuer: give one of them all audiences")
+            self._entries[iss] = Entry(iss, rules, keys, tenant)
+        return keys
+
+    def verify(self, token: str) -> ForeignFacts:
+        """The facts of a token that is good now.
+
+        :raises TokenError: with the reason.
+        :raises IssuerUnavailable: if the issuer's keys cannot be had now.
+        :raises StoreUnavailable: if revocation could not be asked.
+        """
+        if not isinstance(token, str):
+            raise TokenError(Reason.INVALID)
+        if len(token) > self._longest:
+            raise TokenError(Reason.TOO_LARGE)
+        key = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        facts, ticket = self._cache.get(key)
+        is_known = facts is not None and self.is_current(facts)
+        if facts is None or not is_known:
+            facts = self.established(token)
+        self.check(facts, self.clock())
+        if not is_known and len(token) <= _LARGEST_KEPT:
+            self._cache.put(key, facts, ticket)
+        return facts
+
+    @staticmethod
+    def is_current(facts: ForeignFacts) -> bool:
+        """Return True if the issuer's keys are those that have verified the token."""
+        ring = facts.keys.ring
+        return ring is not None and facts.keyring is ring
+
+    def established(self, token: str) -> ForeignFacts:
+        """Gate, signature and claims, without time, revocation and cache."""
+        jws = read_jws(token, max_bytes=self._longest)
+        claims = strict_object(jws.payload)
+        entry = self.entry_of(claims)
+        _check_header(jws.header, entry.rules)
+        ring = entry.keys.ring
+        key = None if ring is None else ring.find(jws.header)
+        if ring is None or key is None:
+            self._check_unverified(jws, claims, entry)
+            key, ring = entry.keys.find(jws.header)
+        if not jws.is_signed_by(key):
+            raise TokenError(Reason.INVALID)
+        return facts_of_foreign(claims, entry, ring, jws.signing_input)
+
+    def _check_unverified(self, jws: UnverifiedJWS, claims: dict[str, Any], entry: Entry) -> None:
+        """Wait for no keys of a token that would be refused with them.
+
+        Its reason is not told: nothing of the token is believed yet.
+        """
+        try:
+            facts = facts_of_foreign(claims, entry, None, jws.signing_input)
+            check_time(facts, self.clock(), entry.rules)
+        except TokenError:
+            raise TokenError(Reason.INVALID) from None
+
+    def check(self, facts: ForeignFacts, now: float) -> None:
+        """Time and revocation.
+
+        :raises TokenError: with the reason.
+        :raises StoreUnavailable: if revocation could not be asked.
+        """
+        if not facts.starts <= now < facts.ends:
+            check_time(facts, now, facts.rules)
+        if self._store is None:
+            return
+        marks = self._store.marks(facts.slot, facts.mark, None, facts.owner, now)
+        if marks is NO_MARKS:
+            return
+        cut_off = marks.cut_off_of(None)
+        if marks.revoked or (
+            cut_off is not None and not survives(facts, cut_off, self._store.identity())
+        ):
+            raise TokenError(Reason.REVOKED)
+
+    def entry_of(self, claims: Mapping[str, Any]) -> Entry:
+        """Return who says to have issued these claims.
+
+        :raises TokenError: ``wrong_issuer``, if that is none of ours.
+        """
+        iss = claims.get("iss")
+        entry = self._entries.get(iss) if isinstance(iss, str) else None
+        if entry is None and self._open:
+            entry = self._of_any_tenant(iss, claims.get("tid"))
+        if entry is None:
+            raise TokenError(Reason.WRONG_ISSUER, "iss is no configured issuer")
+        return entry
+
+    def _of_any_tenant(self, iss: object, tenant: object) -> Entry | None:
+        if not isinstance(tenant, str) or not is_tenant(tenant):
+            return None
+        for (prefix, suffix), entry in self._open.items():
+            if iss == prefix + tenant + suffix:
+                return entry._replace(iss=iss, tenant=tenant)
+        return None
+
+    def issuer_of(self, iss: str) -> Issuer | None:
+        """Return what is configured for an ``iss``."""
+        entry = self._entries.get(iss)
+        return None if entry is None else entry.rules
+
+    def states(self) -> dict[Issuer, KeyState]:
+        """Return what is known of the keys of each issuer."""
+        return {rules: keys.state() for rules, keys in self._sources.items()}
+
+    def cache_info(self) -> CacheInfo:
+        """Hits, misses, bound and size, as :func:`functools.lru_cache` has them."""
+        return self._cache.info()
+
+    def cache_clear(self) -> None:
+        """Forget every verified token; each is verified anew."""
+        self._cache.clear()
+
+    def close(self) -> None:
+        """End the threads that fetch keys."""
+        for keys in self._sources.values():
+            keys.close()
+
+
+def _check_header(header: Mapping[str, Any], rules: Issuer) -> None:
+    alg = header.get("alg")
+    if ("EdDSA" if alg == "Ed25519" else alg) not in rules.algorithms:
+        raise TokenError(Reason.INVALID, "alg is not one of the issuer's")
+    # RFC 8725 3.11 and RFC 7515 4.1.9: media type names, in any letter case.
+    kind = header.get("typ")
+    if "typ" not in header and rules.typ_optional:
+        return
+    if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in rules.typ:
+        raise TokenError(Reason.WRONG_TYPE)
