@@ -50,6 +50,8 @@ class Key:
     alg: str
     public: Any = field(repr=False)
     private: Any = field(repr=False)
+    #: The member ``issuer`` of a JWK: Microsoft Entra says there whose tokens the key signs.
+    issuer: str | None = field(default=None, repr=False)
 
     def verify(self, signing_input: bytes, signature: bytes) -> bool:
         """Whether PyJWT finds the signature right. Anything it raises is a no (ASVS 16.5.4)."""
@@ -520,9 +522,11 @@ def _from_jwk(member: Any, algorithms: Collection[str] | None) -> Iterator[_Load
         return
     usual, key = parsed
     kid = member.get("kid", _thumbprint(_public_bytes(key)))
+    issuer = member.get("issuer")
     if isinstance(kid, str):
         for alg in _served(member, usual, key, algorithms):
-            yield _Loaded(Key(kid, alg, key, None), "kid" in member)
+            loaded = Key(kid, alg, key, None, issuer if isinstance(issuer, str) else None)
+            yield _Loaded(loaded, "kid" in member)
 
 
 def _served(

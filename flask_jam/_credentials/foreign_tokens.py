@@ -16,6 +16,7 @@ from typing import Any
 from .._helpers.strict_json import strict_object
 from ..errors import ConfigError, Reason, TokenError
 from ..jws import UnverifiedJWS, read_jws
+from ..keys import Key
 from ..stores.interface import NO_MARKS, Store
 from .claims import check_time, survives
 from .foreign_claims import Entry, ForeignFacts, facts_of_foreign
@@ -108,7 +109,7 @@ class Issuers:
         if ring is None or key is None:
             self._check_unverified(jws, claims, entry)
             key, ring = entry.keys.find(jws.header)
-        if not jws.is_signed_by(key):
+        if not jws.is_signed_by(key) or not _may_sign(key, entry):
             raise TokenError(Reason.INVALID)
         return facts_of_foreign(claims, entry, ring, jws.signing_input)
 
@@ -184,6 +185,13 @@ class Issuers:
         """End the threads that fetch keys."""
         for keys in self._sources.values():
             keys.close()
+
+
+def _may_sign(key: Key, entry: Entry) -> bool:
+    """Return False for a key of another tenant: Entra publishes those of all in one set."""
+    if entry.tenant is None or key.issuer is None or TENANT in key.issuer:
+        return True
+    return entry.tenant in key.issuer
 
 
 def _check_header(header: Mapping[str, Any], rules: Issuer) -> None:

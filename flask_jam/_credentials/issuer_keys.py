@@ -1,13 +1,45 @@
-"""The keys of one issuer: given, or fetched."""
+"""The keys of one issuer: given, or fetched and kept fresh.
+
+Keys are fetched in a thread of each issuer, so neither a provider that hangs nor its name server
+costs a request, or another issuer. It is started by the first token of the issuer, once in each
+process. A request waits for it only while there are no keys at all, or for a ``kid`` that is not
+known.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import json
+import logging
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from ..errors import Reason, TokenError
+from .._helpers.fork_lock import start_anew_in_child
+from ..errors import ConfigError, IssuerUnavailable, Reason, TokenError
 from ..keys import Key, KeyRing
 from .issuer import Issuer
+from .key_fetch import FetchedJSON, FetchError, fetch_keys
+
+_log = logging.getLogger(__name__)
+
+#: A set is fresh for its max-age within these bounds, and without one for so long, in seconds.
+SHORTEST_FRESH, LONGEST_FRESH, USUAL_FRESH = 300.0, 3600.0, 600.0
+#: The part of that time after which it is fetched again.
+AHEAD = 0.8
+#: An old set is used for so long while no newer one can be had.
+LONGEST_STALE = 86400.0
+#: The longest time between two attempts that fail.
+LONGEST_BACK_OFF = 60.0
+#: A kid that is not known causes a fetch at most once in so many seconds.
+KID_INTERVAL = 30.0
+#: How long a request waits for keys.
+PATIENCE = 2.0
+#: Requests that may wait for a kid at a time. More would keep threads from everybody else.
+MOST_WAITING = 4
 
 
 class KeyState(NamedTuple):
@@ -71,9 +103,224 @@ class GivenKeys:
         """See :class:`KeySource`."""
 
 
+class FetchedKeys:
+    """Keys that a thread fetches and keeps fresh.
+
+    :param fetch: from the rules, and the URL that worked the last time, to a JWK Set.
+    :param timer: seconds, never set back.
+    """
+
+    def __init__(
+        self,
+        rules: Issuer,
+        fetch: Callable[[Issuer, str | None], FetchedJSON] = fetch_keys,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._rules, self._fetch, self._timer = rules, fetch, timer
+        #: None also in a new process: the first look starts the thread there.
+        self.ring: KeyRing | None = None
+        self._kept: _Kept | None = None
+        self._failures, self._error = 0, ""
+        self._attempts, self._attempted_at = 0, 0.0
+        self._asked_at, self._is_asked = float("-inf"), False
+        self._waiting = 0
+        self._is_closed = False
+        self.after_fork()
+        start_anew_in_child(self)
+
+    def after_fork(self) -> None:
+        """Start anew, in a child: the thread has stayed with the parent, the keys have not."""
+        self.ring = None
+        self._changed = threading.Condition()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._is_fetching, self._waiting = False, 0
+
+    def find(self, header: Mapping[str, Any]) -> tuple[Key, KeyRing]:
+        """See :class:`KeySource`."""
+        with self._changed:
+            self._start()
+            ring = self.ring or self._first_ring()
+            key = ring.find(header)
+            if key is None:
+                key, ring = self._find_again(header)
+            return key, ring
+
+    def _start(self) -> None:
+        if self._thread is not None or self._is_closed:
+            return
+        self._forget_old()
+        self.ring = self._kept.ring if self._kept else None
+        arguments = (weakref.ref(self), self._wake)
+        self._thread = threading.Thread(
+            target=_serve, args=arguments, name="flask_jam-issuer-keys", daemon=True
+        )
+        weakref.finalize(self, self._wake.set).atexit = False
+        self._thread.start()
+
+    def _first_ring(self) -> KeyRing:
+        """Wait for the first attempt. After one that failed, only the thread waits."""
+        if not self._failures:
+            self._changed.wait_for(lambda: self.ring or self._failures, PATIENCE)
+        if self.ring is None:
+            raise IssuerUnavailable
+        return self.ring
+
+    def _find_again(self, header: Mapping[str, Any]) -> tuple[Key, KeyRing]:
+        """Have the set fetched for a kid that is not in it, if that was not done just now."""
+        if "kid" not in header or not self._is_asked_for():
+            raise TokenError(Reason.INVALID)
+        if self._waiting >= MOST_WAITING:
+            raise IssuerUnavailable
+        attempts, failures = self._attempts, self._failures
+        self._waiting += 1
+        try:
+            is_done = self._changed.wait_for(lambda: self._attempts > attempts, PATIENCE)
+        finally:
+            self._waiting -= 1
+        ring = self.ring
+        key = ring.find(header) if ring else None
+        if ring is not None and key is not None:
+            return key, ring
+        if not is_done or self._failures > failures:
+            raise IssuerUnavailable
+        raise TokenError(Reason.INVALID)
+
+    def _is_asked_for(self) -> bool:
+        """Return True if the set is being fetched, or will be in a moment."""
+        if self._is_fetching or self._is_asked:
+            return True
+        now = self._timer()
+        if self._is_closed or self._failures or now - self._asked_at < KID_INTERVAL:
+            return False
+        self._asked_at, self._is_asked = now, True
+        self._wake.set()
+        return True
+
+    # --- in the thread ---
+
+    def work(self) -> float | None:
+        """Fetch, if it is time; return the seconds until the next time, or None at the end."""
+        with self._changed:
+            if self._is_closed:
+                return None
+            self._forget_old()
+            due = self._due_at() - self._timer()
+            if due > 0 and not self._is_asked:
+                return due
+            self._is_fetching, self._is_asked = True, False
+            url = self._kept.url if self._kept and not self._failures else None
+        outcome = self._attempt(url)
+        self._publish(outcome)
+        # Not under the lock: a handler of the log is code of the app.
+        if isinstance(outcome, str):
+            self._log(outcome)
+        return max(self._due_at() - self._timer(), 0.0)
+
+    def _publish(self, outcome: _Kept | str) -> None:
+        with self._changed:
+            self._is_fetching = False
+            self._attempts += 1
+            self._attempted_at = self._timer()
+            if isinstance(outcome, str):
+                self._failures, self._error = self._failures + 1, outcome
+                self._forget_old()
+            else:
+                self._failures, self._error = 0, ""
+                self._kept, self.ring = outcome, outcome.ring
+            self._changed.notify_all()
+
+    def _attempt(self, url: str | None) -> _Kept | str:
+        """Return what was fetched, or why nothing was. Nothing raises in the thread."""
+        began = self._timer()
+        try:
+            fetched = self._fetch(self._rules, url)
+            members = sorted(json.dumps(each, sort_keys=True) for each in _members(fetched))
+            if self._kept is not None and self._kept.members == members:
+                ring = self._kept.ring
+            else:
+                ring = KeyRing.from_jwks(fetched.document, algorithms=self._rules.algorithms)
+        except (FetchError, ConfigError) as error:
+            return str(error)
+        except Exception as error:
+            return f"unexpected: {type(error).__name__}"
+        return _Kept(ring, members, fetched.url, began, _fresh_for(fetched.max_age))
+
+    def _log(self, failure: str) -> None:
+        what = "the former ones stay in use" if self.ring else "its tokens get a 503"
+        issuer = self._rules.issuer
+        with contextlib.suppress(Exception):  # of a filter or handler of the app
+            _log.warning("the keys of issuer %s were not fetched: %s; %s", issuer, failure, what)
+
+    def _due_at(self) -> float:
+        """Return when to fetch the next time."""
+        if self._failures:
+            delay = min(2.0 ** min(self._failures - 1, 10), LONGEST_BACK_OFF)
+            return self._attempted_at + delay * random.uniform(0.75, 1.0)  # noqa: S311
+        return self._kept.fetched_at + AHEAD * self._kept.fresh_for if self._kept else 0.0
+
+    def _forget_old(self) -> None:
+        if self._kept is not None and self._timer() - self._kept.fetched_at > LONGEST_STALE:
+            self._kept = self.ring = None
+
+    # --- for operators ---
+
+    def state(self) -> KeyState:
+        """See :class:`KeySource`."""
+        with self._changed:
+            kept = self._kept
+            return KeyState(
+                url=kept.url if kept else self._rules.jwks_uri or self._rules.issuer,
+                kids=kept.ring.kids if kept else (),
+                age=self._timer() - kept.fetched_at if kept else None,
+                failures=self._failures,
+                error=self._error or None,
+            )
+
+    def close(self) -> None:
+        """See :class:`KeySource`."""
+        with self._changed:
+            self._is_closed = True
+            thread, self._thread = self._thread, None
+            self._wake.set()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(PATIENCE)
+
+
+class _Kept(NamedTuple):
+    ring: KeyRing
+    #: The members of the set: one that did not change keeps its ring, and the facts of it.
+    members: list[str]
+    url: str
+    #: Before it was asked for: an answer is as old as its question.
+    fetched_at: float
+    fresh_for: float
+
+
+def _serve(reference: weakref.ref[FetchedKeys], wake: threading.Event) -> None:
+    """Keep the keys fresh as long as they are there."""
+    while True:
+        wake.clear()
+        keys = reference()
+        wait = keys.work() if keys is not None else None
+        del keys
+        if wait is None:
+            return
+        wake.wait(wait)
+
+
+def _members(fetched: FetchedJSON) -> list[Any]:
+    members = fetched.document.get("keys")
+    return members if isinstance(members, list) else []
+
+
+def _fresh_for(max_age: float | None) -> float:
+    if max_age is None:
+        return USUAL_FRESH
+    return min(max(max_age, SHORTEST_FRESH), LONGEST_FRESH)
+
+
 def source_of(issuer: Issuer) -> KeySource:
     """Return the source of an issuer's keys. Nothing is fetched before it is asked."""
     ring = issuer.static_keys()
-    if ring is None:
-        raise NotImplementedError
-    return GivenKeys(ring)
+    return FetchedKeys(issuer) if ring is None else GivenKeys(ring)
