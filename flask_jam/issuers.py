@@ -176,11 +176,13 @@ def firebase(project: str, **rules: Any) -> Issuer:
         "require": {"auth_time": "*"},
     }
     issuer = f"https://securetoken.google.com/{_name(project)}"
-    return _made(issuer, rules.pop("audience", project), usual, rules)
+    return _made(issuer, project, usual, rules)
 
 
 def _made(issuer: str, audience: Audience, usual: dict[str, Any], rules: dict[str, Any]) -> Issuer:
     """Return the issuer of a preset. What it requires is required with what the caller requires."""
+    if "jwks" in rules:
+        usual = {**usual, "jwks_uri": None}
     require = {**usual.get("require", {}), **(rules.pop("require", None) or {})}
     return Issuer(issuer, audience=audience, **{**usual, **rules, "require": require})
 
@@ -221,11 +223,12 @@ def from_table(table: Mapping[str, Any]) -> Issuer:
 
 def _check_arguments(arguments: Mapping[str, Any], make: Callable[..., Issuer]) -> None:
     own = inspect.signature(make).parameters
-    known = {**own, **(inspect.signature(Issuer).parameters if "rules" in own else {})}
-    known.pop("rules", None)
+    known = set(own) - {"rules"}
+    if "rules" in own:  # a preset, which knows the issuer and the audience, or asks for it
+        known |= set(inspect.signature(Issuer).parameters) - {"issuer", "audience"}
     for name in arguments:
         if name not in known:
-            raise ConfigError(f"{name} is no rule of an issuer{nearest(name, known)}")
+            raise ConfigError(f"{name} is no rule of an issuer{nearest(name, sorted(known))}")
     for name, parameter in own.items():
         if parameter.default is parameter.empty and name not in {"rules", *arguments}:
             raise ConfigError(f"an issuer needs {name}")
