@@ -7,15 +7,7 @@ tested already and that part waits. Whoever builds what a line waits for takes i
 from __future__ import annotations
 
 WAITING: dict[str, str] = {
-    # 3.1 algorithm and signature
-    "A37-issuers": "several trusted issuers, each with keys of its own, come with key rings",
-    # 3.2 header parameters
-    "H10-fetches": "one fetch per cool-down needs JWK Sets from a URL, which come with key rings",
-    # 3.4 claims, 3.6 cache, 3.9 transport
-    "C20-issuers": "an iss that is missing among several issuers comes with key rings",
-    "C23-issuers": "one subject under two trusted issuers comes with key rings",
-    "C24": "a client that is named as a user is told apart by its issuer's rules, with key rings",
-    "C26-issuers": "one jti under two trusted issuers comes with key rings",
+    # 3.6 cache
     "V24": "introspection comes with issuers",
     # 3.7 server-side sessions
     "S16": "no setting bounds how many sessions a subject has, so two logins cannot race for it",
