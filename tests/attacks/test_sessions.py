@@ -493,6 +493,19 @@ def test_S15_logging_out_everywhere_takes_all_that_were_there_and_none_that_came
         assert jams[0].clear_sessions(owner) == len(alive) + 3
 
 
+def test_S16_logins_that_race_leave_no_more_sessions_than_allowed(
+    workers: Callable[..., Jam], clock: Clock
+) -> None:
+    jams = [workers(session={"max_per_owner": 3}) for _ in range(3)]
+    for round_ in range(3):
+        clock.tick(1)
+        owner = f"alice {round_}"
+        ids = at_once(12, lambda n, owner=owner: jams[n % 3].create_session(owner, {"n": n}))  # type: ignore[misc]
+        assert len(jams[0].list_sessions(owner)) == 3
+        alive = [session_id for session_id in ids if jams[0].get_session(session_id)]
+        assert len(alive) == 3
+
+
 def test_S17_a_disabled_account_is_out_with_its_next_request(app: Flask, jam: Jam) -> None:
     ids = [login(app, "alice") for _ in range(3)]
     assert [who(app, session_id) for session_id in ids] == ["alice"] * 3

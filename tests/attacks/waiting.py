@@ -10,7 +10,6 @@ WAITING: dict[str, str] = {
     # 3.6 cache
     "V24": "introspection comes with issuers",
     # 3.7 server-side sessions
-    "S16": "no setting bounds how many sessions a subject has, so two logins cannot race for it",
     "S22-change": "that a session is used from another browser or address is told to nobody yet",
     "S26-pending": "a login that waits for a second factor has no record of a kind of its own yet",
     "S32": "nobody can act as somebody else yet, so there is no trail of it to keep",
