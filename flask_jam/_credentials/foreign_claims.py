@@ -102,6 +102,7 @@ def facts_of_foreign(
     _check_audience(claims, rules)
     sub, jti = _subject(claims, rules), _token_id(claims, rules)
     owner = owner_of(sub, entry.iss)
+    starts, ends = window(exp, nbf, iat, rules)
     flat = {sys.intern(name): value for name, value in claims.items() if name != CUT_OFF}
     return ForeignFacts(
         flat=flat,
@@ -115,8 +116,8 @@ def facts_of_foreign(
         family=None,
         slot=slot_of(owner),
         cut_off=None,
-        starts=window(exp, nbf, iat, rules)[0],
-        ends=exp + rules.leeway,
+        starts=starts,
+        ends=ends,
         auth_time=timestamp_or_none(claims.get("auth_time")),
         iss=entry.iss,
         rules=rules,

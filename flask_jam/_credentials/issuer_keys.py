@@ -147,8 +147,9 @@ class FetchedKeys:
             return key, ring
 
     def _start(self) -> None:
-        if self._thread is not None or self._is_closed:
+        if self._is_closed or (self._thread is not None and self._thread.is_alive()):
             return
+        self._is_fetching = False
         self._forget_old()
         self.ring = self._kept.ring if self._kept else None
         arguments = (weakref.ref(self), self._wake)
@@ -159,9 +160,8 @@ class FetchedKeys:
         self._thread.start()
 
     def _first_ring(self) -> KeyRing:
-        """Wait for the first attempt. After one that failed, only the thread waits."""
-        if not self._failures:
-            self._changed.wait_for(lambda: self.ring or self._failures, PATIENCE)
+        """Wait for the first attempt. After one that failed, no request waits for the next."""
+        self._changed.wait_for(lambda: self.ring or self._failures, PATIENCE)
         if self.ring is None:
             raise IssuerUnavailable
         return self.ring

@@ -88,6 +88,7 @@ def test_a_token_of_a_configured_issuer_holds_and_is_remembered() -> None:
     assert (facts.scopes, facts.roles) == (("read", "write"), ())
     # What only a token of our own may say counts for nothing here.
     assert (facts.cut_off, facts.family) == (None, None)
+    assert "jam_cut" not in facts.fresh()
     assert issuers.verify(token) is facts
     assert issuers.cache_info()[:2] == (1, 1)
     facts.fresh()["groups"][0]["a"] = 2

@@ -7,6 +7,7 @@ import gzip
 import json
 import logging
 import socket
+import ssl
 import threading
 import time
 import weakref
@@ -148,17 +149,21 @@ def test_keys_may_come_under_another_type_with_a_max_age(provider: Provider) -> 
 
 
 @contextmanager
-def speaking(*pieces: bytes, every: float = 0.02) -> Iterator[str]:
+def speaking(*pieces: bytes, certificate: Path | None = None) -> Iterator[str]:
     """Run a server that says the first piece, then the others again and again, slowly."""
+    tls = None
+    if certificate is not None:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         stopped = threading.Event()
 
         def serve() -> None:
             connection, _ = listening.accept()
-            with connection:
+            with tls.wrap_socket(connection, server_side=True) if tls else connection as connection:
                 try:
                     connection.sendall(pieces[0])
-                    while not stopped.wait(every):
+                    while not stopped.wait(0.02):
                         connection.sendall(b"".join(pieces[1:]))
                 except OSError:
                     pass
@@ -166,7 +171,7 @@ def speaking(*pieces: bytes, every: float = 0.02) -> Iterator[str]:
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{listening.getsockname()[1]}/keys"
+            yield f"{'https' if tls else 'http'}://localhost:{listening.getsockname()[1]}/keys"
         finally:
             stopped.set()
             thread.join()
@@ -221,6 +226,25 @@ def write_certificate(folder: Path) -> Path:
     path = folder / "certificate.pem"
     path.write_text(signed.public_bytes(Encoding.PEM).decode() + pem_of(key).private)
     return path
+
+
+@pytest.mark.slow
+def test_a_deadline_holds_for_tls_and_for_its_handshake(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    certificate = write_certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    for pieces, served in [
+        (DRIPS["a body"], certificate),
+        (DRIPS["a header"], certificate),
+        ((b"", b""), None),
+        ((b"\x16\x03\x03\x3f\xff", b"\x02"), None),
+    ]:
+        with speaking(*pieces, certificate=served) as url:
+            began = time.monotonic()
+            with pytest.raises(FetchError, match="in time|no answer"):
+                fetch_json(url.replace("http:", "https:"), began + 0.5)
+            assert time.monotonic() - began < 3
 
 
 # --- discovery ------------------------------------------------------------------------
