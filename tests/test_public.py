@@ -17,6 +17,7 @@ from flask_jam import (
     JWTExtension,
     SchemeExtension,
     SessionExtension,
+    issuers,
 )
 from flask_jam.jws import verify_jws
 from flask_jam.keys import KeyRing
@@ -91,6 +92,22 @@ OTHERS = [
     ),
     (KeyRing.from_jwks, "(jwks, *, algorithms=None)"),
     (verify_jws, "(token, keyring, *, max_bytes=8192)"),
+    (
+        issuers.Issuer,
+        "(issuer, *, audience, jwks_uri=None, jwks=None, algorithms=('RS256',), "
+        "typ=('JWT', 'at+jwt'), typ_optional=False, id_tokens=False, leeway=60.0, "
+        "max_lifetime=86400.0, jti='jti', scopes=('scope', 'scp'), roles=None, subject='sub', "
+        "audience_claim='aud', require=None, tenants=None, everywhere=False)",
+    ),
+    (issuers.oidc, "(issuer, *, audience, **rules)"),
+    (issuers.auth0, "(domain, *, audience, **rules)"),
+    (issuers.entra, "(tenant=None, *, audience, tenants=None, version=2, **rules)"),
+    (issuers.cognito, "(region, user_pool, *, clients, **rules)"),
+    (issuers.keycloak, "(url, realm, *, audience, **rules)"),
+    (issuers.okta, "(domain, *, audience='api://default', server='default', **rules)"),
+    (issuers.google, "(client_ids, *, hosted_domain=None, **rules)"),
+    (issuers.firebase, "(project, **rules)"),
+    (issuers.from_table, "(table)"),
 ]
 
 
