@@ -196,7 +196,7 @@ def _may_sign(key: Key, entry: Entry) -> bool:
 
 def _check_header(header: Mapping[str, Any], rules: Issuer) -> None:
     alg = header.get("alg")
-    if ("EdDSA" if alg == "Ed25519" else alg) not in rules.algorithms:
+    if ("EdDSA" if alg == "Ed25519" else alg) not in tuple(rules.algorithms):
         raise TokenError(Reason.INVALID, "alg is not one of the issuer's")
     # RFC 8725 3.11 and RFC 7515 4.1.9: media type names, in any letter case.
     kind = header.get("typ")

@@ -81,6 +81,14 @@ def test_metadata_is_looked_for_in_three_places() -> None:
     assert len(discovery_urls("https://h.example")) == 2
 
 
+def refresh(keys: FetchedKeys, clock: Clock) -> None:
+    """Let the thread of the keys fetch them again."""
+    attempts = keys._attempts
+    clock.tick(500)
+    keys._wake.set()
+    wait_until(lambda: keys._attempts > attempts)
+
+
 # --- one fetch ------------------------------------------------------------------------
 
 
@@ -489,6 +497,25 @@ def test_an_unknown_kid_is_fetched_for_once_in_30_seconds(clock: Clock) -> None:
     keys.close()
 
 
+@pytest.mark.usefixtures("impatient")
+def test_a_kid_that_could_not_be_asked_for_is_unavailable_and_not_unknown(
+    clock: Clock, provider: Provider
+) -> None:
+    source = Source(KEY)
+    failing = keys_of(source, clock)
+    hanging = FetchedKeys(Issuer("urn:x", audience="api", jwks_uri=provider.jwks_uri))
+    for keys in (failing, hanging):
+        keys.find(HEADER)
+    source.error = FetchError("no answer")
+    provider.answers["/keys"] = provider.held
+    for keys in (failing, hanging):
+        with pytest.raises(IssuerUnavailable):
+            keys.find({"alg": "RS256", "kid": "unknown"})
+    provider.released.set()
+    for keys in (failing, hanging):
+        keys.close()
+
+
 def test_without_a_kid_or_during_an_outage_nothing_is_fetched(clock: Clock) -> None:
     two = Source(KEY, jwk_of("RSA2048", number=1, kid="c"))
     failing = Source(KEY)
@@ -579,9 +606,16 @@ def test_a_forked_child_has_the_keys_and_a_thread_of_its_own(clock: Clock) -> No
     assert keys.find(HEADER)[1] is ring
     assert keys.ring is ring
     assert keys._thread not in (None, parents)
-    clock.tick(90_000)  # preloaded, and idle for more than a day
-    keys.after_fork()
+    keys.close()
+
+
+def test_keys_that_a_child_inherits_after_a_day_are_not_used(clock: Clock) -> None:
+    source = Source(KEY)
+    keys = keys_of(source, clock)
+    keys.work()
+    clock.tick(86_401)
     source.error = FetchError("no answer")
+    keys.after_fork()
     with pytest.raises(IssuerUnavailable):
         keys.find(HEADER)
     keys.close()
