@@ -350,7 +350,7 @@ def remote(*members: Any, **rules: Any) -> tuple[Issuers, Counted]:
     return issuers_of(issuer(**rules), sources=source), source
 
 
-def test_a_key_that_is_removed_is_refused_at_the_next_refresh_also_if_known() -> None:
+def test_a_removed_key_is_refused_after_one_refresh_caches_included() -> None:
     issuers, source = remote(KEY, OTHER)
     token, others = token_of(claims_of()), token_of(claims_of(), number=1, kid="b")
     assert issuers.verify(token) is issuers.verify(token)
