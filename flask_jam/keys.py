@@ -1,7 +1,7 @@
 """Keys: parsed once, checked once, bound to one algorithm each.
 
-This file and :mod:`flask_jam.jws` are the only ones that touch PyJWT and cryptography. No
-message here quotes what a library said of a key: such texts contain the key.
+PyJWT is touched here and in :mod:`flask_jam.jws` only. No message here quotes what a library said
+of a key: such texts contain the key.
 """
 
 from __future__ import annotations
@@ -9,20 +9,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
-import re
 import secrets
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import jwt as pyjwt
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from ._helpers.pem_text import Pem, load_private, load_public, read_pem
 from ._helpers.weak_keys import (
     PUBLISHED_SECRETS,
     has_small_order,
@@ -136,8 +134,8 @@ class KeyRing:
     @classmethod
     def from_settings(cls, jwt: JWTSettings) -> KeyRing:
         """The ring of the ``jwt`` section; a random key, with a warning, where it has none."""
-        private = _read_pem(jwt.private_key, jwt.private_key_file, "jwt.private_key")
-        public = _read_pem(jwt.public_key, jwt.public_key_file, "jwt.public_key")
+        private = read_pem(jwt.private_key, jwt.private_key_file, "jwt.private_key")
+        public = read_pem(jwt.public_key, jwt.public_key_file, "jwt.public_key")
         if jwt.alg.startswith("HS"):
             if private or public:
                 raise ConfigError(
@@ -169,14 +167,14 @@ class KeyRing:
         return cls(keys, keys[0])
 
     @classmethod
-    def _asymmetric(cls, alg: str, private: _Pem | None, public: _Pem | None) -> KeyRing:
+    def _asymmetric(cls, alg: str, private: Pem | None, public: Pem | None) -> KeyRing:
         signing: Any = None
         if private is not None:
-            signing = _load_private(private)
+            signing = load_private(private)
         elif public is None:
             _warn_of_random_key("JAM_JWT_PRIVATE_KEY_FILE", _openssl(alg))
             signing = _generate(alg)
-        verifying = _load_public(public) if public else signing.public_key()
+        verifying = load_public(public) if public else signing.public_key()
         if signing is not None and _spki(signing.public_key()) != _spki(verifying):
             raise ConfigError(
                 "jwt.public_key is not the public half of jwt.private_key: remove it, it is derived"
@@ -330,127 +328,7 @@ def _warn_of_whitespace(jwt: JWTSettings) -> None:
         )
 
 
-# --- PEM ------------------------------------------------------------------------------
-
-
-class _Pem(NamedTuple):
-    text: str
-    #: The setting that it comes from.
-    setting: str
-
-
-def _read_pem(text: str | None, file: str | None, setting: str) -> _Pem | None:
-    if text and file:
-        raise ConfigError(f"write {setting} or {setting}_file, not both")
-    if file is None:
-        return _Pem(normal_pem(text), setting) if text else None
-    try:
-        return _Pem(normal_pem(_decode(Path(file).read_bytes())), f"{setting}_file")
-    except OSError as error:
-        where = Path(file).absolute()
-        why = f"{where}: {error.strerror}"
-        raise ConfigError(f"{setting}_file cannot be read: {why}") from None
-    except ValueError:
-        raise ConfigError(
-            f"{setting}_file is not PEM text; openssl pkey -inform DER converts a DER file"
-        ) from None
-
-
-def _decode(raw: bytes) -> str:
-    # An editor or a shell of Windows adds a byte order mark.
-    is_utf16 = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
-    return raw.decode("utf-16" if is_utf16 else "utf-8-sig")
-
-
-_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
-
-
-def normal_pem(text: str) -> str:
-    r"""Return PEM text in its usual form, however a .env file or a dashboard has written it.
-
-    Undone are ``\n`` written as two characters, indentation, line endings of other systems, lines
-    joined by spaces, and quotes: each block gets lines of its own.
-    """
-    # Base64 has no backslash. Text that was quoted twice has two in front of an n.
-    text = re.sub(r"\\+[rn]", "\n", text)
-    text = "\n".join(line.strip() for line in text.splitlines())
-    return _BLOCK.sub(_normal_block, text)
-
-
-def _normal_block(block: re.Match[str]) -> str:
-    body = "".join(block[2].split())
-    if not re.fullmatch(r"[A-Za-z0-9+/]+={0,2}", body):
-        return f"\n{block[0]}\n"
-    lines = "\n".join(body[at : at + 64] for at in range(0, len(body), 64))
-    return f"\n-----BEGIN {block[1]}-----\n{lines}\n-----END {block[1]}-----\n"
-
-
-def _load_private(pem: _Pem) -> Any:
-    try:
-        return serialization.load_pem_private_key(pem.text.encode(), password=None)
-    except TypeError:
-        raise ConfigError(f"{pem.setting} {_ENCRYPTED}") from None
-    except UnsupportedAlgorithm:
-        raise ConfigError(f"{pem.setting} {_UNSUPPORTED}") from None
-    except Exception:
-        _explain(pem, "PRIVATE KEY")
-
-
-def _load_public(pem: _Pem) -> Any:
-    try:
-        return serialization.load_pem_public_key(pem.text.encode())
-    except UnsupportedAlgorithm:
-        raise ConfigError(f"{pem.setting} {_UNSUPPORTED}") from None
-    except Exception:
-        _explain(pem, "PUBLIC KEY")
-
-
-_UNSUPPORTED = (
-    "is a key of a kind that cryptography does not support: flask jam keygen makes another"
-)
-_ENCRYPTED = (
-    "is encrypted: write it without a passphrase, from a place that only this service reads"
-)
-
-
-def _explain(pem: _Pem, wanted: str) -> NoReturn:
-    """Raise a sentence that says why PEM text is not a key, by its first and last line alone."""
-    text, setting = pem
-    what, other = wanted.lower(), "public" if wanted == "PRIVATE KEY" else "private"
-    file = "_file" if setting.endswith("_file") else ""
-    found = re.findall(r"-----BEGIN ([A-Z0-9 ]+)-----", text)
-    label = next((each for each in found if each != "EC PARAMETERS"), "")
-    if label == "OPENSSH PRIVATE KEY" or text.strip("\"' \n").startswith(
-        ("ssh-", "ecdsa-sha2-", "sk-")
-    ):
-        options = "-p" if label else "-e"
-        why = f"is an OpenSSH key: ssh-keygen {options} -m PKCS8 -f KEY converts it"
-    elif not label:
-        hint = "" if file else f"; a path belongs in {setting}_file"
-        why = f"must be PEM text that starts with -----BEGIN {wanted}-----{hint}"
-    elif label.endswith("CERTIFICATE"):
-        why = (
-            f"is a certificate, not a {what}: openssl x509 -pubkey -noout gives the public key in "
-            "it, for jwt.public_key"
-        )
-    elif label.endswith(f"{other.upper()} KEY"):
-        article = "a" if other == "private" else "the"
-        why = f"is not a {what}: {article} {other} key belongs in jwt.{other}_key{file}"
-    elif not label.endswith(wanted):
-        why = f"is PEM text of another kind: it must start with -----BEGIN {wanted}-----"
-    elif f"-----END {label}-----" not in text:
-        why = (
-            "is cut off: its last line, -----END …, is missing. Some readers of .env files keep "
-            r"one line only: write the key in one line, with \n for each line break"
-        )
-    elif "ENCRYPTED" in text.partition("-----END")[0]:
-        why = _ENCRYPTED
-    else:
-        why = (
-            f"is not a PEM {what}: it starts and ends as one, but its body is damaged; copy the "
-            "whole key again"
-        )
-    raise ConfigError(f"{setting} {why}") from None
+# --- families of keys -----------------------------------------------------------------
 
 
 def _check_public(alg: str, key: Any) -> None:

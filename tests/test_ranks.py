@@ -18,7 +18,7 @@ ORDER = (
     "_helpers", "_helpers.deadline", "_helpers.fork_lock", "_helpers.names", "_helpers.owned",
     "_helpers.peer_settings",
     "_helpers.setting_types", "_helpers.setting_files", "_helpers.strict_json",
-    "_helpers.weak_keys", "_helpers.issuer_urls",
+    "_helpers.weak_keys", "_helpers.pem_text", "_helpers.issuer_urls",
     "settings", "keys", "jws",
     "stores.ticket_verbs", "stores.interface", "stores", "stores.memory_tickets", "stores.memory",
     "_credentials", "_credentials.token_cache", "_credentials.claims",
@@ -59,7 +59,7 @@ REDIS = {name for name in ORDER if name.startswith("stores._redis.")} | {"stores
 #: Libraries that have a home.
 HOMES = {
     "jwt": {"keys", "jws"},
-    "cryptography": {"keys", "jws", "_helpers.weak_keys"},
+    "cryptography": {"keys", "jws", "_helpers.weak_keys", "_helpers.pem_text"},
     "cachetools": {
         "_credentials.token_cache",
         "stores._redis.near_cache",
@@ -85,6 +85,7 @@ TESTED_BY = {
     "_helpers.setting_files": "test_settings",
     "_helpers.strict_json": "test_jws",
     "_helpers.weak_keys": "test_keys",
+    "_helpers.pem_text": "test_keys",
     "_helpers.issuer_urls": "credentials/test_issuer_keys",
     "_credentials.issuer": "test_issuers",
     "_credentials.key_fetch": "credentials/test_issuer_keys",
