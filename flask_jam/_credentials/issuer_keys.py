@@ -208,8 +208,9 @@ class FetchedKeys:
             due = self._due_at() - self._timer()
             if due > 0 and not self._is_asked:
                 return due
+            # One request for a kid. When it is time, the metadata is read again: keys may move.
+            url = self._kept.url if self._kept and self._is_asked else None
             self._is_fetching, self._is_asked = True, False
-            url = self._kept.url if self._kept and not self._failures else None
         outcome = self._attempt(url)
         self._publish(outcome)
         # Not under the lock: a handler of the log is code of the app.

@@ -350,7 +350,7 @@ def test_a_set_is_fetched_again_before_it_is_no_longer_fresh(
     assert source.urls == [None]
     clock.tick(1)
     keys.work()
-    assert source.urls == [None, "https://keys.example/"]
+    assert source.urls == [None, None]  # the metadata is read again: keys may have moved
 
 
 def test_a_set_that_did_not_change_keeps_its_ring_in_any_order(clock: Clock) -> None:
@@ -487,7 +487,7 @@ def test_an_unknown_kid_is_fetched_for_once_in_30_seconds(clock: Clock) -> None:
         with pytest.raises(TokenError) as caught:
             keys.find({"alg": "RS256", "kid": f"k{number}"})
         assert caught.value.reason is Reason.INVALID
-    assert len(source.urls) == 2
+    assert source.urls == [None, "https://keys.example/"]
     source.members.append(jwk_of("RSA2048", number=1, kid="newer"))
     with pytest.raises(TokenError):
         keys.find({"alg": "RS256", "kid": "newer"})

@@ -63,7 +63,7 @@ def test_a_provider_that_stops_costs_no_request() -> None:
         made: list[FetchedKeys] = []
 
         def source(rules: object) -> FetchedKeys:
-            made.append(FetchedKeys(rules, partial(fetch_keys, within=1.0), timer))  # type: ignore[arg-type]
+            made.append(FetchedKeys(rules, partial(fetch_keys, within=3.0), timer))  # type: ignore[arg-type]
             return made[-1]
 
         issuers = issuers_of(issuer(jwks_uri=url), sources=source)
@@ -77,8 +77,8 @@ def test_a_provider_that_stops_costs_no_request() -> None:
         new = [token_of(claims_of(jti=f"new-{number}")) for number in range(500)]
         times = [timed(issuers, known) for _ in range(9500)]
         first_seen = [timed(issuers, token) for token in new]
-        assert max(times) < 0.5
-        assert max(first_seen) < 0.5
+        assert max(times) < 1.5
+        assert max(first_seen) < 1.5
         assert median(times) < 3 * before
         wait_until(lambda: made[0].state().failures > 0)
         # Nor does an attacker's kid cost one.
