@@ -168,7 +168,7 @@ class FetchedKeys:
 
     def _find_again(self, header: Mapping[str, Any]) -> tuple[Key, KeyRing]:
         """Have the set fetched for a kid that is not in it, if that was not done just now."""
-        if "kid" not in header or not self._is_asked_for():
+        if not isinstance(header.get("kid"), str) or not self._is_asked_for():
             raise TokenError(Reason.INVALID)
         if self._waiting >= MOST_WAITING:
             raise IssuerUnavailable

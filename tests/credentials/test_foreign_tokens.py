@@ -396,6 +396,7 @@ def test_keys_are_waited_for_only_if_all_else_is_right() -> None:
     issuers.close()
 
 
+@pytest.mark.slow
 def test_five_thousand_unknown_kids_cause_one_fetch() -> None:
     with running(KEY) as provider:
         issuers = issuers_of(issuer(jwks_uri=provider.jwks_uri))

@@ -519,7 +519,8 @@ def test_a_kid_that_could_not_be_asked_for_is_unavailable_and_not_unknown(
 def test_without_a_kid_or_during_an_outage_nothing_is_fetched(clock: Clock) -> None:
     two = Source(KEY, jwk_of("RSA2048", number=1, kid="c"))
     failing = Source(KEY)
-    for source, header in [(two, {}), (failing, {"kid": "unknown"})]:
+    no_names: list[dict[str, Any]] = [{}, {"kid": None}, {"kid": 5}, {"kid": ["a"]}]
+    for source, header in [*((two, each) for each in no_names), (failing, {"kid": "unknown"})]:
         keys = keys_of(source, clock)
         keys.work()
         if source is failing:
