@@ -38,7 +38,7 @@ LONGEST_BACK_OFF = 60.0
 KID_INTERVAL = 30.0
 #: How long a request waits for keys.
 PATIENCE = 2.0
-#: Requests that may wait for a kid at a time. More would keep threads from everybody else.
+#: Requests that may wait for a kid at a time. More would take threads from the other requests.
 MOST_WAITING = 4
 
 

@@ -296,14 +296,14 @@ def test_metadata_of_another_issuer_is_refused(change: Any, provider: Provider) 
 
 
 @each_case("url", ["http://login.example.org/keys", "file:///etc/passwd", None, 5, ["x"], ""])
-def test_metadata_sends_nobody_to_a_url_that_is_not_allowed(url: Any, provider: Provider) -> None:
+def test_a_url_of_the_metadata_obeys_the_same_rules(url: Any, provider: Provider) -> None:
     metadata = {"issuer": provider.url, "jwks_uri": url}
     provider.answers["/.well-known/openid-configuration"] = Answer(metadata)
     with pytest.raises(FetchError, match="no URL that may be fetched"):
         discovered(provider)
 
 
-def test_metadata_of_elsewhere_sends_nobody_to_this_machine(
+def test_metadata_of_elsewhere_never_points_to_this_machine(
     monkeypatch: pytest.MonkeyPatch, provider: Provider
 ) -> None:
     metadata = {"issuer": "https://login.example.org", "jwks_uri": provider.jwks_uri}
