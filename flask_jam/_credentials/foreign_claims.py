@@ -80,7 +80,7 @@ class ForeignFacts(NamedTuple):
         return f"ForeignFacts(exp={self.exp!r}, …)"
 
     def fresh(self) -> dict[str, Any]:
-        """The claims, as a copy that its owner may change."""
+        """Return the claims as a copy that its owner may change."""
         claims = self.flat.copy()
         for name, value in self.nested:
             claims[name] = copy_json(value)
@@ -90,7 +90,7 @@ class ForeignFacts(NamedTuple):
 def facts_of_foreign(
     claims: dict[str, Any], entry: Entry, keyring: KeyRing | None, signing_input: bytes
 ) -> ForeignFacts:
-    """The facts of a payload that an issuer's rules allow.
+    """Return the facts of a payload that an issuer's rules allow.
 
     :raises TokenError: with a sentence that names the claim and never its value.
     """

@@ -72,7 +72,7 @@ class Issuers:
         return keys
 
     def verify(self, token: str) -> ForeignFacts:
-        """The facts of a token that is good now.
+        """Return the facts of a token that is good now.
 
         :raises TokenError: with the reason.
         :raises IssuerUnavailable: if the issuer's keys cannot be had now.
