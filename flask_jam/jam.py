@@ -80,10 +80,8 @@ class Jam(TicketVerbs):
         self.store: Store = _store_for(self.settings) if store is None else store
         keyring = KeyRing.from_settings(self.settings.jwt)
         self.verifier = Verifier(keyring, self.settings.jwt, self.store, self.clock)
-        self.tokens = Tokens(keyring, self.settings.jwt, self.store, self.clock, self.verifier)
-        self.families = Families(
-            self.tokens, self.store, self.settings.jwt, self.clock, keyring.derive("refresh token")
-        )
+        self.tokens = Tokens(self.settings.jwt, self.store, self.clock, self.verifier)
+        self.families = Families(self.tokens, self.store, self.settings.jwt, self.clock)
         self.sessions = Sessions(self.store, self.settings.session, self.clock)
         self.revocation = Revocation(
             self.tokens, self.families, self.sessions, self.store, self.settings, self._report

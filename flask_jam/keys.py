@@ -95,11 +95,28 @@ class KeyRing:
         if not self._keys:
             raise ConfigError("no usable key: give one that verifies signatures")
         self.signer = signer
+        #: What to write instead where nothing signs.
+        self.unsigned = "this service only verifies: to sign, set jwt.private_key"
         self._by_kid: dict[str, dict[str | None, Key | None]] = {}
         for key in self._keys:
             _add(self._by_kid.setdefault(key.kid, {}), key)
         self._without_kid = _table(self._keys)
         self._under_any_kid = _table(nameless)
+        self._derived: dict[str, tuple[bytes, ...]] = {}
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """Every key that verifies."""
+        return self._keys
+
+    def signing_key(self) -> Key:
+        """Return the key that signs.
+
+        :raises ConfigError: if this service only verifies.
+        """
+        if self.signer is None:
+            raise ConfigError(self.unsigned)
+        return self.signer
 
     def find(self, header: Mapping[str, Any]) -> Key | None:
         """The key that the header names; the only one of its algorithm where it names none.
@@ -123,6 +140,11 @@ class KeyRing:
 
     def derive(self, purpose: str) -> tuple[bytes, ...]:
         """Keys for another purpose than signing, the current one first (HKDF, RFC 5869)."""
+        if purpose not in self._derived:
+            self._derived[purpose] = self._derive(purpose)
+        return self._derived[purpose]
+
+    def _derive(self, purpose: str) -> tuple[bytes, ...]:
         own = [key for key in self._keys if key.private is not None]
         own.sort(key=lambda key: key is not self.signer)
         info = b"flask_jam " + purpose.encode()

@@ -104,14 +104,8 @@ class Tokens:
     """Minting and revoking."""
 
     def __init__(
-        self,
-        keyring: KeyRing,
-        settings: JWTSettings,
-        store: Store,
-        clock: Clock,
-        verifier: Verifier,
+        self, settings: JWTSettings, store: Store, clock: Clock, verifier: Verifier
     ) -> None:
-        self._keyring = keyring
         self._settings = settings
         self._store = store
         self.clock = clock
@@ -160,9 +154,11 @@ class Tokens:
         return {**payload, CUT_OFF: [self._store.identity(), known]}
 
     def _signer(self) -> Key:
-        if self._keyring.signer is None:
-            raise ConfigError("this service only verifies: to sign, set jwt.private_key")
-        return self._keyring.signer
+        return self._verifier.keyring.signing_key()
+
+    def derive(self, purpose: str) -> tuple[bytes, ...]:
+        """Return keys for another purpose than signing, that of the signer first."""
+        return self._verifier.keyring.derive(purpose)
 
     def check(self, payload: Mapping[str, Any]) -> tuple[Facts, bytes]:
         """Return what a payload would say as a token, and its JSON; sign nothing.
@@ -186,7 +182,7 @@ class Tokens:
     def _checked(self, payload: Mapping[str, Any]) -> tuple[Facts, bytes]:
         raw = json_of(payload)
         try:
-            facts = facts_of(strict_object(raw), self._settings, self._keyring)
+            facts = facts_of(strict_object(raw), self._settings, self._verifier.keyring)
             if facts.exp <= self.clock():
                 raise TokenError(Reason.EXPIRED, "exp has passed: it would be dead at birth")
             if facts.exp <= max(facts.nbf or 0, facts.iat or 0):
@@ -210,7 +206,7 @@ class Tokens:
             if isinstance(token_or_claims, str):
                 return self._verifier.established(token_or_claims)
             claims = strict_object(json_of(token_or_claims))
-            return facts_of(claims, self._settings, self._keyring)
+            return facts_of(claims, self._settings, self._verifier.keyring)
         except TokenError:
             if isinstance(token_or_claims, str):
                 return None

@@ -67,7 +67,6 @@ class Families:
         store: Store,
         settings: JWTSettings,
         clock: Clock,
-        mac_keys: tuple[bytes, ...],
     ) -> None:
         self._tokens = tokens
         self._store = store
@@ -75,7 +74,10 @@ class Families:
         # What is stored obeys the settings of today.
         self._limits = Limits(settings.refresh_idle, settings.refresh_absolute)
         self.clock = clock
-        self._mac_keys = mac_keys
+
+    @property
+    def _mac_keys(self) -> tuple[bytes, ...]:
+        return self._tokens.derive("refresh token")
 
     def start(
         self,
@@ -281,8 +283,6 @@ class Families:
         return match[1], int(match[2])
 
     def _pair(self, family_id: str, family: Family, now: float) -> TokenPair:
-        if not self._mac_keys:
-            raise ConfigError("this service only verifies: to issue tokens, set jwt.private_key")
         answer, facts, _ = self._access_token(_said(family_id, family), now, family.cut_off)
         token = _token(self._mac_keys[0], family_id, family.generation)
         ends = family.within(self._limits).expires_at
