@@ -37,6 +37,7 @@ from ._request.flask_internals import (
 from ._request.login import logout as end_login
 from ._request.private_answers import keep_private
 from ._request.protection import guards_in_front
+from ._request.published_keys import check_ring, publish_keys
 from ._request.request_user import UserAuth
 from ._request.start_checks import check_login_view, check_views
 from ._request.user_loader import LoadUser, check_loader
@@ -464,7 +465,7 @@ def _new_state(app: Flask, jam: Jam) -> AppState:
     app.extensions[EXTENSION_KEY] = state
     app.extensions["jam"] = jam
     state.guards_in_front = guards_in_front
-    state.start_checks += [check_views, check_login_view]
+    state.start_checks += [check_views, check_login_view, check_ring]
     insert_first(app, state.first_request)
     add_template_global(app, "current_auth", current_auth_in_template)
     app.cli.add_command(LazyGroup(_load_commands))
@@ -474,6 +475,7 @@ def _new_state(app: Flask, jam: Jam) -> AppState:
     jam.subscribe(forward)
     finalize(app, jam.unsubscribe, forward).atexit = False
     _warn_of_shared_secret(app, jam)
+    publish_keys(app, jam)
     return state
 
 

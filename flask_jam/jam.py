@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from ._credentials.access_tokens import Tokens, Verifier
+from ._credentials.keyring_watch import open_keyring
 from ._credentials.logins import LoginInfo, Logins
 from ._credentials.refresh_rotation import Families, Reload, ReuseError, TokenPair
 from ._credentials.revocation import Revocation
@@ -42,7 +43,7 @@ def _store_for(settings: Settings) -> Store:
 def _with_random_key(jwt: JWTSettings) -> JWTSettings:
     """Return the settings with a key of this process, if they have none."""
     given = jwt.secret_key, jwt.private_key, jwt.public_key, jwt.private_key_file
-    if any((*given, jwt.public_key_file, jwt.secret_key_fallbacks)):
+    if any((*given, jwt.public_key_file, jwt.secret_key_fallbacks, jwt.keyring)):
         return jwt
     made = new_key(jwt.alg)
     if "JAM_JWT_SECRET_KEY" in made:
@@ -78,8 +79,10 @@ class Jam(TicketVerbs):
         if store is not None and not hasattr(store, "marks"):
             raise ConfigError("store: write a Store object, such as MemoryStore()")
         self.store: Store = _store_for(self.settings) if store is None else store
-        keyring = KeyRing.from_settings(self.settings.jwt)
+        keyring, self.keyring_watch = open_keyring(self.settings.jwt, self._now)
         self.verifier = Verifier(keyring, self.settings.jwt, self.store, self.clock)
+        if self.keyring_watch is not None:
+            self.keyring_watch.attach(self.verifier.rekey)
         self.tokens = Tokens(self.settings.jwt, self.store, self.clock, self.verifier)
         self.families = Families(self.tokens, self.store, self.settings.jwt, self.clock)
         self.sessions = Sessions(self.store, self.settings.session, self.clock)
@@ -90,6 +93,10 @@ class Jam(TicketVerbs):
         self.tickets = Tickets(self.store, self.clock, self._report)
         self._observers: list[Observer] = []
         self._owes_warning = False
+
+    def _now(self) -> float:
+        # A test may set another clock.
+        return self.clock()
 
     @classmethod
     def _for_app(cls, settings: Settings) -> Jam:

@@ -289,17 +289,22 @@ def new_key(alg: str) -> dict[str, str]:
     if alg.startswith("HS"):
         return {"JAM_JWT_ALG": alg, "JAM_JWT_SECRET_KEY": secrets.token_urlsafe(64)}
     key = _generate(alg, bits=3072)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
     public = key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
     return {
         "JAM_JWT_ALG": alg,
-        "JAM_JWT_PRIVATE_KEY": private.decode(),
+        "JAM_JWT_PRIVATE_KEY": private_pem(key),
         "JAM_JWT_PUBLIC_KEY": public.decode(),
     }
+
+
+def private_pem(key: Any) -> str:
+    """Return a private key as PEM text, without a passphrase."""
+    pem: bytes = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return pem.decode()
 
 
 # --- secrets --------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from ._helpers.setting_types import (
     as_prefix,
     as_quotable,
     as_redis,
+    as_route,
     as_seconds,
     as_secret,
     as_secrets,
@@ -88,6 +89,12 @@ class JWTSettings:
     )
     private_key_file: str | None = _key(None, as_text, "private_key, read from this file.")
     public_key_file: str | None = _key(None, as_text, "public_key, read from this file.")
+    keyring: str | None = _key(
+        None, as_text, "A directory of keys that rotate; the keys above verify beside it."
+    )
+    jwks_path: str | None = _key(
+        None, as_route, "Where public keys are published, such as /.well-known/jwks.json."
+    )
     expire: float = _key(900.0, as_seconds(1, _TEN_YEARS), "Life of an access token.")
     refresh_idle: float = _key(
         14 * DAY, as_seconds(1, _TEN_YEARS), "A refresh token unused for so long is dead."

@@ -22,6 +22,8 @@ ORDER = (
     "settings", "keys", "jws",
     "stores.ticket_verbs", "stores.interface", "stores", "stores.memory_tickets", "stores.memory",
     "_credentials", "_credentials.token_cache", "_credentials.claims",
+    "_credentials.key_members", "_credentials.key_states", "_credentials.keyring_directory",
+    "_credentials.key_rotation", "_credentials.keyring_watch",
     "_credentials.access_tokens", "_credentials.login_claims", "_credentials.refresh_rotation",
     "_credentials.session_data", "_credentials.sessions", "_credentials.revocation",
     "_credentials.logins", "_credentials.password_checks", "_credentials.tickets",
@@ -43,9 +45,11 @@ ORDER = (
     "_request.request_user", "_request.current_auth", "_request.current_user",
     "_request.private_answers",
     "refusal", "policies", "_request.conditions", "guards", "_request.protection",
+    "_request.published_keys",
     "_request.login", "_request.token_login", "_request.session_login", "_request.start_checks",
     "audit", "openapi",
-    "_cli", "_cli.inspection", "_cli.doctor", "_cli.lazy_group", "_cli.commands",
+    "_cli", "_cli.inspection", "_cli.keyring_checks", "_cli.doctor", "_cli.lazy_group",
+    "_cli.keyring", "_cli.commands",
     "extensions", "_request.basic_extension",
     "testing.store_samples", "testing.tickets", "testing.stores", "testing.events",
     "testing.clock", "testing.client", "testing.assertions",
@@ -58,7 +62,7 @@ WEB = {"flask", "werkzeug", "blinker", "click", "jinja2"}
 REDIS = {name for name in ORDER if name.startswith("stores._redis.")} | {"stores.redis"}
 #: Libraries that have a home.
 HOMES = {
-    "jwt": {"keys", "jws"},
+    "jwt": {"keys", "jws", "_credentials.key_members"},
     "cryptography": {"keys", "jws", "_helpers.weak_keys", "_helpers.pem_text"},
     "cachetools": {
         "_credentials.token_cache",
@@ -76,6 +80,7 @@ HOMES = {
 LATE = REDIS
 #: Tests of a module under another name than its own, from ``tests/``.
 TESTED_BY = {
+    "_cli.keyring_checks": "cli/test_doctor",
     "_cli.lazy_group": "cli/test_commands",
     "_helpers.deadline": "stores/test_deadlines",
     "_helpers.names": "test_settings",
@@ -91,6 +96,8 @@ TESTED_BY = {
     "_credentials.key_fetch": "credentials/test_issuer_keys",
     "_credentials.foreign_claims": "credentials/test_foreign_tokens",
     "_credentials.claims": "credentials/test_access_tokens",
+    "_credentials.key_members": "credentials/test_key_states",
+    "_credentials.key_rotation": "credentials/test_key_states",
     "_credentials.revocation": "test_jam",
     "_credentials.session_data": "credentials/test_sessions",
     "_request.app_state": "request/test_current_auth",

@@ -29,6 +29,7 @@ from ..stores.memory import MemoryStore
 from . import doctor as examination
 from .inspection import has_key
 from .inspection import inspect as look_at
+from .keyring import group as keyring
 from .lazy_group import HELP
 
 
@@ -42,6 +43,7 @@ class _Group(AppGroup):
 
 
 group = _Group("jam", help=HELP)
+group.add_command(keyring)
 #: As much of the standard input as is read: far more than any credential has.
 _MOST = 1_000_000
 _COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}

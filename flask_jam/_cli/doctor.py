@@ -24,6 +24,7 @@ from ..schemes.jwt import JWTScheme
 from ..schemes.session import SessionScheme
 from ..stores.memory import MemoryStore
 from .inspection import has_key
+from .keyring_checks import check_published, check_ring
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
 _HOUR, _DAY = 3600.0, 86400.0
@@ -53,7 +54,10 @@ def _keys(state: AppState) -> Iterator[Finding]:
     jwt = state.jam.settings.jwt
     if not _has(state, JWTScheme):
         return
-    if has_key(jwt):
+    yield from (Finding(*row) for row in check_published(state.jam))
+    if state.jam.keyring_watch is not None:
+        yield from (Finding(*row) for row in check_ring(state.jam.keyring_watch))
+    elif has_key(jwt):
         yield Finding(OK, "11.6.1", f"a key for {jwt.alg} is configured and long enough")
     else:
         yield Finding(

@@ -10,6 +10,7 @@ import base64
 import re
 from typing import Any
 
+from .._credentials.keyring_watch import is_retired
 from .._credentials.sessions import is_session_id
 from .._helpers.strict_json import strict_object
 from ..errors import Reason, SessionError, TokenError
@@ -41,9 +42,8 @@ def inspect(jam: Jam, credential: str) -> dict[str, Any]:
 
 def has_key(jwt: JWTSettings) -> bool:
     """Whether there is a key that outlives this process."""
-    return any(
-        (jwt.secret_key, jwt.private_key, jwt.private_key_file, jwt.public_key, jwt.public_key_file)
-    )
+    given = jwt.secret_key, jwt.private_key, jwt.private_key_file, jwt.keyring
+    return any((*given, jwt.public_key, jwt.public_key_file))
 
 
 def _note(jam: Jam) -> str | None:
@@ -135,10 +135,14 @@ def _flaw(jam: Jam, token: str, header: Any) -> str:
     """What is wrong with a token that is simply not valid to everybody else."""
     if not isinstance(header, dict):
         return _flaw_of_form(token)
-    keyring, alg = jam.verifier.keyring, jam.settings.jwt.alg
-    if header.get("alg") != alg:
+    keyring = jam.verifier.keyring
+    key = keyring.find(header)
+    alg = jam.settings.jwt.alg if key is None else key.alg
+    if jam.keyring_watch is not None and is_retired(jam.keyring_watch, header.get("kid")):
+        return "its kid names a key that was retired"
+    if header.get("alg") != alg and (key is not None or jam.keyring_watch is None):
         return f"its alg is not {alg}"
-    if keyring.find(header) is None:
+    if key is None:
         return "its kid names no key of ours"
     try:
         verify_jws(token, keyring, max_bytes=jam.settings.jwt.max_token_bytes)

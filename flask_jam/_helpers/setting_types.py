@@ -90,6 +90,13 @@ def as_cookie_path(value: Any) -> str:
     return text
 
 
+def as_route(value: Any) -> str:
+    text = as_text(value)
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", text):
+        raise ValueError("must be a path without variables, such as /.well-known/jwks.json")
+    return text
+
+
 def as_view(value: Any) -> str:
     # Only a path of this host, or an endpoint: a URL elsewhere would get our visitors' paths.
     text = as_text(value)

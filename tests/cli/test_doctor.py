@@ -6,6 +6,7 @@ import functools
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -149,6 +150,39 @@ def test_whitespace_around_a_secret_is_named(app: Flask, secret: str) -> None:
         object.__setattr__(jwt, name, key if isinstance(value, bytes) else (key,))
         assert status(app, "13.3.1", f"jwt.{name} begins or ends with whitespace") == "warning"
         assert SECRET not in run(app, "doctor").output
+
+
+def test_ring_without_a_key_fails_and_an_old_one_warns(
+    tmp_path: Path, make_jam: MakeJam, clock: Clock
+) -> None:
+    (tmp_path / "keys").mkdir(mode=0o700)
+    jwt = {"keyring": str(tmp_path / "keys"), "secret_key": None}
+    empty = new_app(make_jam(jwt=jwt))
+    assert found(empty, "13.3.1", "flask jam keyring rotate")[0][0] == "failure"
+    assert run(empty, "keyring", "rotate").exit_code == 0
+    assert status(new_app(make_jam(jwt=jwt)), "13.3.4") == "ok"
+    clock.tick(367 * 86400)
+    assert status(new_app(make_jam(jwt=jwt)), "13.3.4", "367 days") == "warning"
+    assert found(new_app(make_jam(jwt=jwt)), "13.3.1") == []
+
+
+def test_secret_key_that_is_left_beside_a_ring_is_named(
+    tmp_path: Path, make_jam: MakeJam, clock: Clock
+) -> None:
+    (tmp_path / "keys").mkdir(mode=0o700)
+    jwt = {"keyring": str(tmp_path / "keys")}
+    assert run(new_app(make_jam(jwt=jwt)), "keyring", "rotate").exit_code == 0
+    assert found(new_app(make_jam(jwt=jwt)), "13.3.4", "jwt.secret_key") == []
+    clock.tick(15 * 86400)
+    assert status(new_app(make_jam(jwt=jwt)), "13.3.4", "jwt.secret_key") == "warning"
+
+
+def test_path_of_public_keys_needs_a_pair(make_jam: MakeJam) -> None:
+    published = {"jwks_path": "/keys.json"}
+    assert status(new_app(make_jam(jwt=published)), "11.6.1", "/keys.json is 404") == "warning"
+    pair = new_key("ES256")["JAM_JWT_PRIVATE_KEY"]
+    jam = make_jam(jwt={**published, "alg": "ES256", "private_key": pair})
+    assert found(new_app(jam), "11.6.1", "404") == []
 
 
 def test_the_ends_of_a_session_are_told(make_jam: MakeJam) -> None:

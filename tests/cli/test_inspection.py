@@ -271,7 +271,7 @@ def test_a_note_says_when_another_process_may_judge_otherwise(
 
 
 @each_case("name", ["secret_key", "private_key", "private_key_file", "public_key",
-                                  "public_key_file"])  # fmt: skip
+                                  "public_key_file", "keyring"])  # fmt: skip
 def test_any_key_counts_as_one(jam: Jam, name: str) -> None:
     from dataclasses import replace
 

@@ -1,0 +1,178 @@
+"""The states of own keys: pending, active, retiring, retired. All follow from the times in them.
+
+So every process computes the same, whoever made a key and wherever it runs. A key is *pending*
+until its time to sign comes, so that everybody who verifies has read it before. It is *active*
+while it signs, *retiring* while something that it signed may be alive, and *retired* after that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from ..keys import Key, KeyRing
+from ..settings import JWTSettings
+from ..stores.interface import CLOCK_SKEW
+
+#: How often a process looks whether the directory has changed, in seconds.
+POLL = 0.75
+#: How long a change may take to be in force in every process that reads the directory: the next
+#: look, and what clocks of two machines may differ.
+SPREAD = 1.0 + CLOCK_SKEW
+#: How long others may keep the public keys that they have read, in seconds.
+JWKS_MAX_AGE = 300
+#: When a key of the settings began to sign: before every key of a directory.
+ALWAYS = -math.inf
+
+
+class State(str, Enum):
+    """What a key is good for now."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    RETIRING = "retiring"
+    RETIRED = "retired"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Member:
+    """A key of the ring with its times, in seconds since the epoch."""
+
+    kid: str
+    alg: str
+    #: None once it is retired for good: what could sign has been removed.
+    key: Key | None
+    created_at: float
+    #: When it signs, unless a later one does.
+    active_at: float
+    #: When it was removed.
+    retired_at: float | None = None
+    #: Whether it was removed before its time, as after a theft.
+    forced: bool = False
+    #: The setting that it comes from; None for a key of the directory.
+    setting: str | None = None
+
+    @property
+    def signs(self) -> bool:
+        """Return True if it can sign."""
+        return self.key is not None and self.key.private is not None
+
+
+class Lives(NamedTuple):
+    """How long keys are waited for, as the settings say."""
+
+    #: The longest life of what a key has signed, and the setting that says so.
+    longest: float
+    setting: str
+    leeway: float
+    #: How long others keep the public keys; 0 if they are not published.
+    max_age: float
+
+    @classmethod
+    def of(cls, jwt: JWTSettings) -> Lives:
+        """Return those of the settings."""
+        access = ("jwt.max_lifetime", "jwt.expire")[jwt.expire > jwt.max_lifetime]
+        idle = jwt.refresh_idle <= jwt.refresh_absolute
+        refresh = "jwt.refresh_idle" if idle else "jwt.refresh_absolute"
+        longest, setting = max(
+            (jwt.longest, access), (min(jwt.refresh_idle, jwt.refresh_absolute), refresh)
+        )
+        return cls(longest, setting, jwt.leeway, JWKS_MAX_AGE if jwt.jwks_path else 0.0)
+
+    @property
+    def wait(self) -> float:
+        """How long after its publication a key may sign at the earliest."""
+        return self.max_age + SPREAD
+
+    @property
+    def after(self) -> float:
+        """How long after its successor began to sign a key must verify."""
+        return SPREAD + self.longest + self.leeway
+
+
+class Ring:
+    """Members in the order in which they sign, and their states at any moment."""
+
+    def __init__(self, members: Iterable[Member], lives: Lives) -> None:
+        self.members = sorted(members, key=lambda member: member.active_at)
+        self.lives = lives
+        self._living = [member for member in self.members if member.key is not None]
+
+    def signed_until(self, member: Member) -> float | None:
+        """When the next key begins to sign; None if there is none."""
+        later = (m.active_at for m in self._living if m.signs and m.active_at > member.active_at)
+        return min(later, default=None)
+
+    def retires_at(self, member: Member) -> float | None:
+        """When nothing that a key has signed is alive any more; None if it has no successor."""
+        end = self.signed_until(member)
+        return None if end is None else end + self.lives.after
+
+    def _is_over(self, member: Member, now: float) -> bool:
+        end = self.retires_at(member)
+        # What is in the settings verifies until it is removed there.
+        return member.setting is None and end is not None and end <= now
+
+    def signer(self, now: float) -> Member | None:
+        """Return the key that signs: the newest whose time has come.
+
+        The first one where no time has come: a clock that is behind must not stop a service.
+        """
+        able = [m for m in self._living if m.signs and not self._is_over(m, now)]
+        due = [member for member in able if member.active_at <= now]
+        return due[-1] if due else next(iter(able), None)
+
+    def state(self, member: Member, now: float) -> State:
+        """Return the state of a member."""
+        if member.key is None or self._is_over(member, now):
+            return State.RETIRED
+        if member is self.signer(now):
+            return State.ACTIVE
+        return State.PENDING if member.active_at > now else State.RETIRING
+
+    def states(self, now: float) -> list[tuple[Member, State]]:
+        """Return every member with its state."""
+        return [(member, self.state(member, now)) for member in self.members]
+
+    def of(self, state: State, now: float) -> list[Member]:
+        """Return the members in a state."""
+        return [member for member, each in self.states(now) if each is state]
+
+    def keyring(self, now: float) -> KeyRing:
+        """Return the keys that verify now, and the one that signs."""
+        kept = [m.key for m in self._living if not self._is_over(m, now)]
+        # A key of the settings may have been put into the directory, too.
+        unique = {key.kid: key for key in kept if key is not None}
+        signer = self.signer(now)
+        if not unique:
+            return EmptyRing()
+        return KeyRing(unique.values(), signer.key and unique[signer.key.kid] if signer else None)
+
+
+class EmptyRing(KeyRing):
+    """The ring of a directory that has no key yet, where the settings have none: it refuses."""
+
+    def __init__(self) -> None:
+        self._keys, self._derived, self._only, self.signer = {}, {}, None, None
+        self.unsigned = (
+            "jwt.keyring is a directory without a key: flask jam keyring rotate makes the first one"
+        )
+
+
+def configured(jwt: JWTSettings, keyring: KeyRing) -> Sequence[Member]:
+    """Return the keys of the settings as members, the one that signs last."""
+    setting = "jwt.secret_key" if jwt.secret_key else "jwt.private_key"
+    if keyring.signer is None:
+        setting = "jwt.public_key"
+    members = []
+    for key in sorted(keyring.keys, key=lambda key: key is keyring.signer):
+        is_former = key is not keyring.signer and jwt.secret_key is not None
+        name = "jwt.secret_key_fallbacks" if is_former else setting
+        members.append(Member(key.kid, key.alg, key, ALWAYS, ALWAYS, setting=name))
+    return members

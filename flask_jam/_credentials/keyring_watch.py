@@ -1,0 +1,190 @@
+"""A thread that looks at the directory of the key ring, so that no request does.
+
+It starts with the first use of a key in a process. That use waits until the thread has looked
+once, as the ring that the process was started or forked with may be old. From then on a request
+reads an attribute, as without a directory, and the thread replaces what is in there.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from weakref import ref
+
+from .._helpers.fork_lock import fork_safe_lock, start_anew_in_child
+from ..errors import ConfigError, safe_summary
+from ..keys import KeyRing
+from ..settings import JWTSettings
+from .key_states import POLL, Lives, Member, Ring, State, configured
+from .keyring_directory import KeyringDirectory, Signature
+
+_log = logging.getLogger("flask_jam.keyring")
+
+#: How long the first use of a key waits for the first look, in seconds.
+_PATIENCE = 2.0
+
+
+class KeyringWatch:
+    """Keeps the ring of a directory up to date in this process.
+
+    :param clock: returns seconds since the epoch.
+    :raises ConfigError: if the directory cannot be used.
+    """
+
+    def __init__(self, jwt: JWTSettings, clock: Callable[[], float]) -> None:
+        assert jwt.keyring is not None
+        self.directory = KeyringDirectory(jwt.keyring)
+        self.lives = Lives.of(jwt)
+        self.clock = clock
+        self.configured = _configured(jwt)
+        self._publish: Callable[[KeyRing], object] = lambda _: None
+        self._known: Signature | None = None
+        self._complaint: str | None = None
+        self.ring = Ring(self.configured, self.lives)
+        self._read()
+        self.current = self.ring.keyring(clock())
+        #: What a process uses until the directory was looked at in it.
+        self.unread = UnreadRing(self._first_look)
+        self._is_published = False
+        self._lock = fork_safe_lock()
+        self._run: object | None = None
+        self._looked, self._wait_until = threading.Event(), 0.0
+        start_anew_in_child(self)
+
+    def attach(self, publish: Callable[[KeyRing], object]) -> None:
+        """Have each new ring handed to a function, such as ``Verifier.rekey``."""
+        self._publish = publish
+
+    # --- looking ---
+
+    def look(self) -> None:
+        """Read the directory if it has changed; publish the ring if a state has.
+
+        What cannot be read changes nothing: the ring that was read before goes on.
+        """
+        try:
+            self._read()
+        except ConfigError as error:
+            self._complain(str(error))
+        fresh = self.ring.keyring(self.clock())
+        if self._is_published and _is_same(fresh, self.current):
+            return
+        self.current, self._is_published = fresh, True
+        self._publish(fresh)
+
+    def _read(self) -> None:
+        signature = self.directory.signature()
+        if signature is None and self._known is not None:
+            raise ConfigError(f"jwt.keyring: {self.directory.file} is gone")
+        if signature is None or signature == self._known:
+            return
+        members = self.directory.read()
+        self.ring = Ring([*self.configured, *members], self.lives)
+        # Only now: what was half written is read again.
+        self._known, complaint, self._complaint = signature, self._complaint, None
+        if complaint is not None:
+            _log.warning("the key ring can be read again")
+
+    def _complain(self, sentence: str) -> None:
+        if sentence != self._complaint:
+            self._complaint = sentence
+            _log.error("%s. The keys that were read before stay in use", sentence)
+
+    # --- the thread ---
+
+    def _first_look(self) -> KeyRing:
+        """Return the ring once the thread has looked; the one of the start if that takes long."""
+        self._start()
+        self._looked.wait(max(self._wait_until - time.monotonic(), 0.0))
+        return self.current
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._run is not None:
+                return
+            run = self._run = object()
+            self._looked, self._wait_until = threading.Event(), time.monotonic() + _PATIENCE
+        # Not under the lock: with gevent a thread may run before this one goes on.
+        arguments = (ref(self), run, self._looked)
+        thread = threading.Thread(
+            target=_watch, args=arguments, name="flask_jam keyring", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:  # there are too many, or the interpreter ends
+            self._run, self._wait_until = None, 0.0
+            self._complain(f"jwt.keyring: no thread can watch it: {error}")
+
+    def after_fork(self) -> None:
+        """In a child: the thread stayed with the parent, and its ring may be old."""
+        self._run, self._looked = None, threading.Event()
+        if self._is_published:
+            self._is_published = False
+            self._publish(self.unread)
+
+
+def _watch(watch_of: Callable[[], KeyringWatch | None], run: object, looked: Any) -> None:
+    while True:
+        watch = watch_of()
+        if watch is None or watch._run is not run:
+            return
+        try:
+            watch.look()
+        except Exception as error:  # a thread that died would never be replaced
+            _log.error("a look at the key ring raised %s", safe_summary(error))
+        looked.set()
+        del watch  # a Jam that is not used any more must not be kept
+        time.sleep(POLL)
+
+
+class UnreadRing(KeyRing):
+    """Stands for the ring until this process has looked at the directory."""
+
+    def __init__(self, look: Callable[[], KeyRing]) -> None:
+        self._look = look
+
+    def __getattr__(self, name: str) -> Any:
+        # What a KeyRing keeps in attributes of its own is asked of the real one.
+        if name.startswith("__") or name == "_look":
+            raise AttributeError(name)
+        return getattr(self._look(), name)
+
+
+def _is_same(one: KeyRing, other: KeyRing) -> bool:
+    ids = [[id(key) for key in (ring.signer, *ring.keys)] for ring in (one, other)]
+    return ids[0] == ids[1]
+
+
+def _configured(jwt: JWTSettings) -> tuple[Member, ...]:
+    """Return the keys of the settings, which verify beside those of the directory."""
+    given = jwt.secret_key, jwt.private_key, jwt.public_key
+    if not any((*given, jwt.private_key_file, jwt.public_key_file)):
+        return ()
+    # A secret may make way for a key of another algorithm.
+    is_secret = jwt.secret_key is not None and not jwt.alg.startswith("HS")
+    return tuple(
+        configured(jwt, KeyRing.from_settings(replace(jwt, alg="HS256") if is_secret else jwt))
+    )
+
+
+def open_keyring(
+    jwt: JWTSettings, clock: Callable[[], float]
+) -> tuple[KeyRing, KeyringWatch | None]:
+    """Return the ring of the settings; with a directory, also what watches it.
+
+    :raises ConfigError: if a key or the directory cannot be used.
+    """
+    if jwt.keyring is None:
+        return KeyRing.from_settings(jwt), None
+    watch = KeyringWatch(jwt, clock)
+    return watch.unread, watch
+
+
+def is_retired(watch: KeyringWatch, kid: object) -> bool:
+    """Return True if a kid names a key that was retired."""
+    states = watch.ring.states(watch.clock())
+    return any(member.kid == kid and state is State.RETIRED for member, state in states)
