@@ -97,7 +97,7 @@ class KeyringDirectory:
                 f"jwt.keyring: there is no directory {self.path}; mkdir -m 700 makes it"
             ) from None
         except OSError as error:
-            raise ConfigError(f"jwt.keyring: {self.path}: {error.strerror}") from None
+            raise ConfigError(f"jwt.keyring: {self.path}: {_why(error)}") from None
         if not stat.S_ISDIR(info.st_mode):
             raise ConfigError(f"jwt.keyring must be a directory, and {self.path} is a file")
         if _is_open(info) and not self._is_mounted():
@@ -124,7 +124,7 @@ class KeyringDirectory:
             return False
 
     def _unreadable(self, error: OSError) -> ConfigError:
-        return ConfigError(f"jwt.keyring: {self.file} cannot be read: {error.strerror}")
+        return ConfigError(f"jwt.keyring: {self.file} cannot be read: {_why(error)}")
 
     # --- writing ---
 
@@ -205,9 +205,13 @@ class KeyringDirectory:
 
     def _unwritable(self, error: OSError) -> ConfigError:
         return ConfigError(
-            f"jwt.keyring: {self.path} cannot be written: {error.strerror}. Run this command where "
+            f"jwt.keyring: {self.path} cannot be written: {_why(error)}. Run this command where "
             "the ring is made, as the user that owns it"
         )
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or type(error).__name__
 
 
 def _is_open(info: os.stat_result) -> bool:
