@@ -30,8 +30,8 @@ from ..servers import HOST, RedisServer
 WORKERS, ROTATIONS, WITHIN = 8, 20, 60.0
 #: How late a thread may be on a machine that has much to do, in seconds.
 BUSY = 0.5
-#: From the publication of a key to its first signature. A command waits for clocks of other machines,
-#: too: here are none.
+#: From the publication of a key to its first signature, in seconds. A command waits longer, for
+#: clocks of other machines: here are none.
 WAIT = 2 * POLL
 #: Access tokens and refresh tokens live this long in the fleet, in seconds.
 EXPIRE, IDLE = 4.0, 6.0
