@@ -261,8 +261,9 @@ def _settings(ring: Ring, now: float) -> dict[str, str]:
     signer = ring.signer(now)
     if signer is None or signer.key is None:
         _fail("the ring has no key")
-    used = (State.PENDING, State.RETIRING)
-    others = [member for member, state in ring.states(now) if state in used]
+    others = [
+        member for member in ring.members if member is not signer and _is_used(ring, member, now)
+    ]
     if signer.alg.startswith("HS") and all(other.alg == signer.alg for other in others):
         return _secrets(signer.key, [other.key for other in others if other.key])
     if others:
@@ -273,6 +274,11 @@ def _settings(ring: Ring, now: float) -> dict[str, str]:
         )
     pem = private_pem(signer.key.private).rstrip().replace("\n", r"\n")
     return {"JAM_JWT_ALG": signer.alg, "JAM_JWT_PRIVATE_KEY": pem}
+
+
+def _is_used(ring: Ring, member: Member, now: float) -> bool:
+    end = ring.retires_at(member)
+    return member.key is not None and (end is None or end > now)
 
 
 def _secrets(signer: Key, others: list[Key]) -> dict[str, str]:
