@@ -37,9 +37,8 @@ from ._request.flask_internals import (
 from ._request.login import logout as end_login
 from ._request.private_answers import keep_private
 from ._request.protection import guards_in_front
-from ._request.published_keys import check_ring, publish_keys
 from ._request.request_user import UserAuth
-from ._request.start_checks import check_login_view, check_views
+from ._request.start_checks import check_keyring, check_login_view, check_views
 from ._request.user_loader import LoadUser, check_loader
 from .errors import ConfigError
 from .guards import Guard, jwt_required, session_required
@@ -465,7 +464,7 @@ def _new_state(app: Flask, jam: Jam) -> AppState:
     app.extensions[EXTENSION_KEY] = state
     app.extensions["jam"] = jam
     state.guards_in_front = guards_in_front
-    state.start_checks += [check_views, check_login_view, check_ring]
+    state.start_checks += [check_views, check_login_view, check_keyring]
     insert_first(app, state.first_request)
     add_template_global(app, "current_auth", current_auth_in_template)
     app.cli.add_command(LazyGroup(_load_commands))
@@ -475,7 +474,7 @@ def _new_state(app: Flask, jam: Jam) -> AppState:
     jam.subscribe(forward)
     finalize(app, jam.unsubscribe, forward).atexit = False
     _warn_of_shared_secret(app, jam)
-    publish_keys(app, jam)
+    _publish_keys(app, jam)
     return state
 
 
@@ -514,6 +513,14 @@ def _jam_from_config(app: Flask) -> Jam:
     if names and "flask-jwt-extended" not in app.extensions:
         _log.warning("Flask-Jam does not read these settings; write instead: %s", names)
     return Jam._for_app(load(None, app.config))
+
+
+def _publish_keys(app: Flask, jam: Jam) -> None:
+    path = jam.settings.jwt.jwks_path
+    if path is not None:
+        from ._request.published_keys import publish_keys  # noqa: PLC0415 - few apps have it
+
+        publish_keys(app, jam, path)
 
 
 def _warn_of_shared_secret(app: Flask, jam: Jam) -> None:

@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._credentials.access_tokens import Tokens, Verifier
-from ._credentials.keyring_watch import open_keyring
 from ._credentials.logins import LoginInfo, Logins
 from ._credentials.refresh_rotation import Families, Reload, ReuseError, TokenPair
 from ._credentials.revocation import Revocation
@@ -22,6 +21,9 @@ from .keys import KeyRing, new_key
 from .settings import JWTSettings, Settings, Source, load
 from .stores.interface import Store, slot_of
 from .stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from ._credentials.keyring_watch import KeyringWatch
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +40,14 @@ def _store_for(settings: Settings) -> Store:
     from .stores._redis.near_cache import store_for  # noqa: PLC0415 - only who uses Redis imports it
 
     return store_for(settings)
+
+
+def _keyring_watch(jwt: JWTSettings, clock: Callable[[], float]) -> KeyringWatch | None:
+    if jwt.keyring is None:
+        return None
+    from ._credentials.keyring_watch import KeyringWatch  # noqa: PLC0415 - as above
+
+    return KeyringWatch(jwt, clock)
 
 
 def _with_random_key(jwt: JWTSettings) -> JWTSettings:
@@ -79,7 +89,11 @@ class Jam(TicketVerbs):
         if store is not None and not hasattr(store, "marks"):
             raise ConfigError("store: write a Store object, such as MemoryStore()")
         self.store: Store = _store_for(self.settings) if store is None else store
-        keyring, self.keyring_watch = open_keyring(self.settings.jwt, self._now)
+        self.keyring_watch = _keyring_watch(self.settings.jwt, self._now)
+        if self.keyring_watch is None:
+            keyring = KeyRing.from_settings(self.settings.jwt)
+        else:
+            keyring = self.keyring_watch.unread
         self.verifier = Verifier(keyring, self.settings.jwt, self.store, self.clock)
         if self.keyring_watch is not None:
             self.keyring_watch.attach(self.verifier.rekey)

@@ -226,7 +226,7 @@ def retire_key(kid: str, force: bool) -> None:
 
 
 @group.command("export")
-@click.option("--private", is_flag=True, help="The ring itself. Whoever has it can sign.")
+@click.option("--private", is_flag=True, help="The ring itself: a secret that signs.")
 @click.option(
     "--format", "form", type=click.Choice(("json", "env")), default="json", show_default=True,
     help="env: the private keys as settings, for a service without a ring.",

@@ -1,8 +1,8 @@
 """The states of own keys: pending, active, retiring, retired. All follow from the times in them.
 
-So every process computes the same, whoever made a key and wherever it runs. A key is *pending*
-until its time to sign comes, so that everybody who verifies has read it before. It is *active*
-while it signs, *retiring* while something that it signed may be alive, and *retired* after that.
+So every process computes the same states. A key is *pending* until its time to sign comes, so that
+every process and every reader of the public keys knows it by then. It is *active* while it signs,
+*retiring* while something that it signed may be alive, and *retired* after that.
 """
 
 from __future__ import annotations
@@ -100,14 +100,21 @@ class Ring:
     """Members in the order in which they sign, and their states at any moment."""
 
     def __init__(self, members: Iterable[Member], lives: Lives) -> None:
-        self.members = sorted(members, key=lambda member: member.active_at)
+        # A key of the settings may be in the directory, too: the last one counts.
+        unique = {member.kid: member for member in members}
+        self.members = sorted(unique.values(), key=lambda member: member.active_at)
         self.lives = lives
         self._living = [member for member in self.members if member.key is not None]
+        #: When the next key of the directory begins to sign, by kid.
+        self._ends: dict[str, float | None] = {}
+        end = None
+        for member in reversed(self._living):
+            self._ends[member.kid] = end
+            end = member.active_at if member.setting is None else end
 
     def signed_until(self, member: Member) -> float | None:
         """When the next key begins to sign; None if there is none."""
-        later = (m.active_at for m in self._living if m.signs and m.active_at > member.active_at)
-        return min(later, default=None)
+        return self._ends.get(member.kid)
 
     def retires_at(self, member: Member) -> float | None:
         """When nothing that a key has signed is alive any more; None if it has no successor."""
@@ -128,17 +135,17 @@ class Ring:
         due = [member for member in able if member.active_at <= now]
         return due[-1] if due else next(iter(able), None)
 
-    def state(self, member: Member, now: float) -> State:
-        """Return the state of a member."""
-        if member.key is None or self._is_over(member, now):
-            return State.RETIRED
-        if member is self.signer(now):
-            return State.ACTIVE
-        return State.PENDING if member.active_at > now else State.RETIRING
-
     def states(self, now: float) -> list[tuple[Member, State]]:
         """Return every member with its state."""
-        return [(member, self.state(member, now)) for member in self.members]
+        signer = self.signer(now)
+        return [(member, self._state(member, signer, now)) for member in self.members]
+
+    def _state(self, member: Member, signer: Member | None, now: float) -> State:
+        if member.key is None or self._is_over(member, now):
+            return State.RETIRED
+        if member is signer:
+            return State.ACTIVE
+        return State.PENDING if member.active_at > now else State.RETIRING
 
     def of(self, state: State, now: float) -> list[Member]:
         """Return the members in a state."""
@@ -146,13 +153,9 @@ class Ring:
 
     def keyring(self, now: float) -> KeyRing:
         """Return the keys that verify now, and the one that signs."""
-        kept = [m.key for m in self._living if not self._is_over(m, now)]
-        # A key of the settings may have been put into the directory, too.
-        unique = {key.kid: key for key in kept if key is not None}
+        kept = [m.key for m in self._living if m.key and not self._is_over(m, now)]
         signer = self.signer(now)
-        if not unique:
-            return EmptyRing()
-        return KeyRing(unique.values(), signer.key and unique[signer.key.kid] if signer else None)
+        return KeyRing(kept, signer.key if signer else None) if kept else EmptyRing()
 
 
 class EmptyRing(KeyRing):

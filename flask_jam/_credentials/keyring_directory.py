@@ -1,8 +1,8 @@
 """The directory of a key ring: one file, read strictly and replaced in one step.
 
 ``keyring.json`` is a JWK Set with the private keys and their times. A change writes a new file
-beside it and renames that: whoever reads sees the old ring or the new one, also if the writer was
-killed at any point. A lock lets one writer at a time in; the system releases it with its process.
+beside it and renames that: a reader sees the old ring or the new one, also if the writer was killed
+at any point. A lock lets one writer at a time in; the system releases it with its process.
 """
 
 from __future__ import annotations

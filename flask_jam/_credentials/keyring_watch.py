@@ -171,19 +171,6 @@ def _configured(jwt: JWTSettings) -> tuple[Member, ...]:
     )
 
 
-def open_keyring(
-    jwt: JWTSettings, clock: Callable[[], float]
-) -> tuple[KeyRing, KeyringWatch | None]:
-    """Return the ring of the settings; with a directory, also what watches it.
-
-    :raises ConfigError: if a key or the directory cannot be used.
-    """
-    if jwt.keyring is None:
-        return KeyRing.from_settings(jwt), None
-    watch = KeyringWatch(jwt, clock)
-    return watch.unread, watch
-
-
 def is_retired(watch: KeyringWatch, kid: object) -> bool:
     """Return True if a kid names a key that was retired."""
     states = watch.ring.states(watch.clock())

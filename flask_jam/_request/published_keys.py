@@ -9,10 +9,8 @@ from flask import Flask, Response, abort, request
 
 from .._credentials.key_members import public_set
 from .._credentials.key_states import JWKS_MAX_AGE
-from ..errors import ConfigError
 from ..guards import public
 from ..jam import Jam
-from .app_state import AppState
 
 ENDPOINT = "flask_jam_jwks"
 
@@ -48,19 +46,7 @@ class PublishedKeys:
         return written[1] or None
 
 
-def publish_keys(app: Flask, jam: Jam) -> None:
-    """Add the route to an app, open on purpose, if the settings have one."""
-    path = jam.settings.jwt.jwks_path
-    if path is not None:
-        keys = PublishedKeys(jam)
-        app.add_url_rule(path, ENDPOINT, public(keys.answer))
-
-
-def check_ring(state: AppState) -> None:
-    """Raise an error if the directory of the key ring has no key, and the settings have none.
-
-    :raises ConfigError: at the first request.
-    """
-    watch = state.jam.keyring_watch
-    if watch is not None and not state.jam.verifier.keyring.keys:
-        raise ConfigError(state.jam.verifier.keyring.unsigned)
+def publish_keys(app: Flask, jam: Jam, path: str) -> None:
+    """Add the route to an app, open on purpose."""
+    keys = PublishedKeys(jam)
+    app.add_url_rule(path, ENDPOINT, public(keys.answer))

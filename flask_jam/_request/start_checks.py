@@ -51,6 +51,17 @@ def check_views(state: AppState) -> None:
             _check_sources(rule, state.scheme(rule.scheme))
 
 
+def check_keyring(state: AppState) -> None:
+    """Refuse to serve an app whose ``jwt.keyring`` has no key, and whose settings have none.
+
+    :raises ConfigError: with the command that makes one.
+    """
+    if state.jam.keyring_watch is not None:
+        keyring = state.jam.verifier.keyring
+        if not keyring.keys:
+            raise ConfigError(keyring.unsigned)
+
+
 def _check_sources(rule: Rule, scheme: Scheme) -> None:
     """Refuse a guard that takes a credential only from where its extension reads none."""
     if not rule.sources or not isinstance(scheme, (TransportScheme, BasicScheme)):

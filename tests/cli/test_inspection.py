@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from flask_jam.stores.memory import MemoryStore
 from ..attacks.craft import ABSENT, NOW, FlakyStore, b64, claims, forged, signed
 from ..cases import each_case
 from ..conftest import SECRET, Clock, bearer
+from .test_commands import new_app, run
 
 MakeJam = Callable[..., Jam]
 
@@ -278,6 +280,23 @@ def test_any_key_counts_as_one(jam: Jam, name: str) -> None:
     without = replace(jam.settings.jwt, secret_key=None)
     assert not has_key(without)
     assert has_key(replace(without, **{name: "x"}))
+
+
+def test_token_of_a_retired_key_says_so(tmp_path: Path, make_jam: MakeJam) -> None:
+    (tmp_path / "keys").mkdir(mode=0o700)
+    jam = make_jam(jwt={"keyring": str(tmp_path / "keys"), "secret_key": None})
+    app = new_app(jam)
+    assert run(app, "keyring", "rotate").exit_code == 0
+    watch = jam.keyring_watch
+    assert watch is not None
+    watch.look()
+    token = jam.issue_tokens("ann")["access_token"]
+    assert inspect(jam, token)["good"]
+    run(app, "keyring", "retire", jam.verifier.keyring.signing_key().kid, "--force")
+    watch.look()
+    assert inspect(jam, token)["detail"] == "its kid names a key that was retired"
+    unknown = make_jam().issue_tokens("ann")["access_token"]
+    assert inspect(jam, unknown)["detail"] == "its kid names no key of ours"
 
 
 # --- it says what a guard would say --------------------------------------------------------------

@@ -198,7 +198,7 @@ def test_private_export_is_a_ring_on_another_machine(
 
 
 @each_case("alg", ["HS256", "ES256"])
-def test_ring_leads_back_to_settings_and_nobody_is_logged_out(
+def test_ring_leads_back_to_settings_without_a_logout(
     tmp_path: Path, clock: Clock, alg: str
 ) -> None:
     ring = Ring(tmp_path / f"keys-{alg}", clock, alg=alg)

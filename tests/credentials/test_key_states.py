@@ -201,6 +201,19 @@ def test_key_of_the_settings_signs_until_the_first_of_the_ring() -> None:
     assert ring.retires_at(own) == NOW + LIVES.after
 
 
+def test_key_that_is_in_the_directory_and_the_settings_counts_once() -> None:
+    own = replace(member("own", ALWAYS), setting="jwt.secret_key")
+    ring = Ring([own, replace(member("own", NOW), key=own.key)], LIVES)
+    assert len(ring.keyring(NOW).keys) == 1
+    assert ring.members[0].setting is None
+
+
+def test_keys_of_one_moment_are_told_apart_by_their_order() -> None:
+    ring = Ring([member("a", NOW), member("b", NOW)], LIVES)
+    assert states(ring, NOW) == {"a": RETIRING, "b": ACTIVE}
+    assert states(ring, NOW + LIVES.after) == {"a": RETIRED, "b": ACTIVE}
+
+
 def test_empty_ring_verifies_and_signs_nothing() -> None:
     ring = Ring([], LIVES).keyring(NOW)
     assert isinstance(ring, EmptyRing)

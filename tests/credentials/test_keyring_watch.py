@@ -98,7 +98,7 @@ def jam(ring: Rotating) -> Jam:
 
 
 @each_case("alg", ["HS256", "EdDSA"])
-def test_nobody_is_logged_out_by_a_rotation(tmp_path: Path, clock: Clock, alg: str) -> None:
+def test_rotation_logs_no_user_out(tmp_path: Path, clock: Clock, alg: str) -> None:
     ring = Rotating(tmp_path / alg, clock)
     ahead, behind = ring.jam(), ring.jam()
     ring.rotate(ahead, alg)
@@ -198,7 +198,7 @@ def test_clock_that_jumps_leaves_one_key_that_signs(ring: Rotating, jam: Jam) ->
 # --- from secret_key to a ring, and back ----------------------------------------------------------
 
 
-def test_secret_key_makes_way_for_a_ring_and_nobody_is_logged_out(ring: Rotating) -> None:
+def test_secret_key_makes_way_for_a_ring_without_a_logout(ring: Rotating) -> None:
     plain = Jam({"jwt": {"secret_key": SECRET}}, store=ring.store, clock=ring.clock)
     pair = plain.issue_tokens("ann")
     jam = ring.jam(secret_key=SECRET, alg="EdDSA")
