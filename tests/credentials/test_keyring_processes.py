@@ -274,7 +274,7 @@ class User(threading.Thread):
                 pair = self._pair("/refresh", refresh_token=refresh)
             else:
                 self._asked("/me", random.choice(tokens)[1] if tokens else None)
-                time.sleep(0.01)
+                time.sleep(0.02)
                 continue
             refresh, made_at = pair.get("refresh_token"), now
             tokens.append((now, pair.get("access_token", "")))
