@@ -22,7 +22,7 @@ ORDER = (
     "settings", "keys", "jws",
     "stores.ticket_verbs", "stores.interface", "stores", "stores.memory_tickets", "stores.memory",
     "_credentials", "_credentials.token_cache", "_credentials.claims",
-    "_credentials.key_members", "_credentials.key_states", "_credentials.keyring_directory",
+    "_credentials.key_members", "_credentials.key_states", "_credentials.key_directory",
     "_credentials.key_rotation", "_credentials.keyring_watch",
     "_credentials.access_tokens", "_credentials.login_claims", "_credentials.refresh_rotation",
     "_credentials.session_data", "_credentials.sessions", "_credentials.revocation",
@@ -48,7 +48,7 @@ ORDER = (
     "_request.published_keys",
     "_request.login", "_request.token_login", "_request.session_login", "_request.start_checks",
     "audit", "openapi",
-    "_cli", "_cli.inspection", "_cli.keyring_checks", "_cli.doctor", "_cli.lazy_group",
+    "_cli", "_cli.inspection", "_cli.key_checks", "_cli.doctor", "_cli.lazy_group",
     "_cli.keyring", "_cli.commands",
     "extensions", "_request.basic_extension",
     "testing.store_samples", "testing.tickets", "testing.stores", "testing.events",
@@ -80,7 +80,7 @@ HOMES = {
 LATE = REDIS
 #: Tests of a module under another name than its own, from ``tests/``.
 TESTED_BY = {
-    "_cli.keyring_checks": "cli/test_doctor",
+    "_cli.key_checks": "cli/test_doctor",
     "_cli.lazy_group": "cli/test_commands",
     "_helpers.deadline": "stores/test_deadlines",
     "_helpers.names": "test_settings",

@@ -24,7 +24,7 @@ from ..schemes.jwt import JWTScheme
 from ..schemes.session import SessionScheme
 from ..stores.memory import MemoryStore
 from .inspection import has_key
-from .keyring_checks import check_published, check_ring
+from .key_checks import check_published, check_ring
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
 _HOUR, _DAY = 3600.0, 86400.0

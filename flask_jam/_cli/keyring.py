@@ -13,10 +13,10 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
+from .._credentials.key_directory import text_of
 from .._credentials.key_members import public_set
 from .._credentials.key_rotation import Change, retire, rotate, usual_alg
 from .._credentials.key_states import SPREAD, Lives, Member, Ring, State
-from .._credentials.keyring_directory import text_of
 from .._credentials.keyring_watch import KeyringWatch
 from ..keys import Key, private_pem
 from ..settings import ALGORITHMS

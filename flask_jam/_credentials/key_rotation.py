@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ..errors import ConfigError
+from .key_directory import MOST_KEYS
 from .key_members import make_key
 from .key_states import SPREAD, Member, Ring, State
-from .keyring_directory import MOST_KEYS
 
 #: Keys that are remembered after they were removed.
 _REMEMBERED = 10

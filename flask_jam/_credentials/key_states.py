@@ -8,10 +8,10 @@ every process and every reader of the public keys knows it by then. It is *activ
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..keys import Key, KeyRing
 from ..settings import JWTSettings
@@ -162,10 +162,23 @@ class EmptyRing(KeyRing):
     """The ring of a directory that has no key yet, where the settings have none: it refuses."""
 
     def __init__(self) -> None:
-        self._keys, self._derived, self._only, self.signer = {}, {}, None, None
+        self.signer = None
         self.unsigned = (
             "jwt.keyring is a directory without a key: flask jam keyring rotate makes the first one"
         )
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """No key."""
+        return ()
+
+    def find(self, header: Mapping[str, Any]) -> Key | None:
+        """Find no key."""
+        return None
+
+    def derive(self, purpose: str) -> tuple[bytes, ...]:
+        """Derive nothing."""
+        return ()
 
 
 def configured(jwt: JWTSettings, keyring: KeyRing) -> Sequence[Member]:

@@ -19,8 +19,8 @@ from .._helpers.fork_lock import fork_safe_lock, start_anew_in_child
 from ..errors import ConfigError, safe_summary
 from ..keys import KeyRing
 from ..settings import JWTSettings
+from .key_directory import KeyringDirectory, Signature
 from .key_states import POLL, Lives, Member, Ring, State, configured
-from .keyring_directory import KeyringDirectory, Signature
 
 _log = logging.getLogger("flask_jam.keyring")
 

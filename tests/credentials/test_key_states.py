@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from flask_jam import ConfigError
+from flask_jam._credentials.key_directory import members_of, text_of
 from flask_jam._credentials.key_members import (
     make_key,
     private_member,
@@ -29,7 +30,6 @@ from flask_jam._credentials.key_states import (
     Ring,
     State,
 )
-from flask_jam._credentials.keyring_directory import members_of, text_of
 from flask_jam.keys import Key, KeyRing
 from flask_jam.settings import DAY, JWTSettings
 

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from flask_jam._credentials.key_directory import KeyringDirectory
 from flask_jam._credentials.key_rotation import Change, retire, rotate
 from flask_jam._credentials.key_states import POLL, Lives, Ring, State
-from flask_jam._credentials.keyring_directory import KeyringDirectory
 from flask_jam.settings import JWTSettings
 
 from ..servers import HOST, RedisServer
@@ -67,13 +67,13 @@ def started(command: list[str], tmp_path: Path, **environment: str) -> subproces
 
 KILLED_AT_EACH_LINE = """
 import os, signal, sys, time
-from flask_jam._credentials import keyring_directory
+from flask_jam._credentials import key_directory
 from flask_jam._credentials.key_rotation import retire, rotate
 from flask_jam._credentials.key_states import Lives, Ring
 from flask_jam.settings import JWTSettings
 
-directory = keyring_directory.KeyringDirectory(sys.argv[1])
-lives, source = Lives.of(JWTSettings()), keyring_directory.__file__
+directory = key_directory.KeyringDirectory(sys.argv[1])
+lives, source = Lives.of(JWTSettings()), key_directory.__file__
 
 def work(forced):
     with directory.locked():
@@ -169,7 +169,7 @@ def test_full_disk_is_a_sentence_and_the_old_ring_stays(
     script = (
         "import resource, signal, sys\n"
         "from flask_jam import ConfigError\n"
-        "from flask_jam._credentials.keyring_directory import KeyringDirectory\n"
+        "from flask_jam._credentials.key_directory import KeyringDirectory\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
         "directory = KeyringDirectory(sys.argv[1])\n"

@@ -15,9 +15,9 @@ import pytest
 
 from flask_jam import ConfigError, Jam, TokenError
 from flask_jam._credentials import keyring_watch
+from flask_jam._credentials.key_directory import KeyringDirectory
 from flask_jam._credentials.key_rotation import Change, retire, rotate
 from flask_jam._credentials.key_states import SPREAD, Member, Ring
-from flask_jam._credentials.keyring_directory import KeyringDirectory
 from flask_jam._credentials.keyring_watch import KeyringWatch, UnreadRing, is_retired
 from flask_jam.stores.memory import MemoryStore
 

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 
 from flask_jam import ConfigError
-from flask_jam._credentials.key_members import make_key, private_member
-from flask_jam._credentials.key_states import Member
-from flask_jam._credentials.keyring_directory import (
+from flask_jam._credentials.key_directory import (
     FILE,
     LOCK,
     KeyringDirectory,
     members_of,
     text_of,
 )
+from flask_jam._credentials.key_members import make_key, private_member
+from flask_jam._credentials.key_states import Member
 
 from ..cases import each_case
 
@@ -284,7 +284,7 @@ def test_second_writer_waits_for_the_first(
         thread.start()
         thread.join(0.1)
         order.append("first")
-        monkeypatch.setattr("flask_jam._credentials.keyring_directory._PATIENCE", 0.0)
+        monkeypatch.setattr("flask_jam._credentials.key_directory._PATIENCE", 0.0)
         assert "another command" in said(lambda: directory.locked().__enter__())
     thread.join(5)
     assert order == ["first", "second"]
