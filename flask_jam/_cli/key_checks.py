@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .._credentials.key_members import public_set
+from .._credentials.key_rotation import made_in_future
 from .._credentials.keyring_watch import KeyringWatch
 from ..jam import Jam
 
@@ -31,6 +32,9 @@ def check_ring(watch: KeyringWatch) -> Iterator[Row]:
     else:
         count = len(ring.keyring(now).keys)
         yield "ok", "13.3.4", f"jwt.keyring: {count} verify, and one of them signs"
+    for member in made_in_future(ring.members, now):
+        hint = "a clock is wrong, and no key is rotated: see flask jam keyring list"
+        yield "warning", "13.3.4", f"the key {member.kid} was made later than now: {hint}"
     for member in ring.members:
         end = ring.retires_at(member)
         if member.setting is not None and end is not None and end <= now:

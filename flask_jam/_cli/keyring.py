@@ -112,7 +112,7 @@ def _row(ring: Ring, member: Member, state: State) -> dict[str, Any]:
 def _why(ring: Ring, member: Member, state: State) -> str:
     until, end = ring.signed_until(member), ring.retires_at(member)
     if state is State.PENDING:
-        return f"signs from {moment(member.active_at)}, when every worker {_has_read(ring.lives)}"
+        return f"signs from {moment(member.active_at)}: by then {_has_read(ring.lives)}"
     if state is State.RETIRED:
         how = "by force" if member.forced else "nothing that it signed is alive"
         return f"since {moment(member.retired_at or end or 0)}: {how}"
@@ -129,8 +129,8 @@ def _source(member: Member) -> str:
 
 
 def _has_read(lives: Lives) -> str:
-    kept = f" and services that verify keep the public keys {duration(lives.max_age)}"
-    return "has read it" + (kept if lives.max_age else "")
+    kept = f", and each copy of the public keys ({duration(lives.max_age)}) has expired"
+    return "every worker has read it" + (kept if lives.max_age else "")
 
 
 def _ends(ring: Ring, member: Member, end: float) -> str:

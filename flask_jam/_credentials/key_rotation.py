@@ -5,11 +5,12 @@ Each change is a pure step from the members of the directory to the next ones.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from ..errors import ConfigError
+from ..stores.interface import CLOCK_SKEW
 from .key_directory import MOST_KEYS
 from .key_members import make_key
 from .key_states import SPREAD, Member, Ring, State
@@ -33,9 +34,14 @@ def rotate(ring: Ring, now: float, alg: str, wait: float) -> Change:
 
     :param alg: its algorithm.
     :param wait: how many seconds after now it signs. The first key of all signs at once.
-    :raises ConfigError: if there are too many keys.
+    :raises ConfigError: if there are too many keys, or a clock is wrong.
     """
     own = [member for member in ring.members if member.setting is None]
+    for member in made_in_future(own, now):
+        raise ConfigError(
+            f"{member.kid} was made later than now: this clock is behind, or another one was "
+            "ahead. If that one was, flask jam keyring retire ends the key"
+        )
     waiting = ring.of(State.PENDING, now) or _just_begun(own, now)
     if waiting:
         return Change(None, waiting[-1])
@@ -47,6 +53,11 @@ def rotate(ring: Ring, now: float, alg: str, wait: float) -> Change:
     begins = now if ring.signer(now) is None else now + wait
     new = _made(alg, now, begins)
     return Change([*living, new], new, new)
+
+
+def made_in_future(members: Iterable[Member], now: float) -> list[Member]:
+    """Return the keys that no clock which is right can have made."""
+    return [each for each in members if each.key and each.created_at > now + CLOCK_SKEW]
 
 
 def _just_begun(own: Sequence[Member], now: float) -> list[Member]:

@@ -80,13 +80,13 @@ class KeyringWatch:
         signature = self.directory.signature()
         if signature is None and self._known is not None:
             raise ConfigError(f"jwt.keyring: {self.directory.file} is gone")
-        if signature is None or signature == self._known:
-            return
-        members = self.directory.read()
-        self.ring = Ring([*self.configured, *members], self.lives)
-        # Only now: what was half written is read again.
-        self._known, complaint, self._complaint = signature, self._complaint, None
-        if complaint is not None:
+        if signature is not None and signature != self._known:
+            members = self.directory.read()
+            self.ring = Ring([*self.configured, *members], self.lives)
+            # Only now: what was half written is read again.
+            self._known = signature
+        if self._complaint is not None:
+            self._complaint = None
             _log.warning("the key ring can be read again")
 
     def _complain(self, sentence: str) -> None:
@@ -135,7 +135,7 @@ def _watch(watch_of: Callable[[], KeyringWatch | None], run: object, looked: Any
         try:
             watch.look()
         except Exception as error:  # a thread that died would never be replaced
-            _log.error("a look at the key ring raised %s", safe_summary(error))
+            watch._complain(f"jwt.keyring: a look at it raised {safe_summary(error)}")
         looked.set()
         del watch  # a Jam that is not used any more must not be kept
         time.sleep(POLL)

@@ -164,6 +164,8 @@ def test_ring_without_a_key_fails_and_an_old_one_warns(
     clock.tick(367 * 86400)
     assert status(new_app(make_jam(jwt=jwt)), "13.3.4", "367 days") == "warning"
     assert found(new_app(make_jam(jwt=jwt)), "13.3.1") == []
+    clock.tick(-400 * 86400)
+    assert status(new_app(make_jam(jwt=jwt)), "13.3.4", "a clock is wrong") == "warning"
 
 
 def test_secret_key_that_is_left_beside_a_ring_is_named(

@@ -75,9 +75,22 @@ def test_list_explains_every_state_by_its_times(ring: Ring) -> None:
          "2027-01-29 08:00:38Z, jwt.refresh_idle (14 d) + jwt.leeway (5 s) + 11 s for workers "
          "and clocks later"],
         ["EdDSA", "active", "signs since 2027-01-15 08:00:22Z until 2027-01-15 08:00:33Z"],
-        ["EdDSA", "pending", "signs from 2027-01-15 08:00:33Z, when every worker has read it"],
+        ["EdDSA", "pending", "signs from 2027-01-15 08:00:33Z: by then every worker has read it"],
     ]  # fmt: skip
     assert [line[0] for line in lines] == [each["kid"] for each in ring.listed()]
+
+
+def test_list_explains_that_copies_of_the_public_keys_must_expire(
+    tmp_path: Path, clock: Clock
+) -> None:
+    ring = Ring(tmp_path / "keys", clock, alg="EdDSA", jwks_path="/keys.json")
+    ring.told("rotate")
+    clock.tick(SPREAD)
+    ring.told("rotate")
+    assert ring.told("list").endswith(
+        "signs from 2027-01-15 08:05:22Z: by then every worker has read it, and each copy of the "
+        "public keys (5 min) has expired\n"
+    )
 
 
 def test_list_of_no_key_says_what_makes_one(tmp_path: Path, clock: Clock) -> None:

@@ -7,10 +7,12 @@ import json
 from dataclasses import replace
 from functools import cache
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from flask_jam import ConfigError
+from flask_jam._credentials import key_members
 from flask_jam._credentials.key_directory import members_of, text_of
 from flask_jam._credentials.key_members import (
     make_key,
@@ -47,8 +49,9 @@ def member(name: str, active_at: float, **more: Any) -> Member:
 
 @cache
 def key_for(alg: str) -> Key:
-    """A key that was made once: RSA takes long."""
-    return make_key(alg)
+    """A key that was made once, and a small one: RSA takes long."""
+    with patch.object(key_members, "_BITS", 2048):
+        return make_key(alg)
 
 
 def states(ring: Ring, now: float) -> dict[str, State]:
@@ -251,6 +254,14 @@ def test_rotation_is_not_due_while_a_key_waits_or_was_made_just_now() -> None:
         again = rotate(ring, now, "HS256", LIVES.wait)
         assert (again.members, again.about.active_at) == (None, NOW + 60 + LIVES.wait)
     assert rotate(ring, NOW + 60 + LIVES.wait, "HS256", LIVES.wait).members is not None
+
+
+def test_key_of_a_clock_that_was_ahead_stops_rotations_until_it_is_ended() -> None:
+    ring = after(rotate(Ring([member("one", NOW)], LIVES), NOW + 1e8, "HS256", LIVES.wait))
+    with pytest.raises(ConfigError, match="flask jam keyring retire") as caught:
+        rotate(ring, NOW + 60, "HS256", LIVES.wait)
+    ring = after(retire(ring, str(caught.value).split()[0], NOW + 60, force=False))
+    assert rotate(ring, NOW + 60, "HS256", LIVES.wait).successor is not None
 
 
 def test_rotation_removes_the_private_half_of_what_is_retired() -> None:

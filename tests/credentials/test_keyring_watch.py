@@ -300,9 +300,10 @@ def test_damage_later_changes_nothing_and_is_logged_once(
         (line,) = caplog.messages
         assert line.startswith("jwt.keyring: ")
         ring.path.chmod(0o700)
-        file.unlink(missing_ok=True)
-        file.touch(0o600)
-        file.write_bytes(raw)
+        if damage != "open directory":
+            file.unlink(missing_ok=True)
+            file.touch(0o600)
+            file.write_bytes(raw)
         look(jam, jam)
         assert caplog.messages[1:] == ["the key ring can be read again"]
 
