@@ -14,7 +14,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -140,25 +139,43 @@ def test_writer_killed_at_each_line_loses_nothing(
     assert len(list(directory.path.iterdir())) == 2
 
 
+OPERATORS = """
+import os, time
+from dataclasses import replace
+from flask import Flask
+from flask_jam import JWTExtension
+
+app = Flask("shop")
+JWTExtension(app=app)
+directory = app.extensions["jam"].keyring_watch.directory
+
+def operator(start):
+    pid = os.fork()
+    if not pid:
+        time.sleep(max(start - time.time(), 0))
+        done = app.test_cli_runner().invoke(args=["jam", "keyring", "rotate"])
+        print(done.exit_code, done.output.split()[0], flush=True)
+        os._exit(0)
+    return pid
+
+for _ in range(2):
+    for pid in [operator(time.time() + 0.2) for _ in range(4)]:
+        os.waitpid(pid, 0)
+    print(len(directory.read()), "keys", flush=True)
+    with directory.locked():
+        hour = time.time() - 3600
+        directory.write([replace(m, created_at=hour, active_at=hour) for m in directory.read()])
+"""
+
+
 def test_operators_at_once_make_one_key(directory: KeyringDirectory, tmp_path: Path) -> None:
-    (tmp_path / "shop.py").write_text(
-        "from flask import Flask\nfrom flask_jam import JWTExtension\n"
-        "app = Flask(__name__)\nJWTExtension(app=app)\n"
-    )
-    command = ["-m", "flask", "--app", "shop", "jam", "keyring", "rotate"]
-    hour = time.time() - 3600
-    for expected in (1, 2):
-        running = [
-            started(command, tmp_path, JAM_JWT_KEYRING=str(directory.path)) for _ in range(3)
-        ]
-        said = [process.communicate(timeout=WITHIN) for process in running]
-        assert [process.returncode for process in running] == [0] * 3
-        assert sorted(out.split()[0] for out, _ in said) == ["Made", "Nothing", "Nothing"]
-        members = directory.read()
-        assert len(members) == expected
-        # As if the first had been made an hour ago.
-        with directory.locked():
-            directory.write([replace(m, created_at=hour, active_at=hour) for m in members])
+    operators = started(["-c", OPERATORS], tmp_path, JAM_JWT_KEYRING=str(directory.path))
+    said, errors = operators.communicate(timeout=WITHIN)
+    assert errors == ""
+    lines = said.splitlines()
+    for at, count in ((0, 1), (5, 2)):
+        assert sorted(lines[at : at + 4]) == ["0 Made", *["0 Nothing"] * 3]
+        assert lines[at + 4] == f"{count} keys"
 
 
 def test_full_disk_is_a_sentence_and_the_old_ring_stays(
