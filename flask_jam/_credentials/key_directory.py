@@ -150,8 +150,12 @@ class KeyringDirectory:
             raise ConfigError("jwt.keyring: a ring is changed on a POSIX system only") from None
         end = time.monotonic() + _PATIENCE
         while True:
-            with suppress(BlockingIOError):
+            try:
                 return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pass  # another writer has it
+            except OSError as error:  # a file system without locks
+                raise self._unwritable(error) from None
             if time.monotonic() > end:
                 raise ConfigError(f"jwt.keyring: another command is changing {self.path}")
             time.sleep(0.05)
@@ -185,8 +189,12 @@ class KeyringDirectory:
     def _opened(self, path: Path, flags: int) -> int:
         try:
             descriptor = os.open(path, flags | _FLAGS | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        except OSError as error:
+            raise self._unwritable(error) from None
+        try:
             self._hand_over(descriptor)
         except OSError as error:
+            os.close(descriptor)
             raise self._unwritable(error) from None
         return descriptor
 
@@ -197,11 +205,13 @@ class KeyringDirectory:
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
     def _sync_directory(self) -> None:
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        # The ring has been replaced: a file system that cannot do this is no failure.
+        with suppress(OSError):
+            descriptor = os.open(self.path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
     def _unwritable(self, error: OSError) -> ConfigError:
         return ConfigError(

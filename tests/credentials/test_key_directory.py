@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
@@ -256,9 +257,9 @@ def test_failed_write_leaves_the_old_ring_and_no_trace(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    for name in ("fsync", "replace"):
+    for module, name in ((os, "fsync"), (os, "replace"), (fcntl, "flock")):
         with monkeypatch.context() as patched:
-            patched.setattr(os, name, full)
+            patched.setattr(module, name, full)
             assert "No space left" in said(lambda: write(directory, member()))
         assert directory.file.read_bytes() == before
         assert {path.name for path in directory.path.iterdir()} == {FILE, LOCK}
