@@ -20,7 +20,7 @@ from typing import Any
 
 from .._helpers.strict_json import LARGEST_TIMESTAMP, strict_object
 from ..errors import ConfigError, TokenError
-from .key_members import private_member, read_member
+from .key_members import check_names, private_member, read_member
 from .key_states import Member
 
 FILE, LOCK = "keyring.json", "keyring.lock"
@@ -280,9 +280,7 @@ def _member(entry: Any) -> Member:
     if "retired_at" not in entry:
         key = read_member(entry)
         return Member(key.kid, key.alg, key, *times)
-    kid, alg = entry.get("kid"), entry.get("alg")
-    if not isinstance(kid, str) or not isinstance(alg, str):
-        raise ValueError("has no kid or no alg")
+    kid, alg = check_names(entry)
     forced = entry.get("forced") is True
     return Member(kid, alg, None, *times, retired_at=_time(entry, "retired_at"), forced=forced)
 

@@ -65,14 +65,23 @@ def read_member(member: Mapping[str, Any]) -> Key:
 
     :raises ValueError: with the second half of a sentence, which quotes nothing of the key.
     """
+    kid, alg = check_names(member)
+    if alg.startswith("HS"):
+        return _secret(kid, alg, member)
+    return _pair(kid, alg, member)
+
+
+def check_names(member: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the kid and the algorithm of a member.
+
+    :raises ValueError: with the second half of a sentence.
+    """
     kid, alg = member.get("kid"), member.get("alg")
     if not isinstance(kid, str) or not 0 < len(kid) <= 256 or not kid.isprintable():
         raise ValueError("has no kid")
     if alg not in ALGORITHMS:
         raise ValueError("has no alg that is known here")
-    if alg.startswith("HS"):
-        return _secret(kid, alg, member)
-    return _pair(kid, alg, member)
+    return kid, str(alg)
 
 
 def _secret(kid: str, alg: str, member: Mapping[str, Any]) -> Key:

@@ -233,6 +233,7 @@ BROKEN: dict[str, Any] = {
     "no time": {"keys": [{**GOOD, "active_at": None}]},
     "ended without a kid": {"keys": [{**ENDED, "kid": None}]},
     "ended without an alg": {"keys": [{**ENDED, "alg": 1}]},
+    "ended with a kid for a terminal": {"keys": [{**ENDED, "kid": "\x1b[2J"}]},
 }  # fmt: skip
 
 
