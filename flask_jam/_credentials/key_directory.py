@@ -34,7 +34,7 @@ _PATIENCE = 10.0
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 #: What tells that the file has changed.
-Signature = tuple[int, ...]
+Stamp = tuple[int, ...]
 
 
 class KeyringDirectory:
@@ -50,14 +50,14 @@ class KeyringDirectory:
 
     # --- reading ---
 
-    def signature(self) -> Signature | None:
+    def stamp(self) -> Stamp | None:
         """Return what changes with the file; None if there is no file.
 
         :raises ConfigError: if the directory is missing or open to others.
         """
         self._check_directory()
         try:
-            return _signature(self.file.stat())
+            return _stamp_of(self.file.stat())
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -229,7 +229,7 @@ def _is_open(info: os.stat_result) -> bool:
     return os.name == "posix" and bool(info.st_mode & (stat.S_IRWXO | stat.S_IWGRP))
 
 
-def _signature(info: os.stat_result) -> Signature:
+def _stamp_of(info: os.stat_result) -> Stamp:
     # The time of a change of the mode, too: then it is looked at again.
     return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
 

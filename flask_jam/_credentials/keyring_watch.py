@@ -19,7 +19,7 @@ from .._helpers.fork_lock import fork_safe_lock, start_anew_in_child
 from ..errors import ConfigError, safe_summary
 from ..keys import KeyRing
 from ..settings import JWTSettings
-from .key_directory import KeyringDirectory, Signature
+from .key_directory import KeyringDirectory, Stamp
 from .key_states import POLL, Lives, Member, Ring, State, configured
 
 _log = logging.getLogger("flask_jam.keyring")
@@ -42,7 +42,7 @@ class KeyringWatch:
         self.clock = clock
         self.configured = _configured(jwt)
         self._publish: Callable[[KeyRing], object] = lambda _: None
-        self._known: Signature | None = None
+        self._known: Stamp | None = None
         self._complaint: str | None = None
         self.ring = Ring(self.configured, self.lives)
         self._read()
@@ -77,14 +77,14 @@ class KeyringWatch:
         self._publish(fresh)
 
     def _read(self) -> None:
-        signature = self.directory.signature()
-        if signature is None and self._known is not None:
+        stamp = self.directory.stamp()
+        if stamp is None and self._known is not None:
             raise ConfigError(f"jwt.keyring: {self.directory.file} is gone")
-        if signature is not None and signature != self._known:
+        if stamp is not None and stamp != self._known:
             members = self.directory.read()
             self.ring = Ring([*self.configured, *members], self.lives)
             # Only now: what was half written is read again.
-            self._known = signature
+            self._known = stamp
         if self._complaint is not None:
             self._complaint = None
             _log.warning("the key ring can be read again")

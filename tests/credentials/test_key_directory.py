@@ -59,7 +59,7 @@ def said(job: Callable[[], object]) -> str:
 def test_ring_reads_back_as_it_was_written(directory: KeyringDirectory) -> None:
     ended = replace(member(NOW - 5), key=None, retired_at=NOW + 0.5, forced=True)
     assert directory.read() == []
-    assert directory.signature() is None
+    assert directory.stamp() is None
     write(directory, ended, member())
     first = directory.read()
     assert [each.retired_at for each in first] == [NOW + 0.5, None]
@@ -81,7 +81,7 @@ def test_only_the_owner_can_read_what_is_written(directory: KeyringDirectory) ->
     assert modes == {FILE: 0o600, LOCK: 0o600}
 
 
-def test_signature_changes_with_every_write_and_with_the_mode(
+def test_stamp_changes_with_every_write_and_with_the_mode(
     directory: KeyringDirectory,
 ) -> None:
     seen = []
@@ -91,9 +91,9 @@ def test_signature_changes_with_every_write_and_with_the_mode(
             directory.file.chmod(0o400)
         else:
             write(directory, made)
-        seen.append(directory.signature())
+        seen.append(directory.stamp())
     assert len(set(seen)) == 3
-    assert directory.signature() == seen[-1]
+    assert directory.stamp() == seen[-1]
 
 
 def test_path_is_that_of_the_start_wherever_a_process_goes(
@@ -115,7 +115,7 @@ def test_directory_that_others_can_get_into_is_refused(tmp_path: Path, mode: int
     path.mkdir()
     path.chmod(mode)
     directory = KeyringDirectory(str(path))
-    for job in (directory.read, directory.signature, directory.locked().__enter__):
+    for job in (directory.read, directory.stamp, directory.locked().__enter__):
         assert "chmod 700" in said(job)
 
 
@@ -155,7 +155,7 @@ def test_mounted_secret_is_read_again_when_its_link_is_swapped(tmp_path: Path) -
     mount.mkdir(mode=0o700)
     directory, kids = KeyringDirectory(str(mount)), []
     (mount / FILE).symlink_to(f"..data/{FILE}")
-    signatures = set()
+    stamps = set()
     for number in range(2):
         folder = mount / f"..{number}"
         folder.mkdir()
@@ -164,8 +164,8 @@ def test_mounted_secret_is_read_again_when_its_link_is_swapped(tmp_path: Path) -
         (mount / "..data_tmp").symlink_to(folder.name)
         (mount / "..data_tmp").rename(mount / "..data")
         kids.append(directory.read()[0].kid)
-        signatures.add(directory.signature())
-    assert len(set(kids)) == len(signatures) == 2
+        stamps.add(directory.stamp())
+    assert len(set(kids)) == len(stamps) == 2
 
 
 # --- what is no ring ----------------------------------------------------------------------------
@@ -206,7 +206,7 @@ def test_odd_file_in_its_place_is_refused_at_once(tmp_path: Path, make: str) -> 
 
 def test_dangling_link_is_a_ring_without_a_file_yet(directory: KeyringDirectory) -> None:
     directory.file.symlink_to("..data/keyring.json")
-    assert (directory.read(), directory.signature()) == ([], None)
+    assert (directory.read(), directory.stamp()) == ([], None)
 
 
 def test_other_files_in_the_directory_are_not_read(directory: KeyringDirectory) -> None:

@@ -316,7 +316,7 @@ def test_request_reads_an_attribute_and_no_file(
 ) -> None:
     token = jam.issue_tokens("ann")["access_token"]
     before = jam.verifier.keyring
-    for name in ("signature", "read"):
+    for name in ("stamp", "read"):
         monkeypatch.setattr(KeyringDirectory, name, None)
     for _ in range(3):
         jam.verify_jwt_token(token)
@@ -401,7 +401,7 @@ def test_directory_that_hangs_delays_the_first_use_only(
         going.wait(10)
         raise OSError("it hung")
 
-    monkeypatch.setattr(KeyringDirectory, "signature", hang)
+    monkeypatch.setattr(KeyringDirectory, "stamp", hang)
     monkeypatch.setattr(keyring_watch, "_PATIENCE", 0.05)
     try:
         token = jam.issue_tokens("ann")["access_token"]
