@@ -18,7 +18,9 @@ from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
 from flask_jam import ConfigError, Jam, JWTExtension, current_auth, jwt_required, protect
+from flask_jam._credentials.foreign_tokens import Issuers
 from flask_jam.audit import routes
+from flask_jam.issuers import Issuer
 from flask_jam.keys import KeyRing, new_key
 
 from ..cases import each_case
@@ -175,6 +177,22 @@ def test_pyjwt_reads_the_keys(ring: Rotating, jam: Jam) -> None:
             no_time = {"verify_exp": False, "verify_iat": False}
             claims = pyjwt.decode(token, key, algorithms=[alg], options=no_time)  # type: ignore[arg-type]
             assert claims["sub"] == name
+
+
+@pytest.mark.slow
+def test_issuer_of_another_app_reads_the_keys(ring: Rotating) -> None:
+    names = {"issuer": "http://127.0.0.1/", "audience": "api"}
+    jam = ring.jam(jwks_path=PATH, **names)
+    for alg in ("EdDSA", "ES256"):
+        ring.clock.tick(400)
+        ring.rotate(jam, alg)
+    look(jam)
+    made = tokens(ring, jam)
+    with served(new_app(jam)) as url:
+        rules = Issuer(**names, jwks_uri=url, algorithms=("EdDSA", "ES256"))
+        other = Issuers([rules], ring.clock)
+        assert [other.verify(token).sub for token in made] == ["ann", "bob"]
+        other.close()
 
 
 SCRIPT = """
