@@ -476,7 +476,7 @@ def test_V18_a_key_that_was_removed_takes_its_warm_tokens_along(
 ) -> None:
     jam = make_jam(jwt={"secret_key": OTHER_SECRET, "secret_key_fallbacks": [SECRET]})
     client = build_app(jam).test_client()
-    both = [key.kid for key in jam.verifier._keyring._keys.values()]
+    both = [key.kid for key in jam.verifier.keyring.keys]
     new, old = (
         signed(claims(), {"alg": "HS256", "typ": "JWT", "kid": kid}, secret)
         for kid, secret in zip(both, (OTHER_SECRET, SECRET), strict=True)
