@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import threading
@@ -210,10 +209,10 @@ console.log(JSON.stringify(found))
 
 @pytest.mark.slow
 def test_jose_of_npm_reads_the_keys(ring: Rotating, jam: Jam, tmp_path: Path) -> None:
-    modules = Path(os.environ.get("NODE_MODULES", "node_modules")).absolute()
+    modules = Path(__file__).parents[1] / "counterparts" / "node_modules"
     node = shutil.which("node")
     if node is None or not (modules / "jose").is_dir():
-        pytest.skip("no jose: npm install jose, and set NODE_MODULES to its node_modules")
+        pytest.skip("needs npm ci --prefix tests/counterparts")
     (tmp_path / "node_modules").symlink_to(modules)
     script = tmp_path / "read.mjs"
     script.write_text(SCRIPT)
