@@ -389,7 +389,7 @@ class SessionExtension(_LoginExtension):
     def _scheme(self, jam: Jam) -> Scheme:
         return SessionScheme(jam, self.header_name, self.cookie_name)
 
-    def login(
+    def login(  # noqa: PLR0913 - whose it is, what is in it, how long it lives
         self,
         session_key: str,
         data: Mapping[str, Any] | None = None,
@@ -397,6 +397,7 @@ class SessionExtension(_LoginExtension):
         remember: bool | None = None,
         idle: float | timedelta | None = None,
         absolute: float | timedelta | None = None,
+        auth_time: float | None = None,
     ) -> dict[str, Any]:
         """A new session for who has just proved to be ``session_key``; its cookie is set.
 
@@ -408,8 +409,10 @@ class SessionExtension(_LoginExtension):
             ``session.remember`` says.
         :param idle: seconds without a use after which this one ends, if sooner than the settings.
         :param absolute: seconds from now after which this one ends, if sooner than the settings.
+        :param auth_time: when the user proved who they are, which ``max_age`` counts from, as a
+            timestamp: for a login that was made elsewhere. 0 if that is unknown; None for now.
         """
-        life = Life(remember, idle, absolute)
+        life = Life(remember, idle, absolute, auth_time)
         return session_login.login(*self._session_scheme(), session_key, data, life)
 
     def update(self, data: Mapping[str, Any] | None = None, /, **changes: Any) -> None:

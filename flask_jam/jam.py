@@ -272,6 +272,7 @@ class Jam(TicketVerbs):
         remember: bool | None = None,
         idle: float | timedelta | None = None,
         absolute: float | timedelta | None = None,
+        auth_time: float | None = None,
         user_agent: str | None = None,
         ip: str | None = None,
     ) -> str:
@@ -281,10 +282,12 @@ class Jam(TicketVerbs):
             as ``session.remember`` says.
         :param idle: seconds without a use after which this one ends, if sooner than the settings.
         :param absolute: seconds from now after which this one ends, if sooner than the settings.
+        :param auth_time: when the user proved who they are, which a guard's ``max_age`` counts
+            from, as a timestamp; None for now.
         :raises SessionError: for data that is not plain JSON or too large, and for a life that is
             longer than the settings allow.
         """
-        life = Life(remember, idle, absolute)
+        life = Life(remember, idle, absolute, auth_time)
         return self.sessions.create(session_key, data, user_agent, ip, life)
 
     def get_session(self, session_id: str) -> dict[str, Any] | None:

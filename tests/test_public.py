@@ -43,8 +43,8 @@ METHODS = {
     "revoke_token": "(self, token_or_claims)",
     "revoke_subject": "(self, subject)",
     "create_session": (
-        "(self, session_key, data, *, remember=None, idle=None, absolute=None, user_agent=None, "
-        "ip=None)"
+        "(self, session_key, data, *, remember=None, idle=None, absolute=None, auth_time=None, "
+        "user_agent=None, ip=None)"
     ),
     "get_session": "(self, session_id)",
     "update_session": "(self, session_id, data)",

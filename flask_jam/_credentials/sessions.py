@@ -61,6 +61,8 @@ class Life(NamedTuple):
     idle: float | timedelta | None = None
     #: Seconds from the login.
     absolute: float | timedelta | None = None
+    #: Timestamp at which the user proved who they are; None for now, 0 for long ago.
+    auth_time: float | None = None
 
 
 #: As the settings say.
@@ -93,12 +95,13 @@ class Sessions:
         """
         remember, idle, absolute = self._granted(life)
         now, slot = self.clock(), slot_of(checked_owner(session_key))
+        auth_time = now if life.auth_time is None else _past(life.auth_time, now)
         standing = self._store.standing(slot, session_key, now)
         session = Session(
             session_key=session_key,
             data=kept_data(data, self._settings.max_bytes),
             created_at=now,
-            auth_time=now,
+            auth_time=auth_time,
             last_seen_at=now,
             idle=idle,
             ends_at=now + absolute,
@@ -245,6 +248,17 @@ def _shortened(name: str, wanted: object, most: float, setting: str) -> float:
             "longer life needs that setting",
         )
     return float(seconds)  # type: ignore[arg-type]
+
+
+def _past(auth_time: object, now: float) -> float:
+    """Return the time of an authentication, which no future one can be."""
+    is_number = isinstance(auth_time, (int, float)) and not isinstance(auth_time, bool)
+    if not is_number or not 0 <= auth_time <= now + CLOCK_SKEW:  # type: ignore[operator]
+        raise SessionError(
+            Reason.INVALID,
+            "auth_time must be a timestamp that is not in the future: 0 if it is unknown",
+        )
+    return float(auth_time)  # type: ignore[arg-type]
 
 
 # --- ids --------------------------------------------------------------------------------------

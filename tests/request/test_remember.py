@@ -191,6 +191,19 @@ def test_a_short_login_is_used_up_to_its_absolute_end(jam: Jam, clock: Clock) ->
     assert jam.get_session(session_id) is None
 
 
+def test_login_made_elsewhere_is_as_old_as_it_was_there(
+    client: FlaskClient, jam: Jam, clock: Clock
+) -> None:
+    for auth_time, status in ((0, 401), (NOW - 301, 401), (NOW - 299, 200), (None, 200)):
+        logged_in(client, auth_time=auth_time)
+        assert client.get("/me").text == "ann"
+        assert client.get("/fresh").status_code == status
+    logged_in(client, auth_time=NOW - 200)
+    client.post("/refresh")
+    clock.tick(101)
+    assert client.get("/fresh").status_code == 401
+
+
 BAD_LIVES: dict[str, tuple[dict[str, Any], str]] = {
     "idle too long": ({"idle": DAY + 1}, "session.idle"),
     "absolute too long": ({"absolute": 30 * DAY + 1}, "session.absolute"),
@@ -210,6 +223,11 @@ BAD_LIVES: dict[str, tuple[dict[str, Any], str]] = {
     "a negative duration": ({"idle": timedelta(seconds=-5)}, "idle must be seconds"),
     "what a form sends": ({"remember": "on"}, "got str: write bool(...)"),
     "a number": ({"remember": 1}, "got int: write bool(...)"),
+    "a later authentication": ({"auth_time": NOW + 3600}, "auth_time must be a timestamp"),
+    "before 1970": ({"auth_time": -1}, "auth_time must be a timestamp"),
+    "no timestamp": ({"auth_time": float("nan")}, "auth_time must be a timestamp"),
+    "a date": ({"auth_time": "2026-11-29"}, "auth_time must be a timestamp"),
+    "a yes": ({"auth_time": True}, "auth_time must be a timestamp"),
 }  # fmt: skip
 
 
