@@ -45,7 +45,12 @@ def check_refusals(client: FlaskClient) -> None:
     answer = client.get("/me")
     assert (answer.status_code, answer.json) == (401, {"error": "refused"})
     assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")
-    for auth in (("alice", "queen"), ("mallory", "wonderland"), ("alice", ""), ("", "")):
+    for auth in (
+        ("alice", "queen"),
+        ("mallory", "wonderland"),
+        ("alice", ""),
+        ("mallory", "no user's password"),
+    ):
         for path in ("/me", "/admin", "/drafts"):
             assert client.get(path, auth=auth).status_code == 401
         assert client.post("/tokens", auth=auth).status_code == 401
