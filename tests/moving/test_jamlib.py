@@ -124,6 +124,10 @@ def test_token_on_the_old_deny_list_is_revoked(peer: Any) -> None:
 
 @pytest.fixture
 def old_session(peer: Any) -> str:
+    return issued_there(peer)
+
+
+def issued_there(peer: Any) -> str:
     old = peer.Jam({"session": {"type": "json", "json_path": "sessions.json"}})
     return str(old.issue({"id": "alice"}, via="session"))
 
@@ -138,10 +142,21 @@ def test_old_session_is_exchanged_once(old_session: str) -> None:
     assert client.get("/me").text == "alice"
     assert client.get_cookie("sessionId") is None
     assert client.post("/me").text == "alice"
+    assert client.get("/password").status_code == 401
     assert thief.get("/me").status_code == 401
     client.post("/logout")
     client.set_cookie("sessionId", old_session)
     assert client.get("/me").status_code == 401
+
+
+@pytest.mark.slow
+def test_old_session_does_not_come_back(peer: Any) -> None:
+    for leave in ("/login", "/logout"):
+        client = PAGE.app("During: sessions").test_client()
+        client.set_cookie("sessionId", issued_there(peer))
+        client.post(leave, data={"name": "bob"})
+        client.delete_cookie("blog_session")
+        assert client.get("/me").status_code == 401
 
 
 @pytest.mark.slow
