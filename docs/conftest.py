@@ -21,7 +21,10 @@ from sybil import Document, Example, Region, Sybil
 from sybil.parsers.rest import CodeBlockParser, PythonCodeBlockParser
 from werkzeug.security import generate_password_hash
 
-ENVIRONMENT = {"JAM_JWT_SECRET_KEY": "k3y-of-the-examples-0123456789-abcdefghijklmnopqrstuvwxyz"}
+ENVIRONMENT = {
+    "JAM_JWT_SECRET_KEY": "k3y-of-the-examples-0123456789-abcdefghijklmnopqrstuvwxyz",
+    "SECRET_KEY": "k3y-of-flask-itself-0123456789-abcdefghijklmnopqrstuvwxyz",
+}
 #: What every answer has and no page needs to show.
 UNSHOWN = {"Content-Length"}
 #: How the caption of a block starts that needs another library.

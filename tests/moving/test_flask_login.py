@@ -226,6 +226,20 @@ def test_old_login_of_a_user_who_ended_them_is_refused(
         assert holding(during, old("bob", box=box)).get("/account").status_code == 401
 
 
+@pytest.mark.slow
+@utcnow
+def test_old_login_waits_while_the_store_is_down(
+    old: Callable[..., dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAM_REDIS_URL", "redis://127.0.0.1:1")
+    app = PAGE.app("During")
+    for box in (True, False):
+        client = holding(app, old("alice", box=box))
+        answer = client.get("/account")
+        assert (answer.status_code, answer.headers.getlist("Set-Cookie")) == (503, [])
+    app.extensions["jam"].store.close()
+
+
 def test_forged_remember_cookie_is_no_login(during: Flask) -> None:
     digest = hmac.new(SECRET.encode(), b"dave", "sha512").hexdigest()
     other = hmac.new(b"another key", b"alice", "sha512").hexdigest()
