@@ -24,6 +24,7 @@ ORDER = (
     "_credentials", "_credentials.token_cache", "_credentials.claims",
     "_credentials.key_members", "_credentials.key_states", "_credentials.key_directory",
     "_credentials.key_rotation", "_credentials.keyring_watch",
+    "_credentials.api_key_text",
     "_credentials.access_tokens", "_credentials.login_claims", "_credentials.refresh_rotation",
     "_credentials.session_data", "_credentials.sessions", "_credentials.revocation",
     "_credentials.logins", "_credentials.password_checks", "_credentials.tickets",
