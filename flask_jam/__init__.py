@@ -1,5 +1,6 @@
 """Route protection for Flask."""
 
+from ._credentials.api_keys import ApiKeyInfo as ApiKeyInfo
 from ._credentials.logins import LoginInfo as LoginInfo
 from ._credentials.sessions import SessionInfo as SessionInfo
 from ._credentials.tickets import Ticket as Ticket

@@ -10,6 +10,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ._credentials.access_tokens import Tokens, Verifier
+from ._credentials.api_key_verbs import ApiKeyVerbs
+from ._credentials.api_keys import ApiKeys
 from ._credentials.logins import LoginInfo, Logins
 from ._credentials.refresh_rotation import Families, Reload, ReuseError, TokenPair
 from ._credentials.revocation import Revocation
@@ -66,8 +68,8 @@ def _wall_clock() -> float:
     return time.time()
 
 
-class Jam(TicketVerbs):
-    """Tokens, refresh families, sessions and tickets of one application; usable without Flask.
+class Jam(ApiKeyVerbs, TicketVerbs):
+    """Tokens, refresh families, sessions, API keys and tickets of one application, without Flask.
 
     :param config: a mapping ``{"jwt": {...}, "session": {...}}``; a path to ``.toml``, ``.json``
         or ``.yaml``; or ``None``: the environment (``JAM_...``) over ``./pyproject.toml``.
@@ -100,8 +102,15 @@ class Jam(TicketVerbs):
         self.tokens = Tokens(self.settings.jwt, self.store, self.clock, self.verifier)
         self.families = Families(self.tokens, self.store, self.settings.jwt, self.clock)
         self.sessions = Sessions(self.store, self.settings.session, self.clock)
+        self.api_keys = ApiKeys(self.store, self.clock, self._report)
         self.revocation = Revocation(
-            self.tokens, self.families, self.sessions, self.store, self.settings, self._report
+            self.tokens,
+            self.families,
+            self.sessions,
+            self.api_keys,
+            self.store,
+            self.settings,
+            self._report,
         )
         self.logins = Logins(self.sessions, self.families, self.revocation)
         self.tickets = Tickets(self.store, self.clock, self._report)
@@ -258,7 +267,10 @@ class Jam(TicketVerbs):
         return self.revocation.login(token)
 
     def revoke_subject(self, subject: str) -> None:
-        """Everything of a subject that exists now: tokens, refresh families, sessions, tickets."""
+        """End everything of a subject that exists now.
+
+        Its tokens, refresh families, sessions, API keys and tickets.
+        """
         self.revocation.subject(subject)
 
     # --- sessions ---

@@ -28,7 +28,7 @@ NAMES = {
     "Jam", "JamExtension", "JWTExtension", "SessionExtension", "SchemeExtension", "BasicExtension",
     "Guard", "jwt_required", "session_required", "basic_required", "public", "protect",
     "current_auth", "current_user", "current_user_as", "current_subject", "safe_next",
-    "Accepted", "SessionInfo", "LoginInfo", "Ticket", "signals",
+    "Accepted", "SessionInfo", "LoginInfo", "ApiKeyInfo", "Ticket", "signals",
     "JamError", "ConfigError", "TokenError", "SessionError", "StoreUnavailable", "Reason",
 }  # fmt: skip
 
@@ -63,6 +63,12 @@ METHODS = {
     ),
     "peek_ticket": "(self, purpose, ticket, *, bound_to=None)",
     "redeem_ticket": "(self, purpose, ticket, *, bound_to=None)",
+    "create_api_key": (
+        "(self, subject, *, name, scopes=(), roles=(), expires_in=None, data=None, issuer=None)"
+    ),
+    "list_api_keys": "(self, subject, issuer=None)",
+    "rotate_api_key": "(self, subject, handle, overlap=0, issuer=None)",
+    "revoke_api_key": "(self, subject, handle, issuer=None)",
 }
 
 OTHERS = [

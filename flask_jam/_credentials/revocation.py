@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import Reason, SessionError, StoreUnavailable, TokenError
 from ..settings import Settings
@@ -20,6 +20,14 @@ from .refresh_rotation import Families
 from .sessions import LONGEST_USUAL, Sessions, checked_owner
 
 
+class Sweeper(Protocol):
+    """Frees the memory of what an owner had."""
+
+    def sweep(self, owner: str, /) -> None:
+        """Remove what has ended."""
+        ...
+
+
 class Revocation:
     """Ends tokens, families, sessions and all that a subject has."""
 
@@ -28,6 +36,7 @@ class Revocation:
         tokens: Tokens,
         families: Families,
         sessions: Sessions,
+        api_keys: Sweeper,
         store: Store,
         settings: Settings,
         report: Callable[..., None],
@@ -35,6 +44,7 @@ class Revocation:
         self._tokens = tokens
         self._families = families
         self._sessions = sessions
+        self._api_keys = api_keys
         self._store = store
         self._jwt, self._session = settings.jwt, settings.session
         self._report = report
@@ -111,6 +121,7 @@ class Revocation:
         self._report("revoked", kind="subject", subject=subject)
         with suppress(StoreUnavailable):
             self._sessions.sweep(subject)
+            self._api_keys.sweep(subject)
 
     def cut_logins(self, subject: str) -> None:
         """End every session and family of a subject, and the access tokens of these."""

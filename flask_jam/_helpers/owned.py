@@ -43,6 +43,10 @@ class Owned:
         count = bisect_left(self._ends, (math.nextafter(now, math.inf),))
         return [name for _, name in self._ends[: min(count, most)]]
 
+    def last_end(self) -> float:
+        """Return the latest of the noted ends."""
+        return self._ends[-1][0]
+
     def page(self, after: str, most: int) -> list[tuple[str, str]]:
         """Return the next names by age, at most so many, each with the place behind it."""
         start = 0
@@ -71,6 +75,10 @@ class OwnerIndex(dict[str, Owned]):
     def due(self, owner: str, now: float, most: int) -> list[str]:
         """Return names whose noted end has come, at most so many."""
         return self[owner].due(now, most) if owner in self else []
+
+    def last_end(self, owner: str) -> float:
+        """Return the latest of the noted ends, 0 where there is none."""
+        return self[owner].last_end() if owner in self else 0.0
 
     def page(self, owner: str, after: str, most: int) -> list[tuple[str, str]]:
         """Return the next names by age, at most so many, each with the place behind it."""

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
+from .api_keys import ApiKeyStore
 from .ticket_verbs import TicketStore
 
 #: Stands between an issuer and a subject. No subject and no issuer holds a lone surrogate.
@@ -311,7 +312,7 @@ class Page(NamedTuple):
     cleared: int = 0
 
 
-class Store(TicketStore, Protocol):
+class Store(ApiKeyStore, TicketStore, Protocol):
     """What :class:`~flask_jam.Jam` asks of a store."""
 
     # --- revocation marks, the allow list ---

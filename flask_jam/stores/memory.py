@@ -16,6 +16,7 @@ from .._helpers.fork_lock import fork_safe_lock
 from .._helpers.owned import OwnerIndex
 from .._helpers.strict_json import strict_dumps
 from ..errors import Reason, SessionError
+from ._memory_api_keys import MemoryApiKeys
 from .interface import (
     NO_LIMITS,
     NO_MARKS,
@@ -69,7 +70,7 @@ class _CutOff(NamedTuple):
 _NO_CUT_OFF = _CutOff(0.0, 0.0, 0.0)
 
 
-class MemoryStore(MemoryTickets):
+class MemoryStore(MemoryApiKeys, MemoryTickets):
     """Dictionaries under one lock. What has ended is swept out as writes come in."""
 
     def __init__(self) -> None:
@@ -97,6 +98,7 @@ class MemoryStore(MemoryTickets):
         kept = {
             "sessions": len(self._sessions),
             "families": len(self._families),
+            "api_keys": len(self._api_keys),
             "marks": marks,
         }
         return {"store": {"kind": "memory", **kept}}
@@ -144,6 +146,9 @@ class MemoryStore(MemoryTickets):
         """See :class:`~flask_jam.stores.Store`."""
         return self._identity
 
+    def _cut_off_at(self, owner: str, now: float) -> float:
+        return self._cut_off(owner, now).at
+
     def _cleared_at(self, owner: str, now: float) -> float:
         at, until = self._cleared.get(owner, (0.0, 0.0))
         return at if until > now else 0.0
@@ -155,6 +160,8 @@ class MemoryStore(MemoryTickets):
     def cut(self, slot: str, subject: str, now: float, until: float) -> None:
         """See :class:`~flask_jam.stores.Store`."""
         with self._lock:
+            # Some of its API keys may have no end, and must not come back with the end of this.
+            until = max(until, self._api_key_index.last_end(subject))
             at, until = self._grown(subject, now, until)
             self._subjects[subject] = self._cut_off(subject, 0.0)._replace(at=at, until=until)
             self._sweep(now)
@@ -524,11 +531,13 @@ class MemoryStore(MemoryTickets):
             self._pop_family(name)
         for key in [key for key, s in self._sessions.items() if now >= s.expires_at]:
             self._pop(key)
+        self._sweep_api_keys(now)
         self._sweep_at = max(1024, 2 * self._size())
 
     def _size(self) -> int:
         marks = len(self._tokens) + len(self._logins) + len(self._subjects) + len(self._cleared)
-        return marks + len(self._allowed) + len(self._families) + len(self._sessions)
+        logins = len(self._families) + len(self._sessions)
+        return marks + len(self._allowed) + logins + len(self._api_keys)
 
 
 def _rotated(

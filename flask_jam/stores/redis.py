@@ -61,6 +61,7 @@ from .._helpers.strict_json import strict_dumps
 from ..errors import ConfigError, Reason, SessionError, StoreUnavailable
 from ._redis import scripts as lua
 from ._redis import ticket_scripts
+from ._redis.api_keys import RedisApiKeys
 from ._redis.meter import Meter, verb_of
 from ._redis.plain_reads import PLAIN, PlainReads
 from ._redis.redis_internals import (
@@ -169,7 +170,7 @@ _SHAS = {
 }
 
 
-class RedisStore(RedisTickets):
+class RedisStore(RedisApiKeys, RedisTickets):
     """A store on a client of redis-py.
 
     :param client: a ``redis.Redis`` or ``redis.RedisCluster``, or what makes one when it is first

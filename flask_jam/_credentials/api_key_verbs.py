@@ -1,0 +1,78 @@
+"""The verbs of :class:`~flask_jam.Jam` for API keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from .._helpers.deadline import one_deadline
+from .api_keys import ApiKeyInfo, ApiKeys
+
+
+class ApiKeyVerbs:
+    """A part of :class:`~flask_jam.Jam`."""
+
+    api_keys: ApiKeys
+
+    @one_deadline
+    def create_api_key(  # noqa: PLR0913 - whose it is, what it may do, how long
+        self,
+        subject: str,
+        *,
+        name: str,
+        scopes: Iterable[str] = (),
+        roles: Iterable[str] = (),
+        expires_in: float | timedelta | None = None,
+        data: Mapping[str, Any] | None = None,
+        issuer: str | None = None,
+    ) -> tuple[str, ApiKeyInfo]:
+        """Create an API key of a subject. Show it to the user now: it cannot be had again.
+
+        :param name: what the user calls it, such as ``backup script``.
+        :param expires_in: seconds from now until it ends; ``None`` for no end.
+        :param data: plain JSON of your own, at most 4096 bytes.
+        :param issuer: who vouches for the subject; ``None`` for this service.
+        :returns: the key, and what :meth:`list_api_keys` shows of it.
+        :raises TokenError: with a sentence, for an argument that cannot be kept.
+        """
+        return self.api_keys.create(
+            subject,
+            issuer,
+            name=name,
+            scopes=scopes,
+            roles=roles,
+            expires_in=expires_in,
+            data=data,
+        )
+
+    def list_api_keys(self, subject: str, issuer: str | None = None) -> list[ApiKeyInfo]:
+        """Return the living API keys of a subject, the oldest first."""
+        return self.api_keys.listed(subject, issuer)
+
+    @one_deadline
+    def rotate_api_key(
+        self,
+        subject: str,
+        handle: str,
+        overlap: float | timedelta = 0,
+        issuer: str | None = None,
+    ) -> tuple[str, ApiKeyInfo]:
+        """Replace an API key by a new one with the same name, rights and expiry.
+
+        :param handle: of the old key, as :meth:`list_api_keys` shows it.
+        :param overlap: seconds for which the old key is still good.
+        :returns: the new key, this once, and what a list shows of it.
+        :raises TokenError: ``reused`` if it was rotated before: the sentence names the successor,
+            which you can rotate or revoke if its key was lost. ``revoked``, ``expired`` or
+            ``invalid`` if there is no such living key.
+        """
+        return self.api_keys.rotate(subject, handle, overlap, issuer)
+
+    @one_deadline
+    def revoke_api_key(self, subject: str, handle: str, issuer: str | None = None) -> bool:
+        """End the API key that :meth:`list_api_keys` shows under a handle.
+
+        :returns: True if it was alive. A handle of another subject's key ends nothing.
+        """
+        return self.api_keys.revoke(subject, handle, issuer)
