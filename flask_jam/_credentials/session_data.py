@@ -1,4 +1,4 @@
-"""The data of a session or an API key: plain JSON, or a sentence that names what is none."""
+"""The data of a session: plain JSON, or a sentence that names what is none."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from .interface import STEP
 class MemoryApiKeys:
     """Keys by name, and what has ended lately."""
 
-    _lock: threading.Lock
+    _lock: AbstractContextManager[Any]
     _subjects: dict[str, Any]
 
     def __init__(self) -> None:

@@ -18,6 +18,9 @@ key, after ``prefix:``    type    value                                        k
 ``m:{slot}:subject``     zset    the same, by their end                       as its last family
 ``v:{slot}:id``          hash    ticket, its data as JSON                     its end
 ``w:{slot}:line``        hash    which tickets of a subject and purpose live  as its last ticket
+``q:{slot}:id``          hash    API key, what never changes as JSON          a day after its end
+``y:{slot}:owner``       zset    names of an owner's API keys, by age         as its last key
+``z:{slot}:owner``       zset    the same, by their end                       as its last key
 ========================  ======  ===========================================  ====================
 
 Subjects, owners, purposes, session ids and tickets stand in keys as hashes; that of a subject has
@@ -59,9 +62,9 @@ from .._helpers.deadline import answered_within, one_deadline
 from .._helpers.fork_lock import fork_safe_lock, start_anew_in_child
 from .._helpers.strict_json import strict_dumps
 from ..errors import ConfigError, Reason, SessionError, StoreUnavailable
+from ._redis import api_key_scripts, ticket_scripts
 from ._redis import scripts as lua
-from ._redis import ticket_scripts
-from ._redis.api_keys import RedisApiKeys
+from ._redis.api_keys import RedisApiKeys, is_answer
 from ._redis.meter import Meter, verb_of
 from ._redis.plain_reads import PLAIN, PlainReads
 from ._redis.redis_internals import (
@@ -133,7 +136,15 @@ _WORDS = {
     "expired",
     "corrupt",
     "too_large",
+    "dead",
     *(t.value for t in Rotation),
+}
+_OF_API_KEYS = {
+    api_key_scripts.CREATE_API_KEY,
+    api_key_scripts.READ_API_KEY,
+    api_key_scripts.ROTATE_API_KEY,
+    api_key_scripts.END_API_KEY,
+    api_key_scripts.LIST_API_KEYS,
 }
 _TICKET_STEPS = {
     ticket_scripts.ISSUE_TICKET,
@@ -156,6 +167,7 @@ _REPEATABLE = {
     lua.REWORK_SESSION,
     lua.REMOVE,
     *_TICKET_STEPS,
+    *_OF_API_KEYS,
 }
 #: Link errors that are answers of a server, or that the same question would get again.
 _ANSWERS = (AuthenticationError, AuthorizationError, BusyLoadingError)
@@ -165,7 +177,8 @@ _LINK_FAILURES = (LinkError, TimeoutError, RedisTimeoutError)
 _CALM = 0.5
 _SHAS = {
     script: hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
-    for name, script in (*vars(lua).items(), *vars(ticket_scripts).items())
+    for module in (lua, api_key_scripts, ticket_scripts)
+    for name, script in vars(module).items()
     if name.isupper() and not name.startswith("_")
 }
 
@@ -750,6 +763,8 @@ def _check_answer(script: str, keys: Sequence[str], answer: Any) -> None:
         known = known and all(value is None or isinstance(value, (bytes, str)) for value in found)
     else:
         known = isinstance(word, (bytes, str)) and as_text(word) in _WORDS
+    if script in _OF_API_KEYS:
+        known = known and is_answer(script, as_text(word), found)
     if script in (lua.CLEAR_SESSIONS, lua.LIST_SESSIONS, lua.LIST_FAMILIES):
         known = known and len(found) % 3 == 0 and len(found) > 0 and isinstance(found[2], int)
     if script in _TICKET_STEPS:

@@ -11,7 +11,9 @@ from flask import Flask
 from .client import JamClient
 from .events import every_signal
 
-pytest.register_assert_rewrite("flask_jam.testing.stores", "flask_jam.testing.tickets")
+pytest.register_assert_rewrite(
+    "flask_jam.testing.stores", "flask_jam.testing.api_keys", "flask_jam.testing.tickets"
+)
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ from ..stores.interface import (
     Session,
     Store,
 )
+from .api_keys import ApiKeyConformance
 from .store_samples import ANY_JSON as ANY_JSON
 from .store_samples import NAMES as NAMES
 from .store_samples import SLOT as SLOT
@@ -138,7 +139,7 @@ USES: dict[str, Callable[[Store, float], object]] = {
 }
 
 
-class StoreConformance(TicketConformance):
+class StoreConformance(ApiKeyConformance, TicketConformance):
     """Inherit this in a class whose name begins with ``Test``, and override ``store``."""
 
     @pytest.fixture

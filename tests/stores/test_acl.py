@@ -54,6 +54,11 @@ def whole_life(jam: Jam) -> None:
     jam.issue_ticket("reset", "ann", expires_in=60)
     ticket = jam.issue_ticket("reset", "ann", expires_in=60)
     assert jam.peek_ticket("reset", ticket) == jam.redeem_ticket("reset", ticket)
+    _, info = jam.create_api_key("ann", name="backup")
+    key, info = jam.rotate_api_key("ann", info.handle, overlap=5)
+    assert jam.api_keys.lookup(key)
+    assert len(jam.list_api_keys("ann")) == 2
+    assert jam.revoke_api_key("ann", info.handle)
     jam.revoke_subject("ann")
 
 

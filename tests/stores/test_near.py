@@ -29,8 +29,10 @@ from flask_jam.stores._redis import invalidation as link
 from flask_jam.stores._redis import near_cache as near
 from flask_jam.stores._redis.client import client_factory
 from flask_jam.stores._redis.near_cache import NearStore
+from flask_jam.stores.api_keys import NewKey
 from flask_jam.stores.interface import Kind, Marks, Store
 from flask_jam.stores.redis import RedisStore
+from flask_jam.testing.api_keys import a_key
 from flask_jam.testing.stores import SLOT, StoreConformance, a_family, a_session, at, cleared
 
 from ..cases import each_case, loop_inherited_cases
@@ -226,6 +228,20 @@ def _a_session(store: Store) -> object:
     return store.create_session(at("k"), a_session(NOW))
 
 
+def _a_key(store: Store) -> object:
+    # It was used before, so a read writes nothing: a write would be a change of its own.
+    return store.create_api_key(a_key(NOW)) and _lives(store)
+
+
+def _lives(store: Store) -> object:
+    found = store.read_api_key(at("k"), "digest-of-k", NOW)
+    return found is not None and found.alive(NOW)
+
+
+def _rotated(store: Store) -> object:
+    return store.rotate_api_key(at("k"), "ann", NewKey(at("new"), "digest"), NOW, 0)
+
+
 def _a_family(store: Store) -> object:
     store.start_family(at("f"), a_family(NOW, generation=3, rotated_at=NOW - 50))
     return None
@@ -277,6 +293,13 @@ CHANGES: dict[str, Change] = {
     ),
     "sessions cleared": Change(
         _a_session, _data, lambda s: cleared(s, NOW), None
+    ),
+    "API key ended": Change(
+        _a_key, _lives, lambda s: s.end_api_key(at("k"), "ann", NOW, "1"), False
+    ),
+    "API key rotated": Change(_a_key, _lives, _rotated, False),
+    "owner of an API key revoked": Change(
+        _a_key, _lives, lambda s: s.cut(SLOT, "ann", NOW, NOW + 100), False
     ),
 }  # fmt: skip
 

@@ -29,6 +29,7 @@ import flask_jam.stores.redis as redis_module
 from flask_jam import Jam, Reason, SessionError, StoreUnavailable, TokenError
 from flask_jam.stores._redis.client import client_factory
 from flask_jam.stores._redis.near_cache import NearStore
+from flask_jam.stores.api_keys import KEEP_ENDED, ApiKey, KeyRotation, NewKey
 from flask_jam.stores.interface import (
     CLOCK_SKEW,
     REWORK_GRACE,
@@ -38,6 +39,7 @@ from flask_jam.stores.interface import (
     slot_of,
 )
 from flask_jam.stores.redis import RedisStore
+from flask_jam.testing.api_keys import a_key, listed_keys
 from flask_jam.testing.stores import (
     ANY_JSON,
     SLOT,
@@ -832,6 +834,21 @@ def a_few_tickets(store: RedisStore) -> None:
     store.issue_ticket(at("v2"), a_ticket(NOW), replace=False)
 
 
+def a_few_keys(store: RedisStore) -> None:
+    store.create_api_key(a_key(NOW, data=ANY_JSON))
+    store.create_api_key(a_key(NOW, "other", expires_at=math.inf))
+    read_key(store, NOW)
+
+
+def read_key(store: RedisStore, now: float) -> ApiKey | None:
+    return store.read_api_key(at("k"), "digest-of-k", now)
+
+
+def rotate_key(store: RedisStore, overlap: float) -> KeyRotation:
+    new = NewKey(at("new"), "digest-of-new")
+    return store.rotate_api_key(at("k"), "ann", new, NOW + 1, overlap)
+
+
 #: What is there, and the step whose reply is lost.
 LOSSES: dict[str, Steps] = {
     "mark": (a_few_sessions, lambda s: s.mark(SLOT, Kind.TOKEN, "t", NOW, NOW + 100)),
@@ -881,6 +898,13 @@ LOSSES: dict[str, Steps] = {
     "redeem_ticket for another purpose": (
         a_few_tickets, lambda s: s.redeem_ticket(at("v"), "other", "digest", NOW + 1),
     ),
+    "create_api_key": (a_few_keys, lambda s: s.create_api_key(a_key(NOW + 1, "new"))),
+    "read_api_key": (a_few_keys, lambda s: read_key(s, NOW + 1)),
+    "read_api_key that is used": (a_few_keys, lambda s: read_key(s, NOW + 61)),
+    "rotate_api_key": (a_few_keys, lambda s: rotate_key(s, 0.0)),
+    "rotate_api_key with an overlap": (a_few_keys, lambda s: rotate_key(s, 10.0)),
+    "end_api_key": (a_few_keys, lambda s: s.end_api_key(at("k"), "ann", NOW + 1, "attempt")),
+    "list_api_keys": (a_few_keys, lambda s: listed_keys(s, NOW + 1)),
 }  # fmt: skip
 #: What the second of two equal steps can no longer tell: that there was something to end.
 ENDED_ALREADY = {
@@ -1379,16 +1403,20 @@ KEPT = {
     "10 s": REWORK_GRACE,
     "its end": 3600.0,
     "as its last ticket": 3600.0,
+    "a day after its end": 500.0 + KEEP_ENDED,
+    "as its last key": 500.0 + KEEP_ENDED,
 }
 
 
 def test_the_table_of_the_docstring_has_every_kind_of_key() -> None:
-    assert sorted(TABLE) == sorted("txcafsokrielmvw")
+    assert sorted(TABLE) == sorted("txcafsokrielmvwqyz")
 
 
 def whole_life(jam: Jam, clock: Clock) -> dict[str, list[str]]:
     """Logins, refreshes, reuse, revocations; every credential that was handed out."""
-    made: dict[str, list[str]] = {"access": [], "refresh": [], "session": [], "ticket": []}
+    made: dict[str, list[str]] = {
+        "access": [], "refresh": [], "session": [], "ticket": [], "api_key": [],
+    }  # fmt: skip
 
     def pair(found: dict[str, Any]) -> str:
         made["access"].append(found["access_token"])
@@ -1415,6 +1443,8 @@ def whole_life(jam: Jam, clock: Clock) -> dict[str, list[str]]:
             ticket = jam.issue_ticket("reset", subject, expires_in=3600, bound_to="secret hash")
             made["ticket"].append(ticket)
         jam.redeem_ticket("reset", ticket, bound_to="secret hash")
+        made["api_key"].append(jam.create_api_key(subject, name="backup", expires_in=500)[0])
+        jam.api_keys.lookup(made["api_key"][-1])
     with suppress(TokenError):
         jam.refresh_tokens(made["refresh"][0])  # reuse
     jam.revoke_token(pair(jam.issue_tokens("carol")))
@@ -1448,7 +1478,7 @@ def test_keys_types_and_expiries_are_as_the_table_says(
         # The expiry of a token is a whole second.
         slack = 0 if letter == "r" else 60
         assert expected - 2 < raw.pttl(key) / 1000 - slack <= expected, row[0]
-        if letter in "sfv":
+        if letter in "sfvq":
             assert name.startswith(tag), "an id begins with its slot"
         check_value(raw, letter, key)
     assert seen == set(TABLE)
@@ -1468,17 +1498,19 @@ def check_value(raw: redis.Redis, letter: str, key: bytes) -> None:
         fields = raw.hgetall(key)
         assert json.loads(fields.pop(b"j"))[0] == 1
         assert set(fields) | {b"w"} == set(b"p b e o n d l u x w".split())
-    elif letter in "fs":
+    elif letter in "fsq":
         fields = raw.hgetall(key)
         assert json.loads(fields.pop(b"j"))[0] == 1
-        own = {"f": b"b c u e g t i k n r dead", "s": b"b o s i e u k w r"}[letter].split()
+        own = {
+            "f": b"b c u e g t i k n r dead", "s": b"b o s i e u k w r", "q": b"b e u o h l n x",
+        }[letter].split()  # fmt: skip
         for name, value in fields.items():
             assert name in own or name[:1] == b"d"
             if name[:1] == b"d" and name not in own:
                 json.loads(b"{%b:%b}" % (name[1:], value))
     else:
-        kind = {"o": b"s", "e": b"s", "l": b"f", "m": b"f"}[letter]
-        beside = key.rpartition(b":")[0].replace(b":%b:" % letter.encode(), b":%b:" % kind)
+        kind = dict(zip("oelmyz", b"ssffqq", strict=True))[letter]
+        beside = key.rpartition(b":")[0].replace(b":%b:" % letter.encode(), b":%c:" % kind)
         assert all(raw.exists(b"%b:%b" % (beside, name)) for name in raw.zrange(key, 0, -1))
 
 
@@ -1506,6 +1538,7 @@ def test_all_keys_of_a_subject_are_in_one_slot(
         jam.revoke_token(jam.issue_tokens(subject)["refresh_token"])
         jam.refresh_tokens(pair["refresh_token"])
         session_id = jam.rework_session(session_id)
+        jam.rotate_api_key(subject, jam.create_api_key(subject, name="x")[1].handle)
         keys = raw.keys("*")
         jam.get_session(session_id)
         jam.clear_sessions(subject)
@@ -1514,7 +1547,7 @@ def test_all_keys_of_a_subject_are_in_one_slot(
         keys += raw.keys("*")
         jam.revoke_subject(subject)
         keys = [key for key in keys + raw.keys("*") if key != b"jam:i:{AA}:id"]
-        assert {chr(key[4]) for key in keys} == set("txfsockrelmvw")
+        assert {chr(key[4]) for key in keys} == set("txfsockrelmvwqyz")
         (slot,) = {key_slot(key) for key in keys}
         assert slot == key_slot(f"jam:s:{{{slot_of(subject)}}}:x".encode())
         slots.add(slot)
@@ -1570,6 +1603,7 @@ def test_nothing_in_redis_or_on_its_wire_can_be_presented(
     secrets += [token.split(".")[1] for token in made["access"]]
     secrets += [session_id[2:] for session_id in made["session"]]
     secrets += ["secret hash", *(ticket[2:] for ticket in made["ticket"])]
+    secrets += [key for text in made["api_key"] for key in (text, text[-49:-6])]
     assert [secret for secret in secrets if secret.encode() in loot] == []
     assert b"agent" in loot, "what is there is found"
     assert usable(jam, loot) == []
@@ -1580,6 +1614,9 @@ def usable(jam: Jam, loot: bytes) -> list[str]:
     words = {word.decode() for word in re.findall(rb"[A-Za-z0-9_.=+/-]{8,}", loot)}
     pieces = {word[i : i + 45] for word in words for i in range(max(len(word) - 44, 0))}
     opened = [piece for piece in pieces | words if jam.get_session(piece) is not None]
+    for word in words | {piece[:69] for piece in words}:
+        with suppress(TokenError):
+            opened.append(jam.api_keys.lookup(word).handle)
     for word in words | {f"{piece}.1.{other}" for piece in pieces for other in list(words)[:3]}:
         with suppress(TokenError):
             opened.append(str(jam.verify_jwt_token(word)))

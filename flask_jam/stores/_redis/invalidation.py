@@ -24,8 +24,9 @@ from .redis_internals import ask, connection_of, learn_servers, primaries, prima
 
 _log = logging.getLogger("flask_jam.stores.redis")
 
-#: Sessions have versions in groups, so that there is a bound to how many there are.
+#: Sessions and API keys have versions in groups, so that there is a bound to how many there are.
 _GROUPS = 1 << 16
+_GROUPED = (b"s", b"q")
 #: Seconds until a lost link is tried again: at first, and after many times that it came to nothing
 #: or once that the server did not allow it.
 _SOON, _LATER = 0.1, 30.0
@@ -39,7 +40,7 @@ class View(NamedTuple):
 
     #: Of all marks of a slot. They change when a user is revoked, which is rare.
     slots: dict[str, int]
-    #: Of sessions, by group. They change each time that one is slid.
+    #: Of sessions and API keys, by group. They change each time that a use of one is noted.
     groups: list[int]
     as_of: float
     #: What was kept in another era counts no more. (Small, as whatever is kept refers to it.)
@@ -67,7 +68,7 @@ class Link:
         # A key is prefix:letter:{slot}:name.
         self._letter_at = len(prefix.encode()) + 1
         self._slot = slice(self._letter_at + 3, self._letter_at + 5)
-        self._prefixes = [f"{prefix}:{letter}:" for letter in "txacks"]
+        self._prefixes = [f"{prefix}:{letter}:" for letter in "txacksq"]
         self._silence = silence
         self._lock = fork_safe_lock()
         self._run: _Run | None = None
@@ -195,7 +196,7 @@ class Link:
             slots, groups, _, _ = self.view
             for key in keys if groups else ():
                 letter, slot = key[self._letter_at : self._letter_at + 1], key[self._slot]
-                if letter == b"s":
+                if letter in _GROUPED:
                     groups[group_of(key)] += 1
                 else:
                     slots[slot.decode()] = slots.get(slot.decode(), 0) + 1

@@ -17,7 +17,7 @@ from redis.exceptions import (
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ..._helpers.fork_lock import fork_safe_lock
-from . import scripts, ticket_scripts
+from . import api_key_scripts, scripts, ticket_scripts
 
 #: Upper bounds of the histogram, in seconds. A question that takes longer counts as ``+Inf``.
 BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -28,7 +28,8 @@ _POOL_ERRORS = {"MaxConnectionsError", "PoolExhaustedError"}
 _POOL_TEXTS = ("Too many connections", "No connection available")
 _VERBS = {
     script: name.lower()
-    for name, script in (*vars(scripts).items(), *vars(ticket_scripts).items())
+    for module in (scripts, api_key_scripts, ticket_scripts)
+    for name, script in vars(module).items()
     if name.isupper() and not name.startswith("_")
 }
 

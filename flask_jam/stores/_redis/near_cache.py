@@ -26,6 +26,7 @@ from ..interface import NO_LIMITS, NO_MARKS, Limits, Marks, Session
 from ..redis import RedisStore
 from .client import client_factory
 from .invalidation import Link, group_of
+from .near_api_keys import NearApiKeys
 from .values import marks_of
 
 K = TypeVar("K")
@@ -65,7 +66,7 @@ class _Seen(NamedTuple):
     until: float
 
 
-class NearStore(RedisStore):
+class NearStore(NearApiKeys):
     """A :class:`~flask_jam.stores.redis.RedisStore` that asks only for what it does not know.
 
     :param silence: seconds after which nothing is believed that Redis has not confirmed.
@@ -165,6 +166,7 @@ class NearStore(RedisStore):
             "misses": self._misses,
             "tokens": len(self._known),
             "sessions": len(self._seen),
+            "api_keys": len(self._seen_keys),
             "session_bytes": int(self._seen.currsize),
             **self.link.stats(),
         }

@@ -110,13 +110,27 @@ local function grow(key, at, till, keep, of_logins)
 end
 """
 
-# KEYS: cut-off of a subject. ARGV: now, until, milliseconds to keep it.
+# KEYS: cut-off of a subject. ARGV: now, until, milliseconds to keep it. It is kept for as long as
+# the last of the subject's API keys may live: one without an end comes back no sooner than in a
+# hundred years.
 CUT = (
     _PRIMARY
     + _MARKS
     + _GROW
     + """
-grow(KEYS[1], ARGV[1], ARGV[2], ARGV[3])
+local till, kept = ARGV[2], tonumber(ARGV[3])
+local ends = string.gsub(KEYS[1], ':%l:({..}):(.*)$', ':z:%1:%2')
+local last = redis.pcall('ZRANGE', ends, -1, -1, 'WITHSCORES')
+-- In a slot that is being moved, nothing can be said of what is not here: this raises.
+if last.err and not string.find(last.err, 'WRONGTYPE', 1, true) then
+  redis.call('ZRANGE', ends, -1, -1)
+end
+last = number(last[2])
+if last and last > tonumber(till) then
+  till = string.format('%.17g', last)
+  kept = math.max(kept, math.min(last - tonumber(ARGV[1]), 3153600000) * 1000 + 60000)
+end
+grow(KEYS[1], ARGV[1], till, kept)
 return {'done'}
 """
 )
