@@ -23,6 +23,7 @@ from ._helpers.setting_types import (
     as_count,
     as_domain,
     as_flag,
+    as_key_prefix,
     as_name,
     as_one_of,
     as_origins,
@@ -171,11 +172,21 @@ class SessionSettings:
 
 
 @dataclass(frozen=True)
+class ApiKeySettings:
+    """The ``api_key`` section."""
+
+    prefix: str = _key(
+        "jam", as_key_prefix, "The beginning of every API key: by it secret scanners find one."
+    )
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings of one :class:`~flask_jam.Jam`, checked and frozen."""
 
     jwt: JWTSettings = JWTSettings()
     session: SessionSettings = SessionSettings()
+    api_key: ApiKeySettings = ApiKeySettings()
     redis_url: Any = _key(  # noqa: RUF009
         None,
         as_redis,
@@ -222,7 +233,11 @@ class Settings:
     login_message_category: str = _key("message", as_text, "Category of login_message.")
 
 
-_SECTIONS: dict[str, Any] = {"jwt": JWTSettings, "session": SessionSettings}
+_SECTIONS: dict[str, Any] = {
+    "jwt": JWTSettings,
+    "session": SessionSettings,
+    "api_key": ApiKeySettings,
+}
 
 
 class Entry(NamedTuple):
@@ -279,9 +294,8 @@ def _build(raw: Mapping[str, Any]) -> Settings:
         section, _, name = path.rpartition(".")
         values[section][name] = _checked(path, value)
     _read_fallbacks(values["jwt"])
-    settings = Settings(
-        jwt=JWTSettings(**values["jwt"]), session=SessionSettings(**values["session"]), **values[""]
-    )
+    sections = {name: cls(**values[name]) for name, cls in _SECTIONS.items()}
+    settings = Settings(**sections, **values[""])
     if settings.cookie_samesite == "None" and settings.cookie_secure is False:
         raise ConfigError("cookie_samesite None needs cookie_secure: browsers drop it otherwise")
     if settings.cookie_partitioned and (

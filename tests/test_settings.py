@@ -27,6 +27,7 @@ from flask_jam._helpers.peer_settings import FLASK_JWT_EXTENDED
 from flask_jam._helpers.setting_types import normal_origin
 from flask_jam.keys import KeyRing
 from flask_jam.settings import (
+    ApiKeySettings,
     JWTSettings,
     SessionSettings,
     Settings,
@@ -84,7 +85,7 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "jwt.max_logins": 100, "jwt.cache_size": 10000, "jwt.max_token_bytes": 8192,
         "session.idle": DAY, "session.absolute": 30 * DAY, "session.remember": None,
         "session.remember_idle": 30 * DAY, "session.remember_absolute": 365 * DAY,
-        "session.max_bytes": 65536, "session.max_per_owner": 100,
+        "session.max_bytes": 65536, "session.max_per_owner": 100, "api_key.prefix": "jam",
         "redis_url": None, "redis_prefix": "jam", "redis_timeout": 0.25, "redis_pool": 50,
         "near_cache": True, "near_cache_silence": 1.0,
         "realm": "api", "trusted_origins": (),
@@ -108,7 +109,7 @@ def test_no_two_settings_have_one_name_in_the_environment() -> None:
     assert len(set(ENV_OF.values())) == len(PATHS)
 
 
-@each_case("thing", [Settings(), JWTSettings(), SessionSettings()])
+@each_case("thing", [Settings(), JWTSettings(), SessionSettings(), ApiKeySettings()])
 def test_settings_are_frozen(thing: Any) -> None:
     for field in dataclasses.fields(thing):
         with pytest.raises(dataclasses.FrozenInstanceError):
@@ -153,6 +154,7 @@ GOOD: dict[str, tuple[Any, str, Any]] = {
     "session.remember_absolute": (60000, "60000", 60000.0),
     "session.max_bytes": (1024, "1024", 1024),
     "session.max_per_owner": (5, "5", 5),
+    "api_key.prefix": ("acme2", "acme2", "acme2"),
     "redis_url": ("redis://r:6379/0", "redis://r:6379/0", "redis://r:6379/0"),
     "redis_prefix": ("shop:v2", "shop:v2", "shop:v2"),
     "redis_timeout": (0.5, "0.5", 0.5),
@@ -538,7 +540,7 @@ def test_one_setting_has_one_spelling() -> None:
     assert "jwt" in sentence(lambda: load({"jwt.alg": "HS512", "jwt": {"alg": "HS256"}}))
 
 
-@each_case("section", ["jwt", "session"])
+@each_case("section", ["jwt", "session", "api_key"])
 @each_case("value", [None, 5, "x", [], True], ids=repr)
 def test_a_section_is_a_mapping(section: str, value: Any) -> None:
     said = sentence(lambda: load({section: value}))
@@ -595,6 +597,9 @@ BAD: dict[str, tuple[tuple[Any, ...], str]] = {
     "session.remember_absolute": ((*NO_NUMBER, 0, -1, 1e10), "must be"),
     "session.max_bytes": ((*NO_NUMBER, 0, 63, 1e9), "must be"),
     "session.max_per_owner": ((*NO_NUMBER, -1, 1.5, 1e8), "must be"),
+    "api_key.prefix": (
+        (*NO_TEXT, "a", "a" * 17, "Acme", "2fa", "a_b", "a-b", "a.b", "é1", "a٣"), "must be",
+    ),
     "redis_url": (NO_TEXT, "must be a"),
     "redis_prefix": ((*NO_TEXT, "a b", "{a}", "a*", "é", "x" * 65), "must be"),
     "redis_timeout": ((*NO_NUMBER, 0, -1, 0.001, 31), "must be"),

@@ -138,6 +138,13 @@ def as_prefix(value: Any) -> str:
     return text
 
 
+def as_key_prefix(value: Any) -> str:
+    text = as_text(value)
+    if not re.fullmatch(r"[a-z][a-z0-9]{1,15}", text):
+        raise ValueError("must be 2 to 16 lower-case letters and digits, the first a letter")
+    return text
+
+
 # --- secrets --------------------------------------------------------------------------
 
 
