@@ -4,6 +4,7 @@ from ._credentials.api_keys import ApiKeyInfo as ApiKeyInfo
 from ._credentials.logins import LoginInfo as LoginInfo
 from ._credentials.sessions import SessionInfo as SessionInfo
 from ._credentials.tickets import Ticket as Ticket
+from ._request.api_key_extension import ApiKeyExtension as ApiKeyExtension
 from ._request.basic_extension import BasicExtension as BasicExtension
 from ._request.current_auth import current_auth as current_auth
 from ._request.current_user import current_subject as current_subject
@@ -22,6 +23,7 @@ from .extensions import JWTExtension as JWTExtension
 from .extensions import SchemeExtension as SchemeExtension
 from .extensions import SessionExtension as SessionExtension
 from .guards import Guard as Guard
+from .guards import api_key_required as api_key_required
 from .guards import basic_required as basic_required
 from .guards import jwt_required as jwt_required
 from .guards import public as public

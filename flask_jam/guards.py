@@ -263,6 +263,8 @@ jwt_required = Guard(Rule("jwt"))
 session_required = Guard(Rule("session"))
 #: A name and a password that the application has checked.
 basic_required = Guard(Rule("basic"))
+#: A living API key.
+api_key_required = Guard(Rule("api_key"))
 
 
 @overload

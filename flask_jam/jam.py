@@ -102,7 +102,7 @@ class Jam(ApiKeyVerbs, TicketVerbs):
         self.tokens = Tokens(self.settings.jwt, self.store, self.clock, self.verifier)
         self.families = Families(self.tokens, self.store, self.settings.jwt, self.clock)
         self.sessions = Sessions(self.store, self.settings.session, self.clock)
-        self.api_keys = ApiKeys(self.store, self.clock, self._report)
+        self.api_keys = ApiKeys(self.store, self.clock, self._report, self.settings.api_key.prefix)
         self.revocation = Revocation(
             self.tokens,
             self.families,

@@ -11,6 +11,7 @@ from typing import Any
 
 import flask_jam
 from flask_jam import (
+    ApiKeyExtension,
     BasicExtension,
     Jam,
     JamExtension,
@@ -26,7 +27,9 @@ from .cases import each_case
 
 NAMES = {
     "Jam", "JamExtension", "JWTExtension", "SessionExtension", "SchemeExtension", "BasicExtension",
-    "Guard", "jwt_required", "session_required", "basic_required", "public", "protect",
+    "ApiKeyExtension",
+    "Guard", "jwt_required", "session_required", "basic_required", "api_key_required", "public",
+    "protect",
     "current_auth", "current_user", "current_user_as", "current_subject", "safe_next",
     "Accepted", "SessionInfo", "LoginInfo", "ApiKeyInfo", "Ticket", "signals",
     "JamError", "ConfigError", "TokenError", "SessionError", "StoreUnavailable", "Reason",
@@ -80,6 +83,18 @@ OTHERS = [
         "reload_claims=None, refresh_path=None)",
     ),
     (JWTExtension.user_loader, "(self, load_user)"),
+    (
+        ApiKeyExtension,
+        "(jam=None, app=None, *, header_name='Authorization', header_type=<HEADER_TYPE>, "
+        "load_user=None, owner_grants=None)",
+    ),
+    (
+        ApiKeyExtension.create,
+        "(self, *, name, scopes=(), roles=(), expires_in=None, data=None, by_key=False)",
+    ),
+    (ApiKeyExtension.list, "(self)"),
+    (ApiKeyExtension.rotate, "(self, handle, overlap=0, *, by_key=False)"),
+    (ApiKeyExtension.revoke, "(self, handle)"),
     (SchemeExtension, "(scheme, jam=None, app=None, *, load_user=None)"),
     (BasicExtension, "(check, jam=None, app=None, *, load_user=None)"),
     (flask_jam.current_user_as, "(user_class)"),

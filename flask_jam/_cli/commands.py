@@ -8,9 +8,8 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timezone
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import click
 from flask import Flask, current_app
@@ -25,12 +24,23 @@ from ..errors import JamError
 from ..jam import Jam
 from ..keys import new_key
 from ..settings import ALGORITHMS
-from ..stores.memory import MemoryStore
 from . import doctor as examination
+from .api_keys import apikeys
 from .inspection import has_key
 from .inspection import inspect as look_at
 from .keyring import group as keyring
 from .lazy_group import HELP
+from .output import (
+    current_jam,
+    fail,
+    format_option,
+    moment,
+    padded,
+    print_json,
+    print_rows,
+    printable,
+    shared_jam,
+)
 
 
 class _Group(AppGroup):
@@ -39,71 +49,15 @@ class _Group(AppGroup):
         try:
             return super().invoke(ctx)
         except JamError as error:
-            _fail(str(error))
+            fail(str(error))
 
 
 group = _Group("jam", help=HELP)
 group.add_command(keyring)
+group.add_command(apikeys)
 #: As much of the standard input as is read: far more than any credential has.
 _MOST = 1_000_000
 _COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
-
-
-def _as(*formats: str) -> Callable[[Any], Any]:
-    return click.option(
-        "--format",
-        "form",
-        type=click.Choice(formats),
-        default=formats[0],
-        show_default=True,
-        help="How to print it.",
-    )
-
-
-def _jam() -> Jam:
-    jam = current_app.extensions.get("jam")
-    if jam is None:
-        _fail("this app has no Jam: write JamExtension(jam).init_app(app)")
-    return jam  # type: ignore[no-any-return]
-
-
-def _fail(sentence: str) -> NoReturn:
-    raise click.ClickException(_shown(sentence))
-
-
-def _shared_jam() -> Jam:
-    """A Jam whose state other processes see: this one has nothing of its own to show."""
-    jam = _jam()
-    if isinstance(jam.store, MemoryStore):
-        _fail(
-            "sessions and revocations are in the memory of the server's process, where this "
-            "command cannot see them: set redis_url"
-        )
-    return jam
-
-
-def _json(value: Any) -> None:
-    # ASCII only: what a token says must not move the cursor of a terminal.
-    click.echo(json.dumps(value, indent=2))
-
-
-def _table(rows: Sequence[Sequence[str]]) -> Iterable[list[str]]:
-    """Cells, padded to the width of their column."""
-    widths = [max(len(row[number]) for row in rows) for number in range(len(rows[0]))]
-    for row in rows:
-        yield [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-
-
-def _shown(text: str) -> str:
-    """On one line, and without what a terminal would act upon."""
-    return text if text.isprintable() else ascii(text)[1:-1]
-
-
-def _moment(seconds: float) -> str:
-    try:
-        return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M:%S}Z"
-    except (ValueError, OverflowError, OSError):
-        return f"{seconds:g}"  # beyond the years that dates have
 
 
 # --- keygen -------------------------------------------------------------------------------------
@@ -117,7 +71,7 @@ def _moment(seconds: float) -> str:
     show_default=True,
     help="The algorithm that the key is for.",
 )
-@_as("env", "line", "json")
+@format_option("env", "line", "json")
 def keygen(alg: str, form: str) -> None:
     """Make a key, as lines for a .env file.
 
@@ -129,7 +83,7 @@ def keygen(alg: str, form: str) -> None:
     """
     found = new_key(alg)
     if form == "json":
-        _json(found)
+        print_json(found)
         return
     for name, value in found.items():
         text = value.rstrip()
@@ -145,7 +99,7 @@ _HEADS = ("methods", "rule", "endpoint", "guard", "from", "source")
 
 
 @group.command("routes")
-@_as("table", "json", "markdown")
+@format_option("table", "json", "markdown")
 @click.option(
     "--check",
     is_flag=True,
@@ -162,7 +116,7 @@ def show_routes(form: str, check: bool) -> None:
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     _PRINT[form](routes(app))
     for sentence in [*overridden_guards(app), *(early_code(app) if check else ())]:
-        click.echo(f"\nwarning: {_shown(sentence)}", err=True)
+        click.echo(f"\nwarning: {printable(sentence)}", err=True)
     if check:
         _check(app)
 
@@ -192,7 +146,7 @@ def _cells(route: Route) -> list[str]:
 
 
 def _print_table(found: list[Route]) -> None:
-    head, *rows = _table([_HEADS, *map(_cells, found)])
+    head, *rows = padded([_HEADS, *map(_cells, found)])
     click.echo("  ".join(head).rstrip())
     for route, row in zip(found, rows, strict=True):
         colour = None if route.origins else "red"
@@ -211,7 +165,7 @@ def _as_code(cell: str) -> str:
 
 
 def _print_json(found: list[Route]) -> None:
-    _json(
+    print_json(
         [
             {
                 "methods": list(route.methods),
@@ -270,15 +224,15 @@ def token(
     A VALUE that is JSON is taken as such: --claim level=3 is a number.
     """
     if not (force or current_app.debug or current_app.testing):
-        _fail(
+        fail(
             "this is neither debug nor testing mode: whoever reads the token is SUBJECT. "
             "Add --force if you mean it"
         )
-    jam = _jam()
+    jam = current_jam()
     if not has_key(jam.settings.jwt):
-        _fail("no key is configured, so the token is good nowhere: flask jam keygen makes one")
+        fail("no key is configured, so the token is good nowhere: flask jam keygen makes one")
     if jam.settings.jwt.list == "allow":
-        jam = _shared_jam()
+        jam = shared_jam()
     said: dict[str, Any] = dict(_claim(each) for each in claims)
     pair = jam.issue_tokens(subject, scopes=scopes, roles=roles, **said)
     click.echo(pair["access_token"])
@@ -297,9 +251,9 @@ _NOT_AS_CLAIM = {
 def _claim(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        _fail(f"--claim {text}: write NAME=VALUE")
+        fail(f"--claim {text}: write NAME=VALUE")
     if name in _NOT_AS_CLAIM:
-        _fail(f"--claim {name}: write {_NOT_AS_CLAIM[name]}")
+        fail(f"--claim {name}: write {_NOT_AS_CLAIM[name]}")
     try:
         return name, json.loads(value)
     except (ValueError, RecursionError):
@@ -309,18 +263,19 @@ def _claim(text: str) -> tuple[str, Any]:
 # A session id may begin with a dash.
 @group.command("inspect", context_settings={"ignore_unknown_options": True})
 @click.argument("credential", metavar="TOKEN")
-@_as("text", "json")
+@format_option("text", "json")
 def show_inspection(credential: str, form: str) -> None:
     """Show what is in a TOKEN, and why it would be refused.
 
-    Also for a refresh token or a session id. With - it is read from the standard input, so that it
-    is in no history. The client is not told these reasons. Exits with 1 if it would be refused.
+    Also for a refresh token, a session id or an API key. With - it is read from the standard input,
+    so that it is in no history. The client is not told these reasons. Exits with 1 if it would be
+    refused.
     """
     if credential == "-":
         credential = sys.stdin.buffer.read(_MOST).decode("utf-8", "replace")
-    found = look_at(_jam(), credential.strip())
+    found = look_at(current_jam(), credential.strip())
     if form == "json":
-        _json(found)
+        print_json(found)
     else:
         for name, value in found.items():
             click.echo(f"{name}: {_said(name, value)}")
@@ -329,8 +284,8 @@ def show_inspection(credential: str, form: str) -> None:
 
 def _said(name: str, value: Any) -> str:
     if name.endswith("_at"):
-        return _moment(value)
-    return _shown(value) if isinstance(value, str) else json.dumps(value)
+        return moment(value)
+    return printable(value) if isinstance(value, str) else json.dumps(value)
 
 
 # --- sessions, logins ---------------------------------------------------------------------------
@@ -338,41 +293,41 @@ def _said(name: str, value: Any) -> str:
 
 @group.command()
 @click.argument("subject")
-@_as("table", "json")
+@format_option("table", "json")
 def sessions(subject: str, form: str) -> None:
     """List the living sessions of SUBJECT. A handle is no credential."""
-    found = _shared_jam().list_sessions(subject)
+    found = shared_jam().list_sessions(subject)
     if form == "json":
-        _json([each._asdict() for each in found])
+        print_json([each._asdict() for each in found])
         return
-    _print_rows(["handle", *_USE], [[each.handle, *_use(each)] for each in found])
+    print_rows(["handle", *_USE], [[each.handle, *_use(each)] for each in found])
 
 
 @group.command()
 @click.argument("subject")
 @click.option("--end", "handle", metavar="HANDLE", help="End this one, and list nothing.")
-@_as("table", "json")
+@format_option("table", "json")
 def logins(subject: str, handle: str | None, form: str) -> None:
     """List the logins of SUBJECT: sessions and tokens. A handle is no credential.
 
     Exits with 1 if there is no login to --end.
     """
-    jam = _shared_jam()
+    jam = shared_jam()
     if handle is not None:
         _end_login(jam, subject, handle)
         return
     found = jam.list_logins(subject)
     if form == "json":
-        _json([each._asdict() for each in found])
+        print_json([each._asdict() for each in found])
         return
     rows = [[each.handle, each.scheme, *_use(each)] for each in found]
-    _print_rows(["handle", "scheme", *_USE], rows)
+    print_rows(["handle", "scheme", *_USE], rows)
 
 
 def _end_login(jam: Jam, subject: str, handle: str) -> None:
     if not jam.end_login_by_handle(subject, handle):
-        _fail(f"{subject} has no login with the handle {handle}")
-    click.echo(f"Ended: the login {_shown(handle)} of {_shown(subject)}.")
+        fail(f"{subject} has no login with the handle {handle}")
+    click.echo(f"Ended: the login {printable(handle)} of {printable(subject)}.")
     _warn_of_access_tokens(jam)
 
 
@@ -381,27 +336,23 @@ _USE = ("since", "last seen", "address", "browser")
 
 def _use(login: SessionInfo | LoginInfo) -> list[str]:
     return [
-        _moment(login.created_at),
-        _moment(login.last_seen_at),
-        _shown(login.ip or "-"),
-        _shown(login.user_agent or "-"),
+        moment(login.created_at),
+        moment(login.last_seen_at),
+        printable(login.ip or "-"),
+        printable(login.user_agent or "-"),
     ]
-
-
-def _print_rows(head: list[str], rows: list[list[str]]) -> None:
-    for row in _table([head, *rows]):
-        click.echo("  ".join(row).rstrip())
 
 
 @group.command()
 @click.argument("subject")
 def revoke(subject: str) -> None:
-    """End everything of SUBJECT: tokens, refresh tokens, sessions."""
-    jam = _shared_jam()
-    count = len(jam.list_sessions(subject))
+    """End everything of SUBJECT: tokens, refresh tokens, sessions, API keys."""
+    jam = shared_jam()
+    count, keys = len(jam.list_sessions(subject)), len(jam.list_api_keys(subject))
     jam.revoke_subject(subject)
     tokens = "refresh token" if jam.settings.jwt.list == "off" else "token"
-    click.echo(f"Revoked: every {tokens} of {_shown(subject)}, and {count} session(s).")
+    others = f"{count} session(s)" + (f", and {keys} API key(s)" if keys else "")
+    click.echo(f"Revoked: every {tokens} of {printable(subject)}, and {others}.")
     _warn_of_access_tokens(jam)
 
 
@@ -414,7 +365,7 @@ def _warn_of_access_tokens(jam: Jam) -> None:
 
 
 @group.command("doctor")
-@_as("table", "json")
+@format_option("table", "json")
 def show_findings(form: str) -> None:
     """Check configuration, cookies, store and guards.
 
@@ -423,10 +374,10 @@ def show_findings(form: str) -> None:
     """
     state = current_app.extensions.get(EXTENSION_KEY)
     if state is None:
-        _fail("this app has no Jam: write JamExtension(jam).init_app(app)")
+        fail("this app has no Jam: write JamExtension(jam).init_app(app)")
     found = examination.examine(state)
     if form == "json":
-        _json([finding._asdict() for finding in found])
+        print_json([finding._asdict() for finding in found])
     else:
         for finding in found:
             status = click.style(finding.status.ljust(7), fg=_COLOURS[finding.status])

@@ -7,9 +7,11 @@ was used, as if by a request.
 from __future__ import annotations
 
 import base64
+import math
 import re
 from typing import Any
 
+from .._credentials.api_key_text import has_form, is_key
 from .._credentials.keyring_watch import is_retired
 from .._credentials.sessions import is_session_id
 from .._helpers.strict_json import strict_object
@@ -17,7 +19,7 @@ from ..errors import Reason, SessionError, TokenError
 from ..jam import Jam
 from ..jws import verify_jws
 from ..settings import JWTSettings
-from ..stores.interface import Rotation, Session
+from ..stores.interface import Rotation, Session, split_owner
 from ..stores.memory import MemoryStore
 
 _LIKE_REFRESH = re.compile(r"[A-Za-z0-9_-]{45}\.[0-9]+\.[A-Za-z0-9_-]{43}")
@@ -28,6 +30,13 @@ _DETAILS = {
     Reason.REVOKED: "it was revoked, or its login was, or its subject",
     Reason.NOT_YET_VALID: "its nbf or iat lies in the future: does a clock go wrong?",
     Reason.WRONG_TYPE: "its typ is not that of an access token",
+}
+#: The same of an API key; ``None`` for one that no store would be asked for.
+_DETAILS_OF_KEY = {
+    None: "its checksum is wrong: a part of it is missing or was mistyped",
+    Reason.INVALID: "no key here is this one: it is of another app or service, or long gone",
+    Reason.EXPIRED: "it has expired, or was rotated and its overlap is over",
+    Reason.REVOKED: "it was revoked or rotated, or its owner was revoked",
 }
 
 
@@ -56,6 +65,8 @@ def _note(jam: Jam) -> str | None:
 
 
 def _found(jam: Jam, credential: str) -> dict[str, Any]:
+    if has_form(credential, jam.settings.api_key.prefix):
+        return _api_key(jam, credential)
     if is_session_id(credential):
         return _session(jam, credential)
     try:
@@ -63,6 +74,29 @@ def _found(jam: Jam, credential: str) -> dict[str, Any]:
     except TokenError:
         return _access(jam, credential)
     return _refresh(jam, family_id, generation)
+
+
+def _api_key(jam: Jam, text: str) -> dict[str, Any]:
+    try:
+        key = jam.api_keys.lookup(text)
+    except TokenError as error:
+        is_whole = is_key(text, jam.settings.api_key.prefix)
+        detail = _DETAILS_OF_KEY[error.reason if is_whole else None]
+        return {"kind": "API key", **_refused(error.reason, detail)}
+    subject, issuer = split_owner(key.owner)
+    return {
+        "kind": "API key",
+        "good": True,
+        "subject": subject,
+        **({} if issuer is None else {"issuer": issuer}),
+        "handle": key.handle,
+        "name": key.name,
+        "created_at": key.created_at,
+        **({} if math.isinf(key.expires_at) else {"expires_at": key.expires_at}),
+        "scopes": list(key.scopes),
+        "roles": list(key.roles),
+        "data": dict.fromkeys(sorted(key.data or ()), "***"),
+    }
 
 
 def _session(jam: Jam, session_id: str) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class ApiKeyVerbs:
         :returns: the key, and what :meth:`list_api_keys` shows of it.
         :raises TokenError: with a sentence, for an argument that cannot be kept.
         """
+        self.api_keys.check_permits()
         return self.api_keys.create(
             subject,
             issuer,
@@ -67,6 +68,7 @@ class ApiKeyVerbs:
             which you can rotate or revoke if its key was lost. ``revoked``, ``expired`` or
             ``invalid`` if there is no such living key.
         """
+        self.api_keys.check_permits()
         return self.api_keys.rotate(subject, handle, overlap, issuer)
 
     @one_deadline

@@ -64,6 +64,13 @@ class ApiKeys:
         self.clock = clock
         self._report = report
         self._prefix = prefix
+        #: Called before :class:`~flask_jam.Jam` makes a key: what one raises refuses it.
+        self.permits: list[Callable[[], None]] = []
+
+    def check_permits(self) -> None:
+        """Let an app refuse that the request which asks for a key makes one."""
+        for permit in self.permits:
+            permit()
 
     def create(  # noqa: PLR0913 - whose it is, what it may do, how long
         self,

@@ -14,6 +14,7 @@ from .._helpers.fork_lock import Gate
 from ..errors import ConfigError
 from ..jam import Jam
 from ..schemes.interface import Scheme, registration_of
+from ..schemes.outcome import Accepted
 from ..schemes.transport import TransportScheme
 from ..stores.memory import MemoryStore
 from .flask_internals import remove_hook
@@ -52,6 +53,8 @@ class AppState:
         #: By scheme: what loads its users. Empty if no extension has a loader.
         self.loaders: Mapping[str, LoadUser] = {}
         self._own_loaders: Mapping[str, LoadUser] = {}
+        #: By scheme: what says what the owner of a key may do now.
+        self.owner_grants: Mapping[str, Callable[[Accepted], Any]] = {}
         #: What resolves a request, once there is a loader; set by the extension.
         self.auth_class: Any = None
 
@@ -153,7 +156,7 @@ def state_of(app: Flask) -> AppState:
     if state is None:
         raise ConfigError(
             "this app has a guard and no extension that could authenticate anybody: "
-            "write JWTExtension(jam).init_app(app), SessionExtension(jam).init_app(app) or "
-            "SchemeExtension(scheme).init_app(app)"
+            "write JWTExtension(jam).init_app(app), SessionExtension(jam).init_app(app), "
+            "ApiKeyExtension(jam).init_app(app) or SchemeExtension(scheme).init_app(app)"
         )
     return state

@@ -307,9 +307,13 @@ class RequestAuth:
         """Forget the login of a scheme: it was ended during this request."""
         self._issued = {k: v for k, v in self._issued.items() if k != name}
         self.outcomes[name] = Rejected(name, Reason.MISSING)
-        known = self.accepted if self._admitted else (self._answer or (None,))[0]
+        known = self.known()
         if known is not None and known.scheme == name:
             self._replace(None)
+
+    def known(self) -> Accepted | None:
+        """Return who the request was answered to be from, so far; ask nothing."""
+        return self.accepted if self._admitted else (self._answer or (None,))[0]
 
     def assign(self, value: Any) -> None:
         """Have ``g.payload`` be a value of the app's own, for this request."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from threading import get_ident
 from types import MappingProxyType
+from typing import Any, TypeVar
 
 from flask import Request
 
@@ -14,6 +15,8 @@ from ..schemes.outcome import Accepted, Credential, Outcome, Rejected, with_user
 from .app_state import AppState
 from .request_auth import RequestAuth
 from .user_loader import user_from
+
+T = TypeVar("T")
 
 
 class UserAuth(RequestAuth):
@@ -28,7 +31,7 @@ class UserAuth(RequestAuth):
 
     def __init__(self, state: AppState, request: Request) -> None:
         super().__init__(state, request)
-        #: By thread: what ``load_user`` is being asked about, the innermost last.
+        #: By thread: what the app is being asked about, the innermost last.
         self._loading: dict[int, tuple[Accepted, ...]] = {}
 
     # --- asking ---
@@ -67,22 +70,24 @@ class UserAuth(RequestAuth):
     def load(self, accepted: Accepted) -> Outcome:
         """Return who is authenticated, with the user; or the refusal if there is none."""
         try:
-            user = self._user_of(accepted)
+            user = self._ask(accepted, self.state.loaders[accepted.scheme], user_from)
         except StoreUnavailable as error:
             return self.denied(accepted, error.reason)
         if user is None:
             return self.denied(accepted, Reason.UNKNOWN_SUBJECT)
         return with_user(accepted, user)
 
-    def _user_of(self, accepted: Accepted) -> object | None:
-        """Ask ``load_user``. What it raises is raised again at each question of this request."""
+    def _ask(
+        self, accepted: Accepted, ask: Callable[[Accepted], Any], checked: Callable[[object], T]
+    ) -> T:
+        """Ask the app. What that raises is raised again at each question of this request."""
         own, name = get_ident(), accepted.scheme
         outer = self._loading.get(own, ())
         if outer and any(each.scheme == name for each in outer):
             raise _asked_within()
         self._loading[own] = (*outer, accepted)
         try:
-            return user_from(self.state.loaders[name](accepted))
+            return checked(ask(accepted))
         except StoreUnavailable:
             raise
         except Exception as error:
@@ -124,6 +129,6 @@ class UserAuth(RequestAuth):
 
 def _asked_within() -> ConfigError:
     return ConfigError(
-        "load_user must not ask a guard, log in, refresh or log out: it decides who the user is. "
-        "Within it, current_auth() is its argument"
+        "load_user must not ask a guard, log in, refresh or log out, nor must owner_grants: they "
+        "decide who the user is. Within them, current_auth() is the argument"
     )

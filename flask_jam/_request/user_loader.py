@@ -15,20 +15,21 @@ from ..schemes.outcome import Accepted
 #: Called with who is authenticated; returns the user, or ``None`` to refuse.
 LoadUser = Callable[[Accepted], object]
 
-_FORM = "write def load_user(auth), which returns a user or None"
 
-
-def check_loader(load_user: object) -> None:
-    """Refuse what could never load a user.
+def check_loader(
+    load_user: object, name: str = "load_user", returns: str = "a user or None"
+) -> None:
+    """Refuse what could never load a user, or answer another question about one.
 
     :raises ConfigError: with a sentence.
     """
+    form = f"write def {name}(auth), which returns {returns}"
     if not callable(load_user) or isinstance(load_user, type):
-        raise ConfigError(f"load_user must be a function, got {kind_of(load_user)}: {_FORM}")
+        raise ConfigError(f"{name} must be a function, got {kind_of(load_user)}: {form}")
     if is_async(load_user):
         raise ConfigError(
-            "load_user must not be async: current_user and current_auth() cannot wait for it. "
-            f"Instead, {_FORM}"
+            f"{name} must not be async: current_user and current_auth() cannot wait for it. "
+            f"Instead, {form}"
         )
     try:
         signature = inspect.signature(load_user)
@@ -38,7 +39,7 @@ def check_loader(load_user: object) -> None:
         signature.bind(None)
     except TypeError:
         raise ConfigError(
-            f"load_user is called with one argument, the Accepted of the request: {_FORM}"
+            f"{name} is called with one argument, the Accepted of the request: {form}"
         ) from None
 
 

@@ -37,6 +37,7 @@ EXTENSIONS: Mapping[str, str] = {
     "jwt": "JWTExtension",
     "session": "SessionExtension",
     "basic": "BasicExtension",
+    "api_key": "ApiKeyExtension",
 }
 
 

@@ -55,6 +55,8 @@ class TransportScheme(Scheme):
     label: ClassVar[str]
     #: On a shared header, whether a value that no other scheme recognises is one of this scheme.
     takes_the_rest: ClassVar[bool] = False
+    #: On a shared header, schemes are asked for the form of a value in this order.
+    form_rank: ClassVar[int] = 1
 
     def __init__(
         self,
@@ -76,6 +78,8 @@ class TransportScheme(Scheme):
         #: Other schemes that read the same header, and those of them that read the same word.
         self._neighbours: tuple[TransportScheme, ...] = ()
         self._others: tuple[TransportScheme, ...] = ()
+        #: The latter with this one, in the order of ``form_rank``.
+        self._by_form: tuple[TransportScheme, ...] = (self,)
         self._is_special = self._has_own_form
 
     # --- what each scheme adds ---
@@ -83,6 +87,10 @@ class TransportScheme(Scheme):
     def recognises(self, value: str) -> bool:
         """Return True if a value has the form of a credential of this scheme."""
         raise NotImplementedError
+
+    def resembles(self, value: str) -> bool:
+        """Return True if a value of no scheme's form was meant for this one: a part of one."""
+        return False
 
     def end(self, credential: str) -> str | None:
         """End the login that a credential belongs to; return its subject, or None if none ended.
@@ -103,6 +111,7 @@ class TransportScheme(Scheme):
         same = [each for each in transports if each._header_key == self._header_key]
         self._neighbours = tuple(each for each in same if each is not self and self.header_name)
         self._others = tuple(each for each in self._neighbours if each._words & self._words)
+        self._by_form = tuple(sorted((self, *self._others), key=lambda each: each.form_rank))
         self._is_special = bool(self._neighbours) or self._has_own_form
 
     def find(self, request: Request) -> Found:
@@ -194,9 +203,14 @@ class TransportScheme(Scheme):
         return bare if is_bare and TOKEN68.fullmatch(bare) else None
 
     def _is_ours(self, value: str) -> bool:
-        if self.takes_the_rest:
-            return not any(other.recognises(value) for other in self._others)
-        return self.recognises(value)
+        """Return True for a value of a shared header that is for this scheme, right or wrong."""
+        for each in self._by_form:
+            if each.recognises(value):
+                return each is self
+        for each in self._by_form:
+            if each.resembles(value):
+                return each is self
+        return self.takes_the_rest or not any(each.takes_the_rest for each in self._others)
 
     def _without_value(self, header: str) -> Absence:
         # Basic and the like are for others. A mangled word, one behind another header of the name,

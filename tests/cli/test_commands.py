@@ -119,7 +119,8 @@ def failed(app: Flask, *arguments: str, code: int = 1, **options: Any) -> str:
 # --- the group -----------------------------------------------------------------------------------
 
 COMMANDS = (
-    "doctor", "inspect", "keygen", "keyring", "logins", "revoke", "routes", "sessions", "token",
+    "apikeys", "doctor", "inspect", "keygen", "keyring", "logins", "revoke", "routes", "sessions",
+    "token",
 )  # fmt: skip
 
 
@@ -146,7 +147,8 @@ def test_a_command_of_an_app_without_a_jam_says_what_to_write(name: str) -> None
     bare.cli.add_command(group)
     bare.testing = True
     needs = {"inspect", "logins", "revoke", "sessions", "token"}
-    arguments = [name, *(["x"] if name in needs else []), *(["list"] if name == "keyring" else [])]
+    more = {**dict.fromkeys(needs, ["x"]), "keyring": ["list"], "apikeys": ["pattern"]}
+    arguments = [name, *more.get(name, [])]
     if name == "routes":
         assert told(bare, *arguments).split()[0] == "methods"
     else:

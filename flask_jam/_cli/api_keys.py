@@ -1,0 +1,124 @@
+"""``flask jam apikeys …``: create, list, rotate and revoke the API keys of a user."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+from flask.cli import AppGroup
+
+from .._credentials.api_key_text import pattern_of
+from .._credentials.api_keys import ApiKeyInfo
+from ..jam import Jam
+from .output import (
+    current_jam,
+    fail,
+    format_option,
+    moment,
+    print_json,
+    print_rows,
+    printable,
+    shared_jam,
+)
+
+apikeys = AppGroup("apikeys", help="Create, list, rotate and revoke API keys.")
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_SPAN = re.compile(r"([0-9]{1,12})([smhd]?)")
+
+
+def _seconds(_context: click.Context, _option: click.Parameter, text: str | None) -> int | None:
+    """Read seconds, or a number with the unit s, m, h or d."""
+    if text is None:
+        return None
+    found = _SPAN.fullmatch(text)
+    if found is None:
+        raise click.BadParameter("write seconds, or a number and a unit, such as 90d, 12h or 30m")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+@apikeys.command()
+@click.argument("subject")
+@click.option("--name", required=True, help="What the list shows: what the key is for.")
+@click.option("--scope", "scopes", multiple=True, help="A scope; may be given again.")
+@click.option("--role", "roles", multiple=True, help="A role; may be given again.")
+@click.option(
+    "--expires-in", metavar="TIME", callback=_seconds, help="Such as 90d. Without it: no end."
+)
+@format_option("text", "json")
+def create(subject: str, form: str, **grants: Any) -> None:
+    """Create an API key of SUBJECT. It is printed now, and never again.
+
+    The key alone is on the standard output, so that it can be piped to where it belongs.
+    """
+    _print_key(*_shared().create_api_key(subject, **grants), form)
+
+
+@apikeys.command("list")
+@click.argument("subject")
+@format_option("table", "json")
+def show(subject: str, form: str) -> None:
+    """List the living API keys of SUBJECT. A handle is no credential."""
+    found = _shared().list_api_keys(subject)
+    if form == "json":
+        print_json([each._asdict() for each in found])
+        return
+    head = ["handle", "name", "scopes", "roles", "created", "expires", "last used"]
+    print_rows(head, [_row(each) for each in found])
+
+
+def _row(key: ApiKeyInfo) -> list[str]:
+    return [
+        key.handle,
+        printable(key.name),
+        printable(" ".join(key.scopes)) or "-",
+        printable(" ".join(key.roles)) or "-",
+        moment(key.created_at),
+        "never" if key.expires_at is None else moment(key.expires_at),
+        "never" if key.last_used_at is None else moment(key.last_used_at),
+    ]
+
+
+@apikeys.command()
+@click.argument("subject")
+@click.argument("handle")
+@click.option(
+    "--overlap",
+    metavar="TIME",
+    callback=_seconds,
+    default="0",
+    help="How long the old key is still good, such as 1h.",
+)
+@format_option("text", "json")
+def rotate(subject: str, handle: str, overlap: float, form: str) -> None:
+    """Replace the API key HANDLE of SUBJECT by a new one, which keeps its expiry."""
+    _print_key(*_shared().rotate_api_key(subject, handle, overlap), form)
+
+
+@apikeys.command()
+@click.argument("subject")
+@click.argument("handle")
+def revoke(subject: str, handle: str) -> None:
+    """End the API key HANDLE of SUBJECT. Exits with 1 if there is none."""
+    if not _shared().revoke_api_key(subject, handle):
+        fail(f"{subject} has no API key with the handle {handle}")
+    click.echo(f"Revoked: the API key {printable(handle)} of {printable(subject)}.")
+
+
+@apikeys.command()
+def pattern() -> None:
+    """Print a regular expression that finds your API keys, for a secret scanner."""
+    click.echo(pattern_of(current_jam().settings.api_key.prefix))
+
+
+def _shared() -> Jam:
+    return shared_jam("API keys")
+
+
+def _print_key(key: str, info: ApiKeyInfo, form: str) -> None:
+    if form == "json":
+        print_json({"key": key, **info._asdict()})
+        return
+    click.echo(key)
+    click.echo(f"handle: {info.handle}\nThis is the only time that the key is shown.", err=True)

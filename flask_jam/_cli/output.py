@@ -1,0 +1,81 @@
+"""What the commands share: the Jam of the app, tables, JSON, and sentences for what went wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timezone
+from typing import Any, NoReturn
+
+import click
+from flask import current_app
+
+from ..jam import Jam
+from ..stores.memory import MemoryStore
+
+
+def format_option(*formats: str) -> Callable[[Any], Any]:
+    """Return the option ``--format``; the first of the formats is the default."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(formats),
+        default=formats[0],
+        show_default=True,
+        help="How to print it.",
+    )
+
+
+def current_jam() -> Jam:
+    """Return the Jam of the app, or fail."""
+    jam = current_app.extensions.get("jam")
+    if jam is None:
+        fail("this app has no Jam: write JamExtension(jam).init_app(app)")
+    return jam  # type: ignore[no-any-return]
+
+
+def shared_jam(what: str = "sessions and revocations") -> Jam:
+    """Return a Jam whose state other processes see: this one has nothing of its own to show."""
+    jam = current_jam()
+    if isinstance(jam.store, MemoryStore):
+        fail(
+            f"{what} are in the memory of the server's process, where this command cannot see "
+            "them: set redis_url"
+        )
+    return jam
+
+
+def fail(sentence: str) -> NoReturn:
+    """Print a sentence to the standard error, and exit with 1."""
+    raise click.ClickException(printable(sentence))
+
+
+def print_json(value: Any) -> None:
+    """Print in ASCII only: what a token says must not move the cursor of a terminal."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def padded(rows: Sequence[Sequence[str]]) -> Iterable[list[str]]:
+    """Return cells, padded to the width of their column."""
+    widths = [max(len(row[number]) for row in rows) for number in range(len(rows[0]))]
+    for row in rows:
+        yield [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+
+
+def print_rows(head: list[str], rows: list[list[str]]) -> None:
+    """Print a table."""
+    for row in padded([head, *rows]):
+        click.echo("  ".join(row).rstrip())
+
+
+def printable(text: str) -> str:
+    """Return a text on one line, and without what a terminal would act upon."""
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def moment(seconds: float) -> str:
+    """Return a timestamp for people."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M:%S}Z"
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds:g}"  # beyond the years that dates have
