@@ -164,7 +164,7 @@ def test_the_links_of_the_readme_lead_somewhere() -> None:
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-@each_case("title", ["Users", "Remember me", "Log out everywhere", "Throttling logins"])
+@each_case("title", ["Users", "Remember me", "Log out everywhere", "Throttling logins", "API keys"])
 def test_the_first_page_names_what_users_look_for(title: str) -> None:
     (page,) = [name for name, text in PAGES.items() if text.startswith(f"{title}\n===")]
     features = PAGES["index"].partition("What you get")[2].partition("Contents")[0]

@@ -147,8 +147,8 @@ def test_a_command_of_an_app_without_a_jam_says_what_to_write(name: str) -> None
     bare.cli.add_command(group)
     bare.testing = True
     needs = {"inspect", "logins", "revoke", "sessions", "token"}
-    more = {**dict.fromkeys(needs, ["x"]), "keyring": ["list"], "apikeys": ["pattern"]}
-    arguments = [name, *more.get(name, [])]
+    more = {"keyring": "list", "apikeys": "pattern", **dict.fromkeys(needs, "x")}
+    arguments = [name, *([more[name]] if name in more else [])]
     if name == "routes":
         assert told(bare, *arguments).split()[0] == "methods"
     else:
