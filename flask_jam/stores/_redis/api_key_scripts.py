@@ -26,6 +26,7 @@ local function expire(key, seconds)
     redis.call('PERSIST', key)
   end
 end
+local function is_name(text) return text ~= '' and not string.find(text, '[^%w%p ]') end
 local function is_cut(key, got, now)
   local cut = mark(beside(key, 'c', got.o), now)
   return cut and got.cut_off < cut
@@ -44,7 +45,8 @@ local function api_key(key, now)
   got.born, got.ends, got.cut_off = number(got.b), number(got.e), number(got.u)
   got.used = got.l and number(got.l)
   local whole = got.born and got.ends and got.cut_off and hash(got.o) and got.h and got.j
-  if not whole or got.l and not got.used or #got.j > 65536 then
+  whole = whole and (got.used or not got.l) and (not got.n or is_name(got.n))
+  if not whole or #got.j > 65536 then
     return nil, redis.call('UNLINK', key) == 1 and 'corrupt' or 'gone'
   end
   if got.x or is_cut(key, got, now) then return got, 'revoked' end
@@ -180,8 +182,8 @@ local names, answer = next_names(ages, ARGV[2])
 answer[4] = nil
 local dead = {}
 for i = 1, #names, 2 do
-  local key = beside(ages, 'q', names[i])
-  local got, why = api_key(key, now)
+  local key, got, why = beside(ages, 'q', names[i])
+  if is_name(names[i]) then got, why = api_key(key, now) end
   if got and not why and got.o == owner then
     answer[3] = names[i + 1] .. ' ' .. names[i]
     for _, part in ipairs({names[i], unpack(told('alive', got), 2)}) do
