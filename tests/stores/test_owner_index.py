@@ -18,6 +18,7 @@ from flask_jam.stores._redis.client import client_factory
 from flask_jam.stores._redis.near_cache import NearStore
 from flask_jam.stores.interface import STEP, Rotation, slot_of
 from flask_jam.stores.redis import RedisStore
+from flask_jam.testing.api_keys import a_key
 from flask_jam.testing.stores import SLOT, a_family, a_session, at, at_once, cleared, listed, pages
 
 from ..attacks.stores import listen
@@ -97,9 +98,14 @@ def touched(seen: bytes) -> list[int]:
 
 def names_of(arguments: bytes) -> set[bytes]:
     words = re.findall(rb'"((?:[^"\\]|\\.)*)"', arguments)
-    keys = [re.fullmatch(rb"jam:[sfx]:\{..\}:(.*)", word) for word in words]
-    names = [word for word in words[1:] if words[0][4:5] in b"oelm" and len(word) == 45]
+    keys = [re.fullmatch(rb"jam:[sfxq]:\{..\}:(.*)", word) for word in words]
+    names = [word for word in words[1:] if words[0][4:5] in b"oelmyz" and len(word) == 45]
     return {key[1] for key in keys if key} | set(names)
+
+
+def rotate_oldest(jam: Jam) -> None:
+    with suppress(TokenError):  # it has expired
+        jam.rotate_api_key("ann", f"{0:043}", overlap=5)
 
 
 VERBS: dict[str, Callable[[Jam, Jam], Any]] = {
@@ -110,12 +116,16 @@ VERBS: dict[str, Callable[[Jam, Jam], Any]] = {
     "list logins": lambda jam, bounded: jam.list_logins("ann"),
     "end a login by handle": lambda jam, bounded: jam.end_login_by_handle("ann", "no such"),
     "end logins": lambda jam, bounded: jam.end_logins("ann"),
+    "list API keys": lambda jam, bounded: jam.list_api_keys("ann"),
+    "create an API key": lambda jam, bounded: jam.create_api_key("ann", name="x"),
+    "rotate an API key": lambda jam, bounded: rotate_oldest(jam),
+    "revoke an API key": lambda jam, bounded: jam.revoke_api_key("ann", f"{0:043}"),
     "log in": lambda jam, bounded: jam.create_session("ann", {}),
     "log in, bounded": lambda jam, bounded: bounded.create_session("ann", {}),
     "issue": lambda jam, bounded: jam.issue_tokens("ann"),
     "issue, bounded": lambda jam, bounded: bounded.issue_tokens("ann"),
 }
-WALKS = ("list", "clear", "revoke", "list logins", "end logins")
+WALKS = ("list", "clear", "revoke", "list logins", "end logins", "list API keys")
 
 
 @each_case("expired", [False, True])
@@ -134,6 +144,7 @@ def test_no_step_touches_more_than_a_hundred_and_the_new_one(
             key, now = f"{slot_of('ann')}{number:043}", clock()
             store.create_session(key, a_session(now, idle=1e6, ends_at=now + 2e6))
             store.start_family(key, a_family(now, idle_until=now + 1e6, ends_at=now + 2e6))
+            store.create_api_key(a_key(now, key=key, expires_at=now + 1e6))
         clock.tick(20 * 86400.0 if expired else 1)
         with Monitor(server, raw) as monitor:
             run(jam, bounded)
