@@ -69,10 +69,20 @@ def id_of(text: str) -> str:
     return slot_of_key(text) + text[_SLOT - _BODY : _ID - _BODY]
 
 
+def digest_of(text: str) -> bytes:
+    """Return a hash of any ASCII text, to find it again."""
+    return hashlib.sha256(b"flask_jam api key\0" + text.encode("ascii")).digest()
+
+
 def hashed(text: str) -> str:
     """Return what the store knows of a key: no key can be made of it."""
-    digest = hashlib.sha256(b"flask_jam api key\0" + text.encode("ascii")).digest()
-    return binascii.b2a_base64(digest, newline=False).translate(_URL_SAFE)[:43].decode()
+    raw = binascii.b2a_base64(digest_of(text), newline=False)
+    return raw.translate(_URL_SAFE)[:43].decode()
+
+
+def length_of(prefix: str) -> int:
+    """Return how many characters a key has."""
+    return len(prefix) + 1 + _BODY
 
 
 def pattern_of(prefix: str) -> str:

@@ -21,10 +21,11 @@ from ..settings import DAY
 from ..stores.api_keys import ApiKey, KeyRotation, NewKey
 from ..stores.interface import Store, owner_of, slot_of
 from .access_tokens import Clock
-from .api_key_text import hashed, id_of, is_key, new_key
+from .api_key_text import digest_of, hashed, id_of, is_key, length_of, new_key
 from .claims import check_name
 from .revocation import checked_subject
 from .session_data import kept_data
+from .token_cache import FactCache
 
 #: Of a name, in characters; of the data and of the scopes and roles, in bytes of JSON. A list of
 #: keys reads all of it.
@@ -33,6 +34,8 @@ _LONGEST = 100 * 365 * DAY
 _REFUSED = "the API key is not valid"
 #: Where a walk begins.
 _FIRST: str | None = ""
+#: Keys whose form is remembered.
+_TEXTS = 10_000
 _HANDLE = re.compile(r"[0-9A-Za-z]{1,64}")
 
 
@@ -63,7 +66,10 @@ class ApiKeys:
         self._store = store
         self.clock = clock
         self._report = report
-        self._prefix = prefix
+        self._prefix, self._length = prefix, length_of(prefix)
+        #: By the hash of a key that was there: its name and its hash. So form and checksum are
+        #: checked once; all that may change is asked for each time.
+        self._texts: FactCache[tuple[str, str]] = FactCache(_TEXTS)
         #: Called before :class:`~flask_jam.Jam` makes a key: what one raises refuses it.
         self.permits: list[Callable[[], None]] = []
 
@@ -102,17 +108,29 @@ class ApiKeys:
         :raises TokenError: ``invalid``, ``expired`` or ``revoked``; the last two only for a text
             that is the key.
         """
-        if not isinstance(text, str) or not is_key(text, self._prefix):
+        # The size comes first: no megabytes are hashed for a stranger.
+        if not isinstance(text, str) or len(text) != self._length or not text.isascii():
             raise TokenError(Reason.INVALID, _REFUSED)
-        now, digest = self.clock(), hashed(text)
-        key = self._store.read_api_key(id_of(text), digest, now)
+        raw = digest_of(text)
+        known, ticket = self._texts.get(raw)
+        name, digest = known or self._parsed(text)
+        now = self.clock()
+        key = self._store.read_api_key(name, digest, now)
         if key is None or not hmac.compare_digest(digest, key.digest):
             raise TokenError(Reason.INVALID, _REFUSED)
+        if known is None:
+            self._texts.put(raw, (name, digest), ticket)
         if key.is_revoked:
             raise TokenError(Reason.REVOKED, _REFUSED)
         if now >= key.expires_at:
             raise TokenError(Reason.EXPIRED, _REFUSED)
         return key
+
+    def _parsed(self, text: str) -> tuple[str, str]:
+        """Return the name of a key in the store, and its hash."""
+        if not is_key(text, self._prefix):
+            raise TokenError(Reason.INVALID, _REFUSED)
+        return id_of(text), hashed(text)
 
     def listed(self, subject: str, issuer: str | None = None) -> list[ApiKeyInfo]:
         """Return the living keys of a subject, the oldest first."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from .._helpers.owned import OwnerIndex
-from .api_keys import KEEP_ENDED, ApiKey, ApiKeyPage, KeyRotation, NewKey
+from .api_keys import COALESCE, KEEP_ENDED, ApiKey, ApiKeyPage, KeyRotation, NewKey
 from .interface import STEP
 
 
@@ -53,7 +53,11 @@ class MemoryApiKeys:
     def read_api_key(self, key: str, digest: str, now: float) -> ApiKey | None:
         """See :class:`~flask_jam.stores.api_keys.ApiKeyStore`. Most reads need no lock."""
         found = self._api_keys.get(key)
-        if found is None or (found.owner not in self._subjects and found.is_used_lately(now)):
+        if found is None:
+            return None
+        used_at = found.last_used_at
+        is_used_lately = used_at is not None and now - used_at < COALESCE
+        if is_used_lately and found.owner not in self._subjects:
             return found
         with self._lock:
             return self._used_api_key(key, digest, now)

@@ -66,6 +66,7 @@ from ._redis import api_key_scripts, ticket_scripts
 from ._redis import scripts as lua
 from ._redis.api_keys import RedisApiKeys, is_answer
 from ._redis.meter import Meter, verb_of
+from ._redis.plain_api_keys import PlainApiKeys
 from ._redis.plain_reads import PLAIN, PlainReads
 from ._redis.redis_internals import (
     PoolExhaustedError,
@@ -151,6 +152,7 @@ _TICKET_STEPS = {
     ticket_scripts.PEEK_TICKET,
     ticket_scripts.REDEEM_TICKET,
 }
+_PLAIN = (*PLAIN, api_key_scripts.READ_API_KEY)
 #: Steps that change nothing if Redis carries them out twice, the second time much later: what was
 #: sent may still be on its way when the link has failed. A rotation, an update or a login is not:
 #: meanwhile it may have been followed by another one, or by a logout.
@@ -214,6 +216,7 @@ class RedisStore(RedisApiKeys, RedisTickets):
         self._timeout = timeout
         self._allow_list = allow_list
         self._plain = PlainReads()
+        self._plain_keys = PlainApiKeys()
         self._meter = Meter()
         self._down, self._failed_at, self._down_since = False, 0.0, 0.0
         #: The steps that a server that is there would not run, in this outage.
@@ -614,7 +617,7 @@ class RedisStore(RedisApiKeys, RedisTickets):
 
     def _evaluated(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
         client = self.client()
-        if script in PLAIN:
+        if script in _PLAIN:
             answer = self._read_plainly(client, script, keys, arguments)
             if answer is not None:
                 return answer
@@ -627,7 +630,8 @@ class RedisStore(RedisApiKeys, RedisTickets):
     ) -> Any:
         try:
             pool = pool_for(client, keys[0])
-            return None if pool is None else self._plain.answer(pool, script, keys, arguments)
+            reads = self._plain_keys if script in _OF_API_KEYS else self._plain
+            return None if pool is None else reads.answer(pool, script, keys, arguments)
         except (RedisError, RedisClusterException, OSError) as error:
             if not is_cluster(client):
                 raise

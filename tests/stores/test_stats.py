@@ -45,7 +45,7 @@ def test_stats_are_groups_of_plain_values(jam: Jam) -> None:
     jam.revoke_token(token)
     assert jam.stats() == {
         "token_cache": {"hits": 2, "misses": 1, "size": 1, "limit": 10_000},
-        "store": {"kind": "memory", "sessions": 1, "families": 1, "marks": 1},
+        "store": {"kind": "memory", "sessions": 1, "families": 1, "api_keys": 0, "marks": 1},
     }
     assert json.loads(json.dumps(jam.stats())) == jam.stats()
 
@@ -132,7 +132,7 @@ def test_stats_before_the_first_question_connect_to_nothing() -> None:
     assert stats["failures"] == dict.fromkeys(CAUSES, 0)
     assert stats["pool"] == {"in_use": 0, "idle": 0, "limit": 0}
     assert stats["near_cache"] == {
-        "hits": 0, "misses": 0, "tokens": 0, "sessions": 0, "session_bytes": 0,
+        "hits": 0, "misses": 0, "tokens": 0, "sessions": 0, "api_keys": 0, "session_bytes": 0,
         "link": "idle", "age": None, "losses": 0,
     }  # fmt: skip
 

@@ -1,7 +1,7 @@
 """The steps for API keys that Redis runs whole.
 
 What has ended stays a day: ``x`` is the attempt that has ended it. A key without an end has one in
-a future that none will see, so that ends are numbers; the indexes of its owner do not expire.
+a future that none will see, so that ends are numbers; Redis keeps it for a hundred years.
 """
 
 from __future__ import annotations
@@ -18,13 +18,9 @@ _API_KEY = (
     + _WHOLE
     + _INDEX
     + """
-local DAY, NO_END = 86400, 9e15
+local DAY, LONGEST = 86400, 3153600000
 local function expire(key, seconds)
-  if seconds < NO_END / 2 then
-    keep(key, math.max(seconds, 0) + DAY)
-  else
-    redis.call('PERSIST', key)
-  end
+  keep(key, math.min(math.max(seconds, 0), LONGEST) + DAY)
 end
 local function is_name(text) return text ~= '' and not string.find(text, '[^%w%p ]') end
 local function is_cut(key, got, now)

@@ -11,6 +11,7 @@ from ..._helpers.strict_json import strict_dumps, strict_object
 from ..api_keys import ApiKey, ApiKeyPage, KeyRotation, NewKey
 from ..interface import owner_of, split_owner
 from . import api_key_scripts as lua
+from .plain_api_keys import PlainApiKeys
 from .scripts import REMOVE
 from .values import (
     UNREAD,
@@ -32,6 +33,8 @@ class RedisApiKeys:
     """The verbs for API keys, one script each."""
 
     if TYPE_CHECKING:
+        _timeout: float | None
+        _plain_keys: PlainApiKeys
 
         def _ask(self, script: str, keys: Sequence[str], *arguments: Any) -> Any: ...
         def _write(self, script: str, keys: Sequence[str], *arguments: Any) -> Any: ...
@@ -48,8 +51,20 @@ class RedisApiKeys:
 
     def read_api_key(self, key: str, digest: str, now: float) -> ApiKey | None:
         """See :class:`~flask_jam.stores.api_keys.ApiKeyStore`."""
-        found = self._ask(lua.READ_API_KEY, [self._api_key(key)], repr(now), digest)
-        return self._api_key_of(key, found)
+        return self._read_api_key(key, digest, now, remember=self._timeout is not None)
+
+    def _read_api_key(
+        self, key: str, digest: str, now: float, *, remember: bool = False
+    ) -> ApiKey | None:
+        redis_key = self._api_key(key)
+        found = self._ask(lua.READ_API_KEY, [redis_key], repr(now), digest)
+        if isinstance(found[-1], ApiKey):
+            return found[-1]
+        api_key = self._api_key_of(key, found)
+        if api_key is not None and remember:
+            parts = [as_bytes(part) or b"" for part in found[1:]]
+            self._plain_keys.remember(redis_key, parts, api_key, now)
+        return api_key
 
     def list_api_keys(self, slot: str, owner: str, now: float, after: str = "") -> ApiKeyPage:
         """See :class:`~flask_jam.stores.api_keys.ApiKeyStore`."""

@@ -60,23 +60,23 @@ class NearApiKeys(RedisStore):
         at, slot_version = time.monotonic(), slots.get(key[:2], 0)
         if at - as_of >= self._silence:
             return self._unheard(super().read_api_key(key, digest, now))
-        seen = None
-        with suppress(KeyError):  # half the price of cachetools' own get
-            seen = self._seen_keys[key]
-        if (
-            seen is not None
-            and seen.era is era
-            and groups[seen.group] == seen.version
-            and slot_version == seen.slot_version
-            and now < seen.until
-            and at - seen.read_at < MAX_AGE
-        ):
-            self._hits += 1
-            return seen.api_key
+        try:
+            kept_era, group, version, kept_slot, read_at, known, until = self._seen_keys[key]
+            if (
+                kept_era is era
+                and groups[group] == version
+                and kept_slot == slot_version
+                and now < until
+                and at - read_at < MAX_AGE
+            ):
+                self._hits += 1
+                return known
+        except KeyError:
+            pass
         self._misses += 1
         group = group_of(self._api_key(key).encode())
         version = groups[group]
-        found = super().read_api_key(key, digest, now)
+        found = self._read_api_key(key, digest, now)
         if found is not None:
             until = _until(found, now)
             self._put_key(key, _Seen(era, group, version, slot_version, at, found, until))
