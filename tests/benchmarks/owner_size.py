@@ -3,10 +3,10 @@
     python -m tests.benchmarks.owner_size [--sessions N]
 
 It needs a ``redis-server``, which it starts on loopback. Two owners get N sessions and N refresh
-families each, with no bound. Then each verb that goes through them runs once. Counted are its
-steps. Of each step it shows what the server noted in SLOWLOG, and what its main thread needed of a
-processor. The first is what other clients wait for, and on a busy machine it is also the time in
-which the server was not running.
+families each, with no bound, and at most 10,000 API keys. Then each verb that goes through them
+runs once. Counted are its steps. Of each step it shows what the server noted in SLOWLOG, and what
+its main thread needed of a processor. The first is what other clients wait for, and on a busy
+machine it is also the time in which the server was not running.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from tests.servers import RedisServer
 
 SECRET = "a-key-of-this-benchmark-0123456789-0123456789-0123456789"
 SESSIONS = 100_000
+#: API keys are made by hand or by a program, but by no visit.
+KEYS = 10_000
 #: The longest that a step may keep Redis busy, in milliseconds.
 ALLOWED = 10.0
 #: What a session holds.
@@ -62,12 +64,14 @@ def fill(jam: Jam, client: redis.Redis, owner: str, count: int) -> str:
     """Give an owner so many sessions and families; return the id of the newest session."""
     newest, place = jam.create_session(owner, DATA), slot_of(owner)
     jam.issue_tokens(owner)
-    for kind, ages, ends in ("soe", "flm"):
+    jam.create_api_key(owner, name="script", scopes={"articles:read"}, data={"note": "x" * 200})
+    for kind, ages, ends in ("soe", "flm", "qyz"):
+        most = min(count, KEYS) if kind == "q" else count
         keys = [key for letter in (kind, ages, ends) for key in client.keys(f"jam:{letter}:*")
                 if b"{%b}" % place.encode() in key]  # fmt: skip
-        for first in range(1, count, 5000):
-            client.eval(COPY, 3, *keys, first, min(first + 4999, count - 1))
-        assert client.zcard(keys[1]) == client.zcard(keys[2]) == count
+        for first in range(1, most, 5000):
+            client.eval(COPY, 3, *keys, first, min(first + 4999, most - 1))
+        assert client.zcard(keys[1]) == client.zcard(keys[2]) == most
     return newest
 
 
@@ -129,6 +133,12 @@ def verbs(server: RedisServer, count: int) -> Iterator[Row]:
     yield measured(server, bounded, "issue_tokens, 100 end", lambda: bounded.issue_tokens("bob"))
     yield measured(server, jam, "list_sessions", lambda: jam.list_sessions("ann"))
     yield measured(server, jam, "list_logins", lambda: jam.list_logins("ann"))
+    yield measured(server, jam, "list_api_keys", lambda: jam.list_api_keys("ann"))
+    yield measured(server, jam, "create_api_key", lambda: jam.create_api_key("ann", name="another"))
+    yield measured(
+        server, jam, "rotate_api_key",
+        lambda: jam.rotate_api_key("ann", jam.create_api_key("ann", name="old")[1].handle),
+    )  # fmt: skip
     yield measured(
         server, jam, "delete_session_by_handle",
         lambda: jam.delete_session_by_handle("bob", handle),
@@ -171,7 +181,10 @@ def main() -> None:
     count = parser.parse_args().sessions
     rows = list(run(count))
     verdict = "met" if max(row.worst_of_processor for row in rows) < ALLOWED else "NOT MET"
-    print(f"{count:,} sessions and {count:,} refresh families of each of two owners\n")
+    print(
+        f"{count:,} sessions, {count:,} refresh families and {min(count, KEYS):,} API keys of each "
+        "of two owners\n"
+    )
     print(table(rows))
     print(f"\nbudget of a step: {ALLOWED:.0f} ms: {verdict}")
 

@@ -7,7 +7,7 @@ It needs a ``redis-server``, which it starts on loopback.
 **Propagation.** Each process has let in each token before, so that its near cache knows that
 nothing was against it. Tokens are revoked one after the other; each process asks for the same one
 again and again, with a pause of a millisecond, until it is refused. Counted is from the moment when
-the revocation returned until the refusal was there.
+the revocation returned until the refusal was there. The same is done with API keys.
 
 **A link that is cut.** Each process asks for a token and a session again and again; then its way to
 Redis is cut, and right after that both are revoked on a way that is not. Counted is until the last
@@ -96,8 +96,10 @@ def believes(jam: Jam) -> bool:
 
 
 def let_in(jam: Jam, credential: str) -> bool | None:
-    """Whether a token or a session id is good; ``None``: Redis did not say."""
+    """Whether a token, an API key or a session id is good; ``None``: Redis did not say."""
     try:
+        if credential.startswith("jam_"):
+            return jam.api_keys.lookup(credential) is not None
         if "." not in credential:
             return jam.get_session(credential) is not None
         jam.verify_jwt_token(credential)
@@ -246,23 +248,48 @@ def all_of(helpers: Sequence[Orders], job: Callable[..., Any], *arguments: Any) 
 # --- propagation ----------------------------------------------------------------------
 
 
-def propagation(helpers: Sequence[Orders], where: Where, revokes: int) -> list[float]:
+class Made(NamedTuple):
+    """A credential, and how it is revoked."""
+
+    credential: str
+    revoke: Callable[[], object]
+
+
+def a_token(jam: Jam, subject: str) -> Made:
+    """Issue an access token."""
+    token = jam.issue_tokens(subject)["access_token"]
+    return Made(token, lambda: jam.revoke_token(token))
+
+
+def an_api_key(jam: Jam, subject: str) -> Made:
+    """Create an API key."""
+    key, info = jam.create_api_key(subject, name="script")
+    return Made(key, lambda: jam.revoke_api_key(subject, info.handle))
+
+
+KINDS = {"token": a_token, "API key": an_api_key}
+
+
+def propagation(
+    helpers: Sequence[Orders], where: Where, revokes: int, kind: str = "token"
+) -> list[float]:
     """Seconds from the return of each revocation until each process refused, sorted."""
     with a_jam(where) as jam:
-        tokens = [jam.issue_tokens(f"user-{n}")["access_token"] for n in range(revokes)]
-        all_of(helpers, warm, where, tokens)
+        made = [KINDS[kind](jam, f"user-{n}") for n in range(revokes)]
+        credentials = [each.credential for each in made]
+        all_of(helpers, warm, where, credentials)
         for each in helpers:
-            each.give(refusals, where, tokens)
-        returned = [_revoked_at(jam, token) for token in tokens]
+            each.give(refusals, where, credentials)
+        returned = [_revoked_at(each) for each in made]
         refused = [each.take() for each in helpers]
     return sorted(
         max(0.0, at - then) for row in refused for at, then in zip(row, returned, strict=True)
     )
 
 
-def _revoked_at(jam: Jam, token: str) -> float:
+def _revoked_at(made: Made) -> float:
     time.sleep(1 / RATE)
-    jam.revoke_token(token)
+    made.revoke()
     return now()
 
 
@@ -462,9 +489,14 @@ def percentile(values: Sequence[float], part: float) -> float:
     return values[max(0, math.ceil(len(values) * part / 100) - 1)]
 
 
-def propagation_table(times: Sequence[float], count: int, revokes: int) -> Iterator[str]:
+def propagation_table(
+    times: Sequence[float], count: int, revokes: int, kind: str = "token"
+) -> Iterator[str]:
     """Milliseconds."""
-    yield f"{revokes} revocations, seen by {count} processes, in ms after the revocation returned"
+    yield (
+        f"{revokes} revocations of one {kind} each, seen by {count} processes, "
+        "in ms after the revocation returned"
+    )
     yield f"{'median':>10}{'p99':>10}{'longest':>10}"
     figures = (statistics.median(times), percentile(times, 99), times[-1])
     yield "".join(f"{seconds * 1000:10.2f}" for seconds in figures)
@@ -482,10 +514,13 @@ def run(options: argparse.Namespace) -> Iterator[str]:
     count, repeats = options.processes, options.repeats
     yield f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.2f} at the start"
     with processes(count) as helpers:
-        with RedisServer() as server:
-            times = propagation(helpers, Where(server.url), options.revokes)
-        yield from propagation_table(times, count, options.revokes)
-        yield ""
+        for kind in KINDS:
+            with RedisServer() as server:
+                times = propagation(helpers, Where(server.url), options.revokes, kind)
+            yield from propagation_table(times, count, options.revokes, kind)
+            yield ""
+        if not repeats:
+            return
         yield f"link cut, {repeats} times each, {count} processes: still let in, in seconds"
         yield "after the revocation (after the stop, where nobody can revoke), at the latest"
         yield f"  {'':40}{'asked':>10}{'answered':>12}{'bound':>10}"
@@ -506,7 +541,7 @@ def main() -> None:
     add = parser.add_argument
     add("--processes", type=int, default=8, help="that watch (8)")
     add("--revokes", type=int, default=200, help="while all is well (200)")
-    add("--repeats", type=int, default=4, help="of each way to cut the link (4)")
+    add("--repeats", type=int, default=4, help="of each way to cut the link (4; 0 for none)")
     for line in run(parser.parse_args()):
         print(line, flush=True)
 

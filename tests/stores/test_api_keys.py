@@ -360,6 +360,18 @@ def test_indexes_live_as_long_as_the_last_key(raw: redis.Redis, store: RedisStor
     assert kept()["y"] == kept()["z"] == ends
 
 
+def test_a_use_lists_a_key_whose_index_was_lost(raw: redis.Redis, store: RedisStore) -> None:
+    for kind in (None, *FOREIGN):
+        store.create_api_key(a_key(NOW))
+        for index in raw.keys("jam:[yz]:*"):
+            raw.delete(index)
+            if kind is not None:
+                FOREIGN[kind](raw, index)
+        read(store, NOW)
+        assert [key.key for key in listed_keys(store, NOW)] == [at("k")]
+        raw.flushall()
+
+
 def test_a_creation_prunes_what_has_ended(raw: redis.Redis, store: RedisStore) -> None:
     for number in range(5):
         store.create_api_key(a_key(NOW, f"k{number}"))

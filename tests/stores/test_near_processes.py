@@ -67,10 +67,11 @@ def test_whoever_is_cut_off_lets_nobody_in_for_longer_than_the_bound(
     assert max(late.asked for late in found) <= SILENCE
 
 
+@pytest.mark.parametrize("kind", harness.KINDS)
 def test_a_revocation_reaches_every_process_long_before_the_bound(
-    server: RedisServer, watchers: list[Orders]
+    server: RedisServer, watchers: list[Orders], kind: str
 ) -> None:
-    times = harness.propagation(watchers, Where(server.url, SILENCE, PATIENCE), revokes=20)
+    times = harness.propagation(watchers, Where(server.url, SILENCE, PATIENCE), 20, kind)
     assert len(times) == 20 * len(watchers)
     assert harness.percentile(times, 50) < SILENCE / 4
     assert times[-1] <= SILENCE + 0.1  # until the answer was there: processors are shared

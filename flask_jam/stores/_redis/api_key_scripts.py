@@ -66,6 +66,12 @@ local function list(key, got, now)
   redis.call('ZADD', ends, got.e, name_of(key))
   expire_indexes(ages, ends, now)
 end
+-- An index that was lost is made anew by a use, so that the owner sees the key again.
+local function relist(key, got, now)
+  if type(redis.pcall('ZSCORE', beside(key, 'y', got.o), name_of(key))) ~= 'string' then
+    list(key, got, now)
+  end
+end
 local function unlist(key, got)
   local ages, ends = both(key, got)
   delist(ages, ends, {name_of(key)})
@@ -112,7 +118,10 @@ if not got then return {why} end
 if not why and got.h == ARGV[2] and not (got.used and now - got.used < 60) then
   -- A primary that takes no writes just now still knows it.
   local written = redis.pcall('HSET', KEYS[1], 'l', ARGV[1])
-  if type(written) ~= 'table' then got.l = ARGV[1] end
+  if type(written) ~= 'table' then
+    got.l = ARGV[1]
+    relist(KEYS[1], got, now)
+  end
 end
 return told(why or 'alive', got)
 """
