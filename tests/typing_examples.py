@@ -9,12 +9,15 @@ from typing_extensions import assert_type
 
 from flask_jam import (
     Accepted,
+    ApiKeyExtension,
+    ApiKeyInfo,
     BasicExtension,
     Guard,
     Jam,
     JWTExtension,
     SessionExtension,
     Ticket,
+    api_key_required,
     basic_required,
     current_auth,
     current_subject,
@@ -39,6 +42,11 @@ async def awaited(number: int) -> dict[str, int]:
 
 @jwt_required(sources={"header"})
 def by_header() -> int:
+    return 1
+
+
+@api_key_required(scopes={"read"})
+def by_key() -> int:
     return 1
 
 
@@ -103,6 +111,11 @@ def check_users(auth: Accepted) -> None:
     SessionExtension(load_user=load_user)
     JWTExtension(load_user=lambda accepted: accepted.subject)
     JWTExtension(load_user=load_by_id)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    keys = ApiKeyExtension(load_user=load_user, owner_grants=lambda auth: {"roles": {"ops"}})
+    assert_type(keys.create(name="n", scopes={"read"}, expires_in=60), tuple[str, ApiKeyInfo])
+    assert_type(keys.list(), list[ApiKeyInfo])
+    assert_type(keys.revoke("handle"), bool)
+    ApiKeyExtension(owner_grants=lambda auth: auth.subject)  # type: ignore[arg-type, return-value]  # pyright: ignore[reportArgumentType]
     session.user_loader(load_by_id)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
 
 
@@ -111,6 +124,7 @@ async def check(jam: Jam) -> None:
     assert_type(await awaited(1), dict[str, int])
     assert_type(opened(), int)
     assert_type(by_header(), int)
+    assert_type(by_key(), int)
     assert_type(Page().get(), str)
     assert_type(jwt_required(roles={"x"}), Guard)
     assert_type(current_auth(), Accepted | None)

@@ -17,6 +17,7 @@ from .._request.app_state import AppState
 from .._request.cookies import Cookie
 from .._request.login import cookies_of
 from ..errors import ConfigError
+from ..schemes.api_key import ApiKeyScheme
 from ..schemes.basic import BasicScheme, basic_header
 from ..schemes.interface import EXTENSIONS, registration_of
 from ..schemes.jwt import JWTScheme
@@ -58,28 +59,41 @@ class JamClient(FlaskClient):
     @overload
     def login(self, subject: str, scheme: Literal["basic"], *, password: str) -> str: ...
 
+    @overload
+    def login(self, subject: str, scheme: Literal["api_key"], **claims: Any) -> str: ...
+
     def login(self, subject: str, scheme: str = "jwt", **claims: Any) -> dict[str, Any] | str:
-        """Be somebody from now on: by a token pair, or by a session.
+        """Be a user from now on: by a token pair, by a session, or by an API key.
 
         The credential goes where the app reads it: a token into the header, or into its cookies
         where no header is read; a session id into its cookie, or else into the header. A header
         that a request brings itself is left alone.
 
-        :param scheme: ``"jwt"``, ``"session"``, or ``"basic"``: then ``subject`` is the name, and
-            ``password=`` goes to the app's own check with each request.
-        :param claims: ``scopes``, ``roles``, and claims or session data of your own.
-        :returns: the pair of ``jam.issue_tokens``, the session id, or the header's value.
+        :param scheme: ``"jwt"``, ``"session"``, ``"api_key"``, or ``"basic"``: then ``subject`` is
+            the name, and ``password=`` goes to the app's own check with each request.
+        :param claims: ``scopes``, ``roles``, and claims or session data of your own; for a key,
+            the arguments of ``jam.create_api_key``.
+        :returns: the pair of ``jam.issue_tokens``, the session id, the key, or the header's value.
         :raises ConfigError: unless the app has the extension, and ``app.testing``.
         """
         state = tested_state(self.application)
         if scheme == BasicScheme.name:
             return self._by_password(state, subject, **claims)
         found = _scheme_of(state, scheme)
+        if isinstance(found, ApiKeyScheme):
+            return self._by_key(state, found, subject, claims)
         return (
             self._by_token(state, found, subject, claims)
             if isinstance(found, JWTScheme)
             else (self._by_session(state, found, subject, claims))
         )
+
+    def _by_key(
+        self, state: AppState, scheme: TransportScheme, subject: str, claims: dict[str, Any]
+    ) -> str:
+        key, _ = state.jam.create_api_key(subject, **{"name": "test", **claims})
+        self._send(scheme, key)
+        return key
 
     def _by_token(
         self, state: AppState, scheme: TransportScheme, subject: str, claims: dict[str, Any]
@@ -111,7 +125,7 @@ class JamClient(FlaskClient):
     def logout(self, scheme: str | None = None) -> None:
         """Be nobody again: what this client would send is ended on the server, and forgotten.
 
-        :param scheme: ``"jwt"``, ``"session"`` or ``"basic"``; all by default.
+        :param scheme: ``"jwt"``, ``"session"``, ``"basic"`` or ``"api_key"``; all by default.
         """
         state = tested_state(self.application)
         if scheme in (None, BasicScheme.name):
@@ -206,7 +220,8 @@ def _noting(environ: dict[str, Any], app: Flask) -> Iterator[None]:
 
 def _scheme_of(state: AppState, name: str) -> TransportScheme:
     if name not in EXTENSIONS:
-        raise ConfigError(f'scheme: write "jwt", "session" or "basic"{nearest(name, EXTENSIONS)}')
+        known = '"jwt", "session", "basic" or "api_key"'
+        raise ConfigError(f"scheme: write {known}{nearest(name, EXTENSIONS)}")
     for scheme in state.transports():
         if scheme.name == name:
             return scheme

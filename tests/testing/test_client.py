@@ -10,6 +10,7 @@ import pytest
 from flask import Flask, Response, g, redirect
 
 from flask_jam import (
+    ApiKeyExtension,
     BasicExtension,
     ConfigError,
     Jam,
@@ -20,6 +21,7 @@ from flask_jam import (
     SessionExtension,
     StoreUnavailable,
     TokenError,
+    api_key_required,
     basic_required,
     current_auth,
     current_subject,
@@ -386,6 +388,25 @@ def test_a_login_opens_nothing_that_a_token_does_not(client: JamClient, jam: Jam
         assert (ours.status_code, ours.text) == (theirs.status_code, theirs.text)
 
 
+def test_a_client_with_a_key_is_its_owner_until_it_logs_out(jam: Jam) -> None:
+    app = new_app(jam, ApiKeyExtension(jam), JWTExtension(jam))
+    guarded = api_key_required(scopes={"read"})(lambda: current_auth().payload)  # type: ignore[union-attr]
+    app.add_url_rule("/key", "key", guarded)
+    client = JamClient(app)
+    key = client.login("alice", scheme="api_key", scopes={"read"}, data={"n": 1})
+    said = client.get("/key").json
+    assert (said["sub"], said["name"], said["data"]) == ("alice", "test", {"n": 1})
+    # One header has one value: the later login is sent.
+    client.login("bob")
+    assert_refused(client.get("/key"), Reason.MISSING)
+    client.login("alice", scheme="api_key", scopes={"write"})
+    assert_refused(client.get("/key"), Reason.INSUFFICIENT_SCOPE)
+    client.logout("api_key")
+    assert_refused(client.get("/key"), Reason.MISSING)
+    assert [each.scopes for each in jam.list_api_keys("alice")] == [("read",)]
+    assert jam.api_keys.lookup(key)
+
+
 # --- mistakes are told ---
 
 
@@ -396,7 +417,7 @@ def test_an_unknown_scheme_is_told(client: JamClient) -> None:
 
 
 @each_case(("scheme", "extension"), [
-    ("jwt", "JWTExtension"), ("session", "SessionExtension"),
+    ("jwt", "JWTExtension"), ("session", "SessionExtension"), ("api_key", "ApiKeyExtension"),
 ])  # fmt: skip
 def test_a_scheme_that_the_app_has_not_is_told(jam: Jam, scheme: Any, extension: str) -> None:
     client = JamClient(new_app(jam, JamExtension(jam)))
