@@ -91,7 +91,7 @@ def test_a_slot_that_does_not_exist_is_no_key() -> None:
     # 4,096 is 144 in base62: an attacker can compute its checksum.
     key = new_key("jam", "__")
     for head, slot_exists in (("143", True), ("144", False), ("14G", False), ("1zz", False)):
-        assert is_key(_with_checksum(f"jam_{head}{key[7:]}"), "jam") is slot_exists
+        assert is_key(with_checksum(f"jam_{head}{key[7:]}"), "jam") is slot_exists
 
 
 def test_the_hash_is_of_the_whole_key_and_holds_none_of_it() -> None:
@@ -151,7 +151,7 @@ def test_the_pattern_finds_nothing_in_100_mb_of_base64() -> None:
             assert [find(text) for find in finds] == [[], []]
 
 
-def _with_checksum(text: str) -> str:
+def with_checksum(text: str) -> str:
     """Return a text with the right last six characters, as an attacker computes them."""
     number, letters = crc32(text[:-6].encode()), ""
     for _ in range(6):

@@ -29,6 +29,7 @@ from flask_jam.audit import open_routes, routes
 
 from ..cases import each_case
 from ..conftest import Clock, bearer
+from ..servers import RedisServer
 
 OWNER = session_required | jwt_required | api_key_required
 
@@ -300,3 +301,19 @@ def test_the_use_of_a_key_is_seen_in_the_list(jam: Jam, clock: Clock) -> None:
     clock.tick(5)
     app.test_client().get("/", headers=bearer(key))
     assert jam.list_api_keys("alice")[0].last_used_at == clock.now
+
+
+@pytest.mark.redis
+def test_a_key_of_another_app_on_the_same_redis_is_refused(
+    redis_server: RedisServer, make_jam: Any
+) -> None:
+    redis_server.flush()
+    jams = [make_jam(redis_url=redis_server.url, redis_prefix=name) for name in ("shop", "blog")]
+    key, _ = jams[0].create_api_key("alice", name="n")
+    for jam, expected in zip(jams, (200, 401), strict=True):
+        app = Flask("on_redis")
+        ApiKeyExtension(jam, app)
+        app.add_url_rule("/", "view", api_key_required(lambda: "in"))
+        for _ in range(2):
+            assert app.test_client().get("/", headers=bearer(key)).status_code == expected
+        jam.store.close()
