@@ -12,11 +12,13 @@ import pytest
 from flask import Flask, g
 
 from flask_jam import (
+    ApiKeyExtension,
     ConfigError,
     Jam,
     JamError,
     JWTExtension,
     SessionExtension,
+    api_key_required,
     current_auth,
     jwt_required,
     session_required,
@@ -218,3 +220,47 @@ def test_signals_carry_a_fingerprint_and_no_credential(app: Flask, jam: Jam, clo
     assert len(heard) == 15
     assert MARKER not in " ".join(heard)
     assert g is not None
+
+
+def test_no_answer_log_signal_repr_or_error_holds_an_api_key(jam: Jam, spy: Spy) -> None:
+    app, heard = Flask("keys"), []
+    keys = ApiKeyExtension(jam, app)
+    key, info = jam.create_api_key(
+        "alice", name="n", scopes={"a"}, roles={"r"}, data={"password": MARKER}
+    )
+
+    def look() -> str:
+        from flask import request
+
+        scheme = app.extensions["flask_jam"].schemes["api_key"]
+        found = scheme.find(request._get_current_object())
+        shown = [current_auth(), found, scheme, keys, jam, jam.api_keys, jam.store, info]
+        return " ".join(map(repr, [*shown, keys.list(), jam.api_keys.lookup(key)]))
+
+    for path, guard in {
+        "/": api_key_required, "/scope": api_key_required(scopes={"b"}),
+        "/role": api_key_required(roles={"x"}), "/age": api_key_required(max_age=1),
+        "/check": api_key_required(check=boom),
+    }.items():  # fmt: skip
+        app.add_url_rule(path, path, guard(look))
+
+    def receiver(_app: Flask, **what: Any) -> None:
+        heard.append(repr(what))
+
+    text = ""
+    with signals.rejected.connected_to(receiver), signals.revoked.connected_to(receiver):
+        for sent in (key, key[:-1], key.swapcase(), key + "0", key[:30] + "0" + key[31:]):
+            for path in ("/", "/scope", "/role", "/age", "/check"):
+                answer = app.test_client().get(path, headers=bearer(sent))
+                text += answer.text + str(answer.headers)
+            try:
+                jam.api_keys.lookup(sent)
+            except JamError as error:
+                text += "".join(traceback.format_exception(error)) + repr(error)
+        newer, _ = jam.rotate_api_key("alice", info.handle, overlap=60)
+        jam.revoke_api_key("alice", info.handle)
+    text += "".join(heard) + spy.text + repr(jam.list_api_keys("alice"))
+    assert "boom raised RuntimeError" in spy.text
+    assert len(heard) == 25
+    for secret in (key, key[20:63], key.swapcase()[20:63], newer[20:63], MARKER):
+        assert secret not in text

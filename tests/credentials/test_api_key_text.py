@@ -66,6 +66,14 @@ def test_a_key_cut_doubled_or_in_another_case_is_none() -> None:
         assert not is_key(each, "jam"), each
 
 
+def test_a_prefix_in_another_case_is_none_whatever_the_checksum() -> None:
+    key = new_key("jam", slot_of("u"))
+    for head in ("JAM", "Jam", "jAm"):
+        other = with_checksum(head + key[3:])
+        assert has_form(other, "jam")
+        assert not is_key(other, "jam")
+
+
 def test_a_key_of_another_prefix_is_none() -> None:
     for own in PREFIXES:
         for other in {*PREFIXES, "jam2", "am"} - {own}:
