@@ -1,4 +1,4 @@
-"""A small site with sessions: register, stay signed in, see and end logins, an admin's page.
+"""A small site with sessions: register, stay signed in, see and end logins, make API keys.
 
 Run it with ``flask --app examples/site run --debug`` and open ``/``. The users are ``alice``, an
 admin, with the password ``wonderland``, and ``bob``, a reader, with ``builder``. Mails go to the
@@ -23,6 +23,7 @@ from . import (
     api,
     auth,
     errors,
+    keys,
     links,
     logins,
     outbox,
@@ -32,7 +33,7 @@ from . import (
     throttle,
     words,
 )
-from .extensions import jwt, session
+from .extensions import api_keys, jwt, session
 
 # No script runs here, whatever gets into a page, and nobody frames our buttons.
 _POLICY = (
@@ -58,9 +59,9 @@ def create_app(config: Mapping[str, Any] | None = None, jam: Jam | None = None) 
     app.secret_key = app.secret_key or secrets.token_urlsafe(32)
     JamExtension(jam).init_app(app)
     # The limiter comes before the views that it limits.
-    for part in (session, jwt, people, words, errors, throttle, auth, register):
+    for part in (session, jwt, api_keys, people, words, errors, throttle, auth, register):
         part.init_app(app)
-    for part in (pages, logins, account, admin, api, outbox, links):
+    for part in (pages, logins, keys, account, admin, api, outbox, links):
         part.init_app(app)
     app.after_request(_harden)
     return app

@@ -1,4 +1,4 @@
-"""The same recipes for the app on a phone, which has tokens. Its logins are in the list, too."""
+"""The same recipes for the app on a phone, which has tokens, and for scripts with API keys."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Flask, request
 
-from flask_jam import current_user_as, jwt_required, public
+from flask_jam import api_key_required, current_user_as, jwt_required, public
 
 from . import throttle
 from .extensions import jwt
@@ -21,6 +21,7 @@ def init_app(app: Flask) -> None:
     blueprint.add_url_rule("/refresh", view_func=refresh, methods=["POST"])
     blueprint.add_url_rule("/logout", view_func=logout, methods=["POST"])
     blueprint.add_url_rule("/recipes", view_func=recipes)
+    blueprint.add_url_rule("/people", view_func=all_people)
     app.register_blueprint(blueprint)
 
 
@@ -44,6 +45,11 @@ def logout() -> tuple[str, int]:
     return "", 204
 
 
-@jwt_required
+@(jwt_required | api_key_required(scopes={"recipes:read"}))
 def recipes() -> dict[str, str]:
     return recipes_of(current_user_as(User))
+
+
+@api_key_required(scopes={"people:read"})  # of an owner who is an admin now
+def all_people() -> dict[str, str]:
+    return {user.name: user.role for user in people().all()}

@@ -13,6 +13,12 @@ from flask_jam import Accepted
 
 from .extensions import session
 
+#: What the API keys of a user may do, by role.
+SCOPES = {
+    "reader": {"recipes:read": "Read your recipes"},
+    "admin": {"recipes:read": "Read your recipes", "people:read": "List all users"},
+}
+
 
 @dataclass
 class User:
@@ -23,6 +29,10 @@ class User:
     is_closed: bool = False
     #: Confirmed; None for an account that has none.
     email: str | None = field(default=None, repr=False)
+
+    @property
+    def scopes(self) -> set[str]:
+        return set(SCOPES[self.role])
 
 
 _FIRST = (
@@ -96,11 +106,12 @@ def plain(name: str) -> str:
     return name.strip().casefold()
 
 
-@session.user_loader  # serves the tokens as well
+@session.user_loader  # serves tokens and keys as well
 def load_user(auth: Accepted) -> User | None:
     """Return the user with the role of today; None for an account that is closed."""
     user = people().get(auth.subject or "")
     if user is None or user.is_closed:
         return None
-    auth.payload["roles"] = [user.role]
+    if auth.scheme != "api_key":  # a key has no roles, and must not get some here
+        auth.payload["roles"] = [user.role]
     return user

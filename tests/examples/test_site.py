@@ -30,7 +30,8 @@ from .visitors import (
 
 PRIVATE = {"/dashboard": "Your recipes", "/logins/": "Your devices", "/admin/": "People",
            "/logins/end-all": "Log out everywhere?", "/account/delete": "Close your account?",
-           "/admin/people/2/end-logins": "Sign bob out?"}  # fmt: skip
+           "/admin/people/2/end-logins": "Sign bob out?", "/keys/": "API keys",
+           "/keys/new": "New API key"}  # fmt: skip
 
 
 # --- logging in ------------------------------------------------------------------------
