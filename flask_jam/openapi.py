@@ -40,8 +40,8 @@ Way: TypeAlias = dict[str, "Need | None"]
 def security_schemes(app_or_jam: Flask | Jam) -> dict[str, dict[str, Any]]:
     """``components.securitySchemes``: one for every place where the app looks for a credential.
 
-    Their names are ``jwt_header``, ``jwt_cookie``, ``session_header``, ``session_cookie`` and
-    ``basic``.
+    Their names are ``jwt_header``, ``jwt_cookie``, ``session_header``, ``session_cookie``,
+    ``api_key_header`` and ``basic``.
 
     :param app_or_jam: for a Jam, the current app tells what it is used for.
     :raises ConfigError: if the app has no extension, or another Jam.

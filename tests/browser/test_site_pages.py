@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 
+import pytest
 from flask import Flask
 
 from .drive import Browser, Site
@@ -98,6 +102,36 @@ def test_an_admin_signs_a_user_out_and_a_reader_may_not(browser: Browser, plain:
     tab.wait_for("Signed in as alice")
 
 
+# --- API keys ---------------------------------------------------------------------------------
+
+
+def test_a_user_makes_a_key_sees_its_use_and_revokes_it(browser: Browser, plain: Site) -> None:
+    tab = browser.tab()
+    log_in(tab, plain)
+    tab.press("API keys")
+    tab.press("New key")
+    tab.fill("Name", "backup script")
+    tab.field("Read your recipes").click()
+    tab.press("Make the key")
+    tab.wait_for("Copy it now.")
+    (key,) = re.findall(r"jam_\w{65}", tab.text)
+    tab.press("I have copied it")
+    tab.wait_for("backup script")
+    assert key not in tab.text
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{plain.port}/api/recipes", headers={"Authorization": f"Bearer {key}"}
+    )
+    with urllib.request.urlopen(asked, timeout=5) as answer:
+        assert "Orange marmalade" in answer.read().decode()
+    tab.reload()
+    tab.wait_for("just now")
+    tab.picture("site-keys")
+    press_labelled(tab, "Revoke backup script")
+    tab.wait_for("That key is revoked.")
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(asked, timeout=5)
+
+
 # --- forms ------------------------------------------------------------------------------------
 
 
@@ -163,7 +197,8 @@ def test_every_control_has_a_name_and_a_visible_focus(browser: Browser, plain: S
         style = "return getComputedStyle(document.activeElement).outlineStyle"
         assert tab.run(style) == "solid"
     log_in(tab, plain)
-    for path in ("/dashboard", "/logins/", "/logins/end-all", "/admin/", "/account/delete"):
+    for path in ("/dashboard", "/logins/", "/logins/end-all", "/keys/", "/keys/new", "/admin/",
+                 "/account/delete"):  # fmt: skip
         tab.go(plain.url(path))
         tab.wait_for("Signed in as alice")
         assert tab.run(UNNAMED) == []

@@ -24,7 +24,7 @@ IPHONE = (
 APP = "PantryApp/2.1 (Android 15)"
 #: Controls that are shown and that a screen reader could not name.
 UNNAMED = """
-return [...document.querySelectorAll('a, button, input:not([type=hidden])')]
+return [...document.querySelectorAll('a, button, select, input:not([type=hidden])')]
   .filter(e => e.checkVisibility())
   .filter(e => !(e.ariaLabel || e.innerText?.trim() || e.labels?.[0]?.innerText.trim()))
   .map(e => e.outerHTML);
