@@ -17,6 +17,7 @@ import argparse
 import atexit
 import cProfile
 import gc
+import hashlib
 import importlib.util
 import json
 import os
@@ -41,10 +42,12 @@ from flask import Flask, g
 from werkzeug.test import EnvironBuilder
 
 from flask_jam import (
+    ApiKeyExtension,
     BasicExtension,
     Jam,
     JWTExtension,
     SessionExtension,
+    api_key_required,
     basic_required,
     jwt_required,
     protect,
@@ -87,6 +90,10 @@ SESSION_USER = "session in memory, with load_user"
 UNSEEN = "token not seen before, {}"
 SESSION = "session in memory"
 BASIC = "Basic seen before"
+KEY = "API key seen before"
+NEAR_KEY = "API key seen before, Redis, near cache"
+FAR_KEY = "API key, Redis asked"
+MISTYPED_KEY = "API key with a wrong checksum: 401"
 NEAR_TOKEN = "token seen before, HS256, Redis, near cache"
 NEAR_SESSION = "session on Redis, near cache"
 FAR_TOKEN = "token seen before, HS256, Redis asked"
@@ -102,6 +109,7 @@ LOGIN = "Flask-Login, signed cookie"
 HTTPAUTH = "Flask-HTTPAuth, Basic"
 FJE_REDIS = "Flask-JWT-Extended, HS256, Redis block list"
 FLASK_SESSION = "Flask-Session on Redis"
+HTTPAUTH_TOKEN = "Flask-HTTPAuth, token, Redis look-up"
 
 LIBRARIES = ("Flask", "Werkzeug", "PyJWT", "cryptography", "cachetools", "Flask-JWT-Extended",
              "Authlib", "joserfc", "jamlib", "Flask-Login", "Flask-Session", "Flask-HTTPAuth",
@@ -392,6 +400,21 @@ def by_password(app: Flask) -> Case:
     return Case(app, sent[:1], turned_away=[request("/"), sent[1]])
 
 
+def api_key(**settings: Any) -> Case:
+    """An API key, on an app that takes tokens and sessions as well, from the same header."""
+    jam = our_jam(**settings)
+    app = our_app(jam)
+    ApiKeyExtension(jam, app)
+    app.add_url_rule("/key", "key", api_key_required(_view()))
+    key, _ = jam.create_api_key("alice", name="script", scopes={"read", "write"}, roles={"admin"})
+    return guarded(app, "/key", key)
+
+
+def mistyped_key() -> Case:
+    """No look-up, and then as any refusal."""
+    return _refusing(api_key(), 1, 401, b"invalid_token")
+
+
 @cache
 def redis_server() -> RedisServer:
     """One for this run."""
@@ -410,6 +433,12 @@ def near_token() -> Case:
 def near_session() -> Case:
     """A session that is known here."""
     case = session(redis_url=redis_server().url)
+    return _once_heard(case, case.app.extensions["jam"])
+
+
+def near_key() -> Case:
+    """An API key that is known here."""
+    case = api_key(redis_url=redis_server().url)
     return _once_heard(case, case.app.extensions["jam"])
 
 
@@ -436,6 +465,14 @@ def far_token() -> Case:
 def far_session() -> Case:
     """Redis is asked each time."""
     case = session(redis_url=redis_server().url, near_cache=False)
+    atexit.register(case.app.extensions["jam"].store.close)
+    case.clock = WAITING
+    return case
+
+
+def far_key() -> Case:
+    """Redis is asked each time."""
+    case = api_key(redis_url=redis_server().url, near_cache=False)
     atexit.register(case.app.extensions["jam"].store.close)
     case.clock = WAITING
     return case
@@ -609,6 +646,24 @@ def flask_session() -> Case:
     return by_cookie(app, WAITING)
 
 
+def flask_httpauth_token() -> Case:
+    """A token that is looked up in Redis by its hash, as its documentation leaves to the app."""
+    from flask_httpauth import HTTPTokenAuth
+
+    app, auth, client = Flask("flask_httpauth_app"), HTTPTokenAuth(), redis_server().client()
+    token = secrets.token_urlsafe(48)
+
+    def place(text: str) -> str:
+        return "key:" + hashlib.sha256(text.encode()).hexdigest()
+
+    client.set(place(token), "alice")
+    auth.verify_token(lambda given: client.get(place(given)))
+    app.add_url_rule("/", "guarded", auth.login_required(_view()))
+    case = guarded(app, "/", token)
+    case.clock = WAITING
+    return case
+
+
 REDIS = "redis-server"
 
 
@@ -636,6 +691,10 @@ CASES: dict[str, Entry] = {
     BASIC: Entry(basic),
     UNSEEN.format("HS256"): Entry(lambda: unseen("HS256")),
     UNSEEN.format("RS256"): Entry(lambda: unseen("RS256")),
+    KEY: Entry(api_key),
+    NEAR_KEY: Entry(near_key, REDIS),
+    FAR_KEY: Entry(far_key, REDIS),
+    MISTYPED_KEY: Entry(mistyped_key),
     NEAR_TOKEN: Entry(near_token, REDIS),
     NEAR_SESSION: Entry(near_session, REDIS),
     FAR_TOKEN: Entry(far_token, REDIS),
@@ -655,21 +714,24 @@ CASES: dict[str, Entry] = {
     HTTPAUTH: Entry(flask_httpauth, "flask_httpauth"),
     FJE_REDIS: Entry(flask_jwt_extended_redis, "flask_jwt_extended"),
     FLASK_SESSION: Entry(flask_session, "flask_session"),
+    HTTPAUTH_TOKEN: Entry(flask_httpauth_token, "flask_httpauth"),
 }
 OURS = [OPEN, *(SEEN.format(alg) for alg in ("HS256", "RS256", "ES256")), SCOPED, READ,
         PROTECTED, WITH_USER, SESSION, SESSION_USER, BASIC, NEAR_TOKEN, NEAR_SESSION, FAR_TOKEN,
-        FAR_SESSION, UNSEEN.format("HS256"), UNSEEN.format("RS256"), REFUSED, FORGED]  # fmt: skip
+        FAR_SESSION, KEY, NEAR_KEY, FAR_KEY, UNSEEN.format("HS256"), UNSEEN.format("RS256"),
+        REFUSED, FORGED, MISTYPED_KEY]  # fmt: skip
 #: Plain functions, not routes.
 YARDSTICKS = {YARDSTICK.format("HS256"), YARDSTICK.format("RS256")}
 #: With the short name for the head of a column.
 PEERS = {FJE.format("HS256"): "FJE HS256", FJE.format("RS256"): "FJE RS256", AUTHLIB: "Authlib",
          JAMLIB: "jamlib", LOGIN: "Flask-Login", HTTPAUTH: "HTTPAuth",
-         FJE_REDIS: "FJE Redis", FLASK_SESSION: "Flask-Sess."}  # fmt: skip
+         FJE_REDIS: "FJE Redis", FLASK_SESSION: "Flask-Sess.",
+         HTTPAUTH_TOKEN: "HTTPAuth token"}  # fmt: skip
 
 
 def installed(module: str | None) -> bool:
     """Whether a module of the extra, or a server, is there."""
-    if module in (REDIS, "flask_session") and not binaries():
+    if module in (REDIS, "flask_session", "flask_httpauth") and not binaries():
         return False
     if module == REDIS:
         return True
@@ -781,6 +843,9 @@ class Report:
         yield verdict(FORGED, "half of Flask-JWT-Extended's", theirs and theirs / 2)
         yield verdict(NEAR_TOKEN, "1/16 of Flask-JWT-Extended, HS256", peer and peer / 16)
         yield verdict(NEAR_TOKEN, "1/5 of jamlib", older and older / 5)
+        for work, as_token in ((KEY, SEEN.format("HS256")), (NEAR_KEY, NEAR_TOKEN)):
+            yield verdict(work, "as a token seen before", self.over(as_token))
+        yield verdict(MISTYPED_KEY, "half of Flask-JWT-Extended's", theirs and theirs / 2)
         blocked, sessions = self.over(FJE_REDIS), self.over(FLASK_SESSION)
         yield verdict(NEAR_SESSION, "1/25 of Flask-Session", sessions and sessions / 25)
         share = 1 / 3 if installed("hiredis") else 0.4

