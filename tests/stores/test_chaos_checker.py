@@ -67,9 +67,45 @@ def rules(*calls: Call, faults: tuple[Fault, ...] = ()) -> list[str]:
     return [violation.rule for violation in check(History.of(calls, faults), BOUNDS)]
 
 
-# --- nothing revives ------------------------------------------------------------------
+# --- API keys -------------------------------------------------------------------------
 
 REVIVED = ["accepted after it was ended"]
+KEY = at("create_key", 0.0, result={"id": "k1"})
+
+
+def use(start: float, key: str = "k1", outcome: str = OK, **more: Any) -> Call:
+    result = {"thing": "x", "owner": "ann"} if outcome == OK else {}
+    return at("use_key", start, outcome=outcome, credential=key, result=result, **more)
+
+
+def rotate(start: float, new: str, key: str = "k1", **more: Any) -> Call:
+    return at("rotate_key", start, credential=key, result={"id": new}, **more)
+
+
+def test_an_api_key_lives_until_something_may_have_ended_it() -> None:
+    ended = at("revoke_key", 1.0, credential="k1", result={"alive": True})
+    no = {"outcome": REFUSED, "reason": "revoked"}
+    for end in (ended, at("revoke", 1.0), rotate(1.0, "k2")):
+        assert rules(KEY, use(0.5), end, use(2.0, **no)) == []
+        assert rules(KEY, end, use(2.0)) == REVIVED
+        assert rules(KEY, end, use(1.3, near=True, process=2)) == []
+        assert rules(KEY, end, use(2.0, near=True, process=2)) == REVIVED
+    for end in (at("clear", 1.0), at("revoke_key", 1.0, credential="k1", result={"alive": False})):
+        assert rules(KEY, end, use(2.0)) == []
+        assert rules(KEY, end, use(2.0, **no)) == ["an API key was lost"]
+    assert rules(KEY, lost("revoke_key", 1.0, credential="k1"), use(2.0)) == []
+    assert rules(KEY, lost("revoke_key", 1.0, credential="k1"), use(2.0, **no)) == []
+
+
+def test_an_api_key_has_one_successor() -> None:
+    assert rules(KEY, rotate(1.0, "k2"), use(2.0, "k2"), rotate(3.0, "k3", "k2")) == []
+    assert "an API key has two successors" in rules(KEY, rotate(1.0, "k2"), rotate(1.05, "k3"))
+    late = at("rotate_key", 2.0, outcome=REFUSED, reason="reused", credential="k1")
+    assert rules(KEY, rotate(1.0, "k2"), late) == []
+    assert rules(KEY, late) == ["an API key was lost"]
+
+
+# --- nothing revives ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ _PAUSE = 0.03
 
 
 class Thing:
-    """A session with its ids, a login with its tokens, the newest last, or a ticket."""
+    """A session with its ids, a login with its tokens, an API key, the newest last, or a ticket."""
 
     def __init__(self, name: str, owner: str, *, honest: bool = True) -> None:
         self.name = name

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .history import BROKEN, OK, REFUSED, UNAVAILABLE, Call, Fault, History
-from .lives import LOGIN, SESSION, TICKET, Life, lives_of
+from .lives import API_KEY, LOGIN, SESSION, TICKET, Life, lives_of
 
 #: The reasons with which each verb may refuse; the others refuse nothing.
 DOCUMENTED = {
@@ -25,11 +25,16 @@ DOCUMENTED = {
     "verify": {"revoked"},
     "refresh": {"revoked", "reused", "expired"},
     "redeem": {"revoked", "reused"},
+    "create_key": {"revoked"},
+    "use_key": {"revoked"},
+    "rotate_key": {"revoked", "reused"},
 }
 #: The verbs that the near cache answers. All others ask Redis.
-CACHED = {"read", "verify"}
+CACHED = {"read", "verify", "use_key"}
 #: The verbs that accept a credential, unless they refuse it.
-ACCEPTING = {"read", "update", "rework", "verify", "refresh", "redeem"}
+ACCEPTING = {
+    "read", "update", "rework", "verify", "refresh", "redeem", "use_key", "rotate_key",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,7 @@ def down_is_not_unknown(history: History, bounds: Bounds) -> Iterator[Violation]
 
 
 def _is_from_cache(call: Call, fault: Fault, bounds: Bounds) -> bool:
-    is_kept = call.op == "verify" or (call.op == "read" and call.outcome == OK)
+    is_kept = call.op in ("verify", "use_key") or (call.op == "read" and call.outcome == OK)
     return call.near and is_kept and call.start <= fault.since + bounds.silence
 
 
@@ -158,7 +163,7 @@ def no_birth_is_refused(history: History, bounds: Bounds) -> Iterator[Violation]
         if call.op in ("clear", "revoke"):
             ends[call.owner].append(call)
     for call in history.calls:
-        if call.op == "create" and call.outcome == REFUSED:
+        if call.op in ("create", "create_key") and call.outcome == REFUSED:
             near = [end for end in ends[call.owner] if _may_land(end, call, bounds)]
             if not near:
                 yield Violation("a login was refused for no reason", (call,))
@@ -348,10 +353,30 @@ def no_ticket_is_lost(case: Case) -> Iterator[Violation]:
             yield Violation("a ticket was lost", (case.life.birth, call))
 
 
+# --- about API keys -------------------------------------------------------------------
+
+
+def no_key_is_lost(case: Case) -> Iterator[Violation]:
+    """A key that was not ended is good, and can be rotated."""
+    for call in case.life.calls:
+        is_refused = call.op in ("use_key", "rotate_key") and call.outcome == REFUSED
+        if is_refused and not case.may_be_dead(call):
+            yield Violation("an API key was lost", (case.life.birth, call))
+
+
+def no_key_has_two_successors(case: Case) -> Iterator[Violation]:
+    """Of all rotations of a key, one makes a successor."""
+    first: dict[str, Call] = {}
+    for call in case.life.those("rotate_key"):
+        if call.outcome == OK and first.setdefault(call.credential, call) is not call:
+            yield Violation("an API key has two successors", (first[call.credential], call))
+
+
 OVERALL = (only_documented, answered_in_time, down_is_not_unknown, no_birth_is_refused)
 _EITHER = (nothing_revives, nothing_is_mixed_up)
 RULES = {
     SESSION: (*_EITHER, no_session_is_lost, no_id_has_two_successors, no_update_is_lost),
     LOGIN: (*_EITHER, no_login_is_lost, no_family_forks, no_old_token_is_taken),
     TICKET: (*_EITHER, no_ticket_is_redeemed_twice, no_ticket_is_lost),
+    API_KEY: (*_EITHER, no_key_is_lost, no_key_has_two_successors),
 }

@@ -1,4 +1,4 @@
-"""The life of each session, login and ticket: the calls about it, and what may have ended it."""
+"""The life of each session, login, API key and ticket: the calls about it, and what ended it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 from .history import OK, REFUSED, Call, History
 
-SESSION, LOGIN, TICKET = "session", "login", "ticket"
-BIRTHS = {"create": SESSION, "issue": LOGIN, "give": TICKET}
+SESSION, LOGIN, API_KEY, TICKET = "session", "login", "API key", "ticket"
+BIRTHS = {"create": SESSION, "issue": LOGIN, "create_key": API_KEY, "give": TICKET}
 #: Calls that end all of an owner, by what they end.
-_OWNER_WIDE = {"clear": {SESSION}, "revoke": {SESSION, LOGIN, TICKET}}
+_OWNER_WIDE = {"clear": {SESSION}, "revoke": {SESSION, LOGIN, API_KEY, TICKET}}
 
 
 class Kill(NamedTuple):
@@ -30,7 +30,7 @@ class Kill(NamedTuple):
 
 
 class Life:
-    """One session, under all of its ids, one login, with all of its tokens, or one ticket."""
+    """One session, with all of its ids, one login, with all tokens, one API key or ticket."""
 
     def __init__(self, birth: Call) -> None:
         self.birth = birth
@@ -92,7 +92,9 @@ def _kills(life: Life, call: Call) -> Iterator[Kill]:
     if call.outcome == REFUSED:
         return
     certain = call.outcome == OK
-    if call.op in ("rework", "revoke_token"):
+    if call.op == "revoke_key" and certain and not call.result["alive"]:
+        return
+    if call.op in ("rework", "revoke_token", "rotate_key", "revoke_key"):
         yield Kill(call, certain, call.credential)
     elif call.op in ("logout", "redeem"):
         yield Kill(call, certain)

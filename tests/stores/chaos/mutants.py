@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from flask_jam import Jam, StoreUnavailable
+from flask_jam.stores.api_keys import KeyRotation
 
 
 class ServesRevoked:
@@ -22,6 +23,30 @@ class ServesRevoked:
         if key not in kept:
             kept[key] = super().read_session(key, *more)
         return kept[key]
+
+
+class ServesRevokedKeys:
+    """Serve an API key for ever that was read once."""
+
+    def read_api_key(self, key: str, *more: Any) -> Any:
+        kept = self.__dict__.setdefault("kept_keys", {})
+        if key not in kept:
+            kept[key] = super().read_api_key(key, *more)
+        return kept[key]
+
+
+class ForksKeys:
+    """Rotate an API key in two steps: look whether it was rotated, and make another one."""
+
+    def rotate_api_key(self, key: str, owner: str, new: Any, now: float, *more: Any) -> Any:
+        old = super().read_api_key(key, "", now)
+        if old is None or old.successor is not None or not old.alive(now):
+            return super().rotate_api_key(key, owner, new, now, *more)
+        made = replace(old, key=new.key, digest=new.digest)
+        super().create_api_key(made)
+        time.sleep(0.05)
+        super().rotate_api_key(key, owner, new, now, *more)
+        return KeyRotation(made)
 
 
 class ForgetsMarks:
@@ -131,6 +156,8 @@ MUTANTS = {
     mutant.store.__name__: mutant
     for mutant in (
         Mutant(ServesRevoked, {"accepted after it was ended"}),
+        Mutant(ServesRevokedKeys, {"accepted after it was ended"}),
+        Mutant(ForksKeys, {"an API key has two successors"}),
         Mutant(ForgetsMarks, {"accepted after it was ended"}),
         Mutant(WritesWhole, {"an update was lost"}),
         Mutant(RevivesOnWrite, {"accepted after it was ended"}),

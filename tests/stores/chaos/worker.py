@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask_jam import Jam
+from flask_jam._credentials.api_key_text import id_of
 
 from .board import Board, Thing
 from .history import OK, REFUSED, UNAVAILABLE, Call, Log, now, timed
-from .lives import LOGIN, SESSION, TICKET
+from .lives import API_KEY, LOGIN, SESSION, TICKET
 
 #: Between two attempts of a client that got no answer.
 RETRY = 0.03
@@ -39,6 +40,7 @@ class Worker:
         self._sessions: list[Thing] = []
         self._logins: list[Thing] = []
         self._tickets: list[Thing] = []
+        self._keys: list[Thing] = []
         self._rested: dict[str, float] = {}
         #: In each session: how often it took another key of its own, and the last value.
         self._counts: dict[str, tuple[int, int]] = {}
@@ -254,7 +256,8 @@ class Worker:
             )  # fmt: skip
 
     def revoke(self) -> None:
-        if (thing := self._other(self._chance.choice([SESSION, LOGIN, TICKET]))) is None:
+        kind = self._chance.choice([SESSION, LOGIN, API_KEY, TICKET])
+        if (thing := self._other(kind)) is None:
             return
         owner = thing.owner
 
@@ -290,6 +293,50 @@ class Worker:
 
         return self._call(act, "redeem", thing, credential=thing.ids[0], args=args)
 
+    # --- API keys ---
+
+    def create_key(self) -> None:
+        if len(self._keys) >= 3:
+            return
+        thing = Thing(self._name(), self._owner())
+
+        def act() -> Mapping[str, Any]:
+            key, _ = self._jam.create_api_key(thing.owner, name=thing.name)
+            return {"id": key}
+
+        call = self._call(act, "create_key", thing)
+        if call.outcome == OK:
+            thing.learn(call.result)
+            self._keys.append(thing)
+
+    def use_key(self) -> None:
+        if (thing := self._other(API_KEY)) is not None:
+            self._look(self._use_key, thing, self._one_of(thing.ids))
+
+    def _use_key(self, thing: Thing, key: str, **args: Any) -> Call:
+        def act() -> Mapping[str, Any]:
+            found = self._jam.api_keys.lookup(key)
+            return {"thing": found.name, "owner": found.owner}
+
+        return self._call(act, "use_key", thing, credential=key, args=args)
+
+    def rotate_key(self) -> None:
+        """Rotate any key, also one that another worker rotates just now."""
+        if (thing := self._other(API_KEY)) is not None:
+            key = self._one_of(thing.ids)
+            self._call(
+                lambda: {"id": self._jam.rotate_api_key(thing.owner, id_of(key)[2:])[0]},
+                "rotate_key", thing, credential=key,
+            )  # fmt: skip
+
+    def revoke_key(self) -> None:
+        if (thing := self._other(API_KEY)) is not None:
+            key = self._one_of(thing.ids)
+            self._call(
+                lambda: {"alive": self._jam.revoke_api_key(thing.owner, id_of(key)[2:])},
+                "revoke_key", thing, credential=key,
+            )  # fmt: skip
+
     # --- the end ---
 
     def _finish(self) -> None:
@@ -298,6 +345,8 @@ class Worker:
             self._insist(lambda thing=thing, **args: self._read(thing, thing.ids[-1], **args))
         for thing in self._tickets:
             self._insist(lambda thing=thing, **args: self._redeem(thing, **args))
+        for thing in self._keys:
+            self._insist(lambda thing=thing, **args: self._use_key(thing, thing.ids[-1], **args))
         for thing in self._logins:
             self._insist(lambda thing=thing, **args: self._verify(thing, thing.access[-1], **args))
             self._insist(lambda thing=thing, **args: self._refresh(thing, thing.ids[-1], args))
@@ -310,10 +359,11 @@ ACTIONS: dict[Callable[[Worker], None], float] = {
     Worker.clear: 0.3, Worker.issue: 5, Worker.verify: 18, Worker.refresh_own: 12,
     Worker.refresh: 8, Worker.logout: 0.5, Worker.revoke_token: 0.8, Worker.revoke: 0.3,
     Worker.give: 4, Worker.redeem: 10,
+    Worker.create_key: 5, Worker.use_key: 16, Worker.rotate_key: 2, Worker.revoke_key: 0.8,
 }  # fmt: skip
 VERBS = (
     "create", "read", "update", "rework", "delete", "clear", "issue", "verify", "refresh", "logout",
-    "revoke_token", "revoke", "give", "redeem",
+    "revoke_token", "revoke", "give", "redeem", "create_key", "use_key", "rotate_key", "revoke_key",
 )  # fmt: skip
 
 
