@@ -346,7 +346,7 @@ def _use(login: SessionInfo | LoginInfo) -> list[str]:
 @group.command()
 @click.argument("subject")
 def revoke(subject: str) -> None:
-    """End everything of SUBJECT: tokens, refresh tokens, sessions, API keys."""
+    """End everything of SUBJECT: tokens, sessions, API keys."""
     jam = shared_jam()
     count, keys = len(jam.list_sessions(subject)), len(jam.list_api_keys(subject))
     jam.revoke_subject(subject)

@@ -955,6 +955,8 @@ class Shell:
         self.create_app = create_app
         self.monkeypatch = monkeypatch
         self.exit_code = 0
+        #: The last one that was printed: HANDLE on a page.
+        self.handle = "none"
 
     def __call__(self, line: str) -> str | None:
         """What it prints; ``None`` for what is not ours."""
@@ -977,8 +979,10 @@ class Shell:
             self.log_in()
         app = self.create_app()
         sent = None if source is None else Path(source).read_text(encoding="utf-8")
+        words = [self.handle if word == "HANDLE" else word for word in words]
         result = run(app, *words[words.index("jam") + 1 :], sent=sent)
         close(app)
+        self.handle = (re.findall(r"^handle: (\w+)$", result.stderr, re.M) or [self.handle])[-1]
         self.exit_code = result.exit_code
         if target is not None:
             Path(target).write_text(result.stdout, encoding="utf-8")
