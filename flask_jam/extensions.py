@@ -483,7 +483,7 @@ def _new_state(app: Flask, jam: Jam) -> AppState:
 
 def _use_loader(state: AppState, name: str, load_user: LoadUser) -> None:
     # An app without a loader resolves its requests by the class that knows of none.
-    state.auth_class = state.auth_class or UserAuth
+    state.auth_class = state.loading_class or UserAuth
     state.use_loader(name, load_user)
     add_template_global(state.app, "current_user", current_user)
 

@@ -112,6 +112,5 @@ def load_user(auth: Accepted) -> User | None:
     user = people().get(auth.subject or "")
     if user is None or user.is_closed:
         return None
-    if auth.scheme != "api_key":  # a key has no roles, and must not get some here
-        auth.payload["roles"] = [user.role]
+    auth.payload["roles"] = [user.role]
     return user

@@ -75,8 +75,9 @@ class ApiKeyExtension(_GuardingExtension):
         permits, permit = state.jam.api_keys.permits, own_api_keys.permit_of(state.app)
         permits.append(permit)
         finalize(state.app, permits.remove, permit).atexit = False
-        if self._owner_grants is not None:
-            state.owner_grants = {**state.owner_grants, scheme.name: self._owner_grants}
+        state.owner_grants = {**state.owner_grants, scheme.name: self._owner_grants}
+        state.loading_class = GrantedAuth
+        if self._owner_grants is not None or state.loaders:
             state.auth_class = GrantedAuth
         return scheme
 

@@ -53,10 +53,12 @@ class AppState:
         #: By scheme: what loads its users. Empty if no extension has a loader.
         self.loaders: Mapping[str, LoadUser] = {}
         self._own_loaders: Mapping[str, LoadUser] = {}
-        #: By scheme: what says what the owner of a key may do now.
-        self.owner_grants: Mapping[str, Callable[[Accepted], Any]] = {}
+        #: By scheme of keys: what says what the owner of a key may do now, or None.
+        self.owner_grants: Mapping[str, Callable[[Accepted], Any] | None] = {}
         #: What resolves a request, once there is a loader; set by the extension.
         self.auth_class: Any = None
+        #: What that is, where it is not the usual one.
+        self.loading_class: Any = None
 
     def add(self, owner: object, scheme: Scheme) -> None:
         """Register a scheme for the extension that owns it."""

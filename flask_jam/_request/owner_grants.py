@@ -19,22 +19,33 @@ _CLAIMS = {"scopes": "scope", "roles": "roles"}
 
 
 class GrantedAuth(UserAuth):
-    """What one request has established, for an app that says what the owners of keys may do."""
+    """What one request has established, for an app that knows the owners of API keys."""
 
     def load(self, accepted: Accepted) -> Outcome:
-        """Return who is authenticated, with the user, and with no more than the owner has."""
+        """Return who is authenticated, with the user; a key gives no more than its owner has.
+
+        ``load_user`` may write into the payload what the owner has: it narrows a key, and never
+        widens it.
+        """
+        if accepted.scheme not in self.state.owner_grants:
+            return super().load(accepted) if self.state.loaders else accepted
+        own = _granted_by(accepted.payload)
         outcome = super().load(accepted) if self.state.loaders else accepted
-        owner_grants = self.state.owner_grants.get(accepted.scheme)
-        if owner_grants is None or isinstance(outcome, Rejected):
+        if isinstance(outcome, Rejected):
             return outcome
+        _limit(outcome.payload, own)
+        owner_grants = self.state.owner_grants[accepted.scheme]
+        return outcome if owner_grants is None else self._limited(outcome, owner_grants)
+
+    def _limited(self, accepted: Accepted, owner_grants: OwnerGrants) -> Outcome:
         try:
-            granted = self._ask(outcome, owner_grants, checked_grants)
+            granted = self._ask(accepted, owner_grants, checked_grants)
         except StoreUnavailable as error:
             return self.denied(accepted, error.reason)
         if granted is None:
             return self.denied(accepted, Reason.UNKNOWN_SUBJECT)
-        _limit(outcome.payload, granted)
-        return outcome
+        _limit(accepted.payload, granted)
+        return accepted
 
 
 def check_owner_grants(owner_grants: object) -> None:
@@ -65,13 +76,21 @@ def checked_grants(granted: object) -> dict[str, tuple[str, ...]] | None:
     return {name: name_set(names, name) for name, names in granted.items()}
 
 
+def _granted_by(payload: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Return the names in a payload, by ``scopes`` and ``roles``."""
+    scope, roles = payload.get("scope"), payload.get("roles")
+    return {
+        "scopes": tuple(scope.split(" ")) if isinstance(scope, str) else (),
+        "roles": tuple(roles) if isinstance(roles, list) else (),
+    }
+
+
 def _limit(payload: dict[str, Any], granted: Mapping[str, tuple[str, ...]]) -> None:
-    """Leave in a payload what an owner has, too."""
-    if "scopes" in granted and "scope" in payload:
-        names = payload["scope"].split(" ")
-        payload["scope"] = " ".join(name for name in names if name in granted["scopes"])
-    if "roles" in granted and "roles" in payload:
-        payload["roles"] = [name for name in payload["roles"] if name in granted["roles"]]
-    for claim in _CLAIMS.values():
-        if not payload.get(claim, True):
-            del payload[claim]
+    """Leave in a payload what is granted, too. What has another form than names is dropped."""
+    found = _granted_by(payload)
+    for name, claim in _CLAIMS.items():
+        if claim in payload and name in granted:
+            left = [each for each in found[name] if each in granted[name]]
+            payload[claim] = " ".join(left) if claim == "scope" else left
+            if not left:
+                del payload[claim]

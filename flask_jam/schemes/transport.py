@@ -80,6 +80,8 @@ class TransportScheme(Scheme):
         self._others: tuple[TransportScheme, ...] = ()
         #: The latter with this one, in the order of ``form_rank``.
         self._by_form: tuple[TransportScheme, ...] = (self,)
+        #: Whether this and other schemes read ``Authorization: Bearer`` and no other word.
+        self._all_bearer = False
         self._is_special = self._has_own_form
 
     # --- what each scheme adds ---
@@ -112,6 +114,8 @@ class TransportScheme(Scheme):
         self._neighbours = tuple(each for each in same if each is not self and self.header_name)
         self._others = tuple(each for each in self._neighbours if each._words & self._words)
         self._by_form = tuple(sorted((self, *self._others), key=lambda each: each.form_rank))
+        same_word = not any(each._has_own_form for each in (self, *self._neighbours))
+        self._all_bearer = bool(self._neighbours) and same_word
         self._is_special = bool(self._neighbours) or self._has_own_form
 
     def find(self, request: Request) -> Found:
@@ -122,6 +126,11 @@ class TransportScheme(Scheme):
             if not self._is_special and header[:7] == "Bearer ":  # what nearly every client sends
                 sent: Credential = _new(Credential, (self.name, "header", header[7:].strip(" \t")))
                 return sent
+            if self._all_bearer and header[:7] == "Bearer ":
+                value = header[7:].strip(" \t")
+                if self._recogniser(value) is self:
+                    own: Credential = _new(Credential, (self.name, "header", value))
+                    return own
             found = self._in_header(header)
             if found is not MISSING:
                 return found
@@ -204,13 +213,20 @@ class TransportScheme(Scheme):
 
     def _is_ours(self, value: str) -> bool:
         """Return True for a value of a shared header that is for this scheme, right or wrong."""
-        for each in self._by_form:
-            if each.recognises(value):
-                return each is self
+        recogniser = self._recogniser(value)
+        if recogniser is not None:
+            return recogniser is self
         for each in self._by_form:
             if each.resembles(value):
                 return each is self
         return self.takes_the_rest or not any(each.takes_the_rest for each in self._others)
+
+    def _recogniser(self, value: str) -> TransportScheme | None:
+        """Return whose form a value of a shared header has."""
+        for each in self._by_form:
+            if each.recognises(value):
+                return each
+        return None
 
     def _without_value(self, header: str) -> Absence:
         # Basic and the like are for others. A mangled word, one behind another header of the name,

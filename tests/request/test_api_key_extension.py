@@ -88,7 +88,13 @@ def test_a_user_manages_keys(client: FlaskClient, jam: Jam) -> None:
     assert client.get("/list").json == []
 
 
-def test_an_answer_with_a_key_is_never_stored(client: FlaskClient) -> None:
+def test_an_answer_with_a_key_is_never_stored(client: FlaskClient, app: Flask) -> None:
+    @app.after_request
+    def cache(response: Any) -> Any:
+        response.headers["Cache-Control"] = "private, max-age=600"
+        return response
+
+    assert client.get("/list").headers["Cache-Control"] == "private, max-age=600"
     for path in ("/create", f"/rotate/{client.post('/create').json['handle']}"):
         assert client.post(path).headers["Cache-Control"] == "no-store"
 

@@ -198,3 +198,54 @@ def test_what_could_never_be_asked_is_an_error() -> None:
     ):
         with pytest.raises(ConfigError, match=sentence):
             ApiKeyExtension(owner_grants=wrong)  # type: ignore[arg-type]
+
+
+@each_case(
+    ("written", "scope", "roles"),
+    [
+        ({"roles": ["ops", "admin"]}, "delete read", ["ops"]),
+        ({"roles": []}, "delete read", None),
+        ({"scope": "read write"}, "read", ["ops", "x"]),
+        ({"scope": "", "roles": ["admin"]}, None, None),
+        # What is no set of names grants nothing.
+        ({"scope": ["read"], "roles": "ops"}, None, None),
+        ({"roles": {"ops"}}, "delete read", None),
+        ({}, "delete read", ["ops", "x"]),
+    ],
+)
+def test_a_loader_that_writes_grants_narrows_a_key_and_never_widens_it(
+    jam: Jam, key: str, written: dict[str, Any], scope: Any, roles: Any
+) -> None:
+    for first in (True, False):
+        app = Flask("writing")
+        keys = ApiKeyExtension(jam, *([app] if first else []))
+        jwt = JWTExtension(jam, app)
+
+        def load(auth: Accepted) -> Any:
+            auth.payload.update(written)
+            return {"id": auth.subject}
+
+        jwt.user_loader(load)
+        keys.init_app(app)
+        app.add_url_rule("/", "view", api_key_required(lambda: g.payload))
+        app.add_url_rule("/jwt", "jwt", jwt_required(lambda: g.payload))
+        payload = app.test_client().get("/", headers=bearer(key)).json
+        assert (payload.get("scope"), payload.get("roles")) == (scope, roles)
+        if written.get("roles") == ["ops", "admin"]:  # of a token, the loader says what counts
+            token = bearer(jam.issue_tokens("alice")["access_token"])
+            assert app.test_client().get("/jwt", headers=token).json["roles"] == ["ops", "admin"]
+
+
+def test_a_login_in_an_app_without_a_loader_goes_on(jam: Jam, owners: Owners) -> None:
+    app = app_with(jam, owners)
+    session = SessionExtension(jam, app)
+
+    def enter() -> Any:
+        session.login("alice", {"n": 1})
+        session_required.enforce()
+        return g.payload
+
+    app.add_url_rule("/enter", "enter", enter, methods=["POST"])
+    client = app.test_client()
+    assert client.post("/enter", base_url="https://localhost").json == {"n": 1}
+    assert owners.asked == []

@@ -197,6 +197,13 @@ def test_a_shared_header_is_told_apart_by_form(jam: Jam, key: str) -> None:
     assert client.get("/", headers=bearer(key)).json["scheme"] == "api_key"
 
 
+def test_the_form_of_a_key_beats_the_dots_of_a_token(jam: Jam) -> None:
+    dotted = bearer("jam_a.b." + "c" * 61)
+    for client in (client_of(jam, jwt={}), client_of(jam, jwt={}, session=SHARED)):
+        assert client.get("/jwt", headers=dotted).json["error"] == "missing_credential"
+        assert client.get("/key", headers=dotted).json["error"] == "invalid_token"
+
+
 #: What was meant for a key and is none, made from one.
 WRONG = (
     "{k}0", "{k}{k}", "{head}", "jam_", "{upper}", "{lower}", "{swapped}", "JAM_{body}",
