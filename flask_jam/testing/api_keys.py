@@ -110,7 +110,9 @@ class ApiKeyConformance:
         assert self._rotate(store, "k", "k2", now + 100) == KeyRotation(is_expired=True)
         assert self._end(store, "k", now + 100) is False
 
-    def test_a_repeated_creation_changes_nothing(self, store: Store, now: float) -> None:
+    def test_a_repeated_creation_of_an_api_key_changes_nothing(
+        self, store: Store, now: float
+    ) -> None:
         for _ in range(2):
             assert store.create_api_key(a_key(now)) is True
         assert len(listed_keys(store, now)) == 1

@@ -125,6 +125,16 @@ def test_only_a_right_checksum_asks_the_store(make_jam: Callable[..., Jam]) -> N
     assert store.reads == 1
 
 
+def test_the_form_of_a_key_is_checked_once(jam: Jam, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, info = jam.create_api_key("ann", name="backup")
+    jam.api_keys.lookup(key)
+    monkeypatch.setattr("flask_jam._credentials.api_keys.is_key", lambda *_: pytest.fail("again"))
+    assert jam.api_keys.lookup(key)
+    # What may change is asked for each time.
+    jam.revoke_api_key("ann", info.handle)
+    assert refused(jam.api_keys.lookup, key) is Reason.REVOKED
+
+
 def test_a_rotation_keeps_rights_and_expiry(jam: Jam, clock: Clock) -> None:
     old, info = jam.create_api_key(
         "ann", name="backup", scopes={"a:r"}, roles={"ops"}, expires_in=100, data={"n": 1}

@@ -380,6 +380,19 @@ def test_a_creation_prunes_what_has_ended(raw: redis.Redis, store: RedisStore) -
         assert raw.zrange(index, 0, -1) == [b"abnew"]
 
 
+def test_revoke_subject_frees_the_memory_of_keys(
+    raw: redis.Redis, store: RedisStore, make_jam: MakeJam
+) -> None:
+    jam = make_jam(store=store)
+    for _ in range(250):
+        jam.create_api_key("ann", name="backup")
+    jam.revoke_subject("ann")
+    assert raw.keys("jam:[yz]:*") == []
+    kept = [raw.pttl(key) / 1000 for key in raw.keys("jam:q:*")]
+    assert len(kept) == 250
+    assert max(kept) <= KEEP_ENDED + 60
+
+
 def test_a_use_is_written_once_a_minute_and_makes_no_key(
     raw: redis.Redis, server: RedisServer, store: RedisStore
 ) -> None:
@@ -490,6 +503,23 @@ def test_a_key_seen_before_costs_no_question(
     assert read(here, NOW + COALESCE).last_used_at == NOW + COALESCE
     assert server.questions() == before + 1
     assert read(elsewhere, NOW + COALESCE).last_used_at == NOW + COALESCE
+
+
+def test_a_use_elsewhere_drops_no_token_of_the_same_owner(connect: Callable[..., Any]) -> None:
+    here, elsewhere = near(connect), connect()
+    elsewhere.create_api_key(a_key(NOW))
+    for _ in range(2):
+        here.marks(SLOT, "t", None, "ann", NOW)
+        read(elsewhere, NOW)
+        wait_for_push(here, elsewhere)
+    hits = here.stats()["near_cache"]["hits"]
+    here.marks(SLOT, "t", None, "ann", NOW)
+    assert here.stats()["near_cache"]["hits"] == hits + 1
+    read(elsewhere, NOW + 61)
+    wait_for_push(here, elsewhere)
+    hits = here.stats()["near_cache"]["hits"]
+    here.marks(SLOT, "t", None, "ann", NOW)
+    assert here.stats()["near_cache"]["hits"] == hits + 1
 
 
 @each_case("change", ["end", "rotate", "cut"])

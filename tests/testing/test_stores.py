@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from flask_jam._helpers.owned import OwnerIndex
+from flask_jam.stores.api_keys import ApiKey, KeyRotation, NewKey
 from flask_jam.stores.interface import Family, Kind, Marks, Page, Rotation, Session
 from flask_jam.stores.memory import MemoryStore, _CutOff
 from flask_jam.stores.ticket_verbs import Issued, Presented, StoredTicket
@@ -230,6 +232,49 @@ class KeepsCutTickets(MemoryStore):
         super().cut_logins(slot, subject, now, until)
 
 
+class RotatesTwice(MemoryStore):
+    """Two steps where the contract asks for one."""
+
+    def rotate_api_key(
+        self, key: str, owner: str, new: NewKey, now: float, overlap: float
+    ) -> KeyRotation:
+        old = self._api_keys.get(key)
+        if old is None or old.successor is not None or not old.alive(now):
+            return super().rotate_api_key(key, owner, new, now, overlap)
+        time.sleep(0.01)  # as a network does: others come in between
+        return KeyRotation(made=self._rotated(old, new, now, overlap))
+
+
+class KeepsCutKeys(MemoryStore):
+    """A key is compared with the cut-off when it is created, and never again."""
+
+    def read_api_key(self, key: str, digest: str, now: float) -> ApiKey | None:
+        return self._api_keys.get(key)
+
+
+class ForgetsCutOffs(MemoryStore):
+    """A cut-off ends when the last token has, and not when the last key has."""
+
+    def cut(self, slot: str, subject: str, now: float, until: float) -> None:
+        index, self._api_key_index = self._api_key_index, OwnerIndex()
+        super().cut(slot, subject, now, until)
+        self._api_key_index = index
+
+
+class RevivesKeys(MemoryStore):
+    def create_api_key(self, api_key: ApiKey) -> bool:
+        self._api_keys.pop(api_key.key, None)
+        return super().create_api_key(api_key)
+
+
+class NotesForgedUses(MemoryStore):
+    """A wrong secret is a use."""
+
+    def read_api_key(self, key: str, digest: str, now: float) -> ApiKey | None:
+        found = self._api_keys.get(key)
+        return found and super().read_api_key(key, found.digest, now)
+
+
 #: Each breaks a promise of the port, and this test of it must be red.
 BROKEN = {
     MarksForEver: "a_mark_is_there_until_its_end_and_not_at_it",
@@ -255,6 +300,11 @@ BROKEN = {
     RedeemsForAnyPurpose: "only_its_own_purpose_redeems_a_ticket",
     KeepsReplacedTickets: "a_newer_ticket_ends_those_of_its_purpose_and_owner",
     KeepsCutTickets: "a_ticket_dies_with_a_cut_off_that_is_later_than_its_own",
+    RotatesTwice: "fifty_parallel_rotations_of_an_api_key_make_one_successor",
+    KeepsCutKeys: "a_later_cut_off_of_everything_ends_an_api_key",
+    ForgetsCutOffs: "a_cut_off_counts_as_long_as_an_api_key_may_live",
+    RevivesKeys: "a_repeated_creation_of_an_api_key_changes_nothing",
+    NotesForgedUses: "a_use_of_an_api_key_is_noted_once_a_minute",
     OldestLast: "the_list_holds_the_living_with_the_oldest_first",
 }
 
