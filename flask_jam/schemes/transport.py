@@ -83,6 +83,7 @@ class TransportScheme(Scheme):
         #: Whether this and other schemes read ``Authorization: Bearer`` and no other word.
         self._all_bearer = False
         self._is_special = self._has_own_form
+        self._shares_bearer = False
 
     # --- what each scheme adds ---
 
@@ -117,6 +118,8 @@ class TransportScheme(Scheme):
         same_word = not any(each._has_own_form for each in (self, *self._neighbours))
         self._all_bearer = bool(self._neighbours) and same_word
         self._is_special = bool(self._neighbours) or self._has_own_form
+        # Those that read the same word see a value wherever this one does.
+        self._shares_bearer = bool(self._others) and "bearer" in self._words
 
     def find(self, request: Request) -> Found:
         """Return the credential of the header, else of the cookie. A bad one is never skipped."""
@@ -131,7 +134,10 @@ class TransportScheme(Scheme):
                 if self._recogniser(value) is self:
                     own: Credential = _new(Credential, (self.name, "header", value))
                     return own
-            found = self._in_header(header)
+            if self._shares_bearer and header[:7] == "Bearer ":
+                found = self._in_shared_header(header[7:].strip(" \t"))
+            else:
+                found = self._in_header(header)
             if found is not MISSING:
                 return found
         if self.cookie_name is not None and "HTTP_COOKIE" in environ:
@@ -196,11 +202,17 @@ class TransportScheme(Scheme):
             return self._without_value(header.strip(" \t"))
         # A bare value is for those that take one: no scheme that asks for a word will refuse it.
         if any(each._value_in(header) is not None for each in self._others):
-            if not TOKEN68.fullmatch(value):
-                return MALFORMED
-            if not self._is_ours(value):
-                return MISSING
+            return self._in_shared_header(value)
         return Credential(self.name, "header", value)
+
+    def _in_shared_header(self, value: str) -> Found:
+        """Return the credential of a value that may be for another scheme of the app."""
+        if not TOKEN68.fullmatch(value):
+            return MALFORMED
+        if not self._is_ours(value):
+            return MISSING
+        found: Credential = _new(Credential, (self.name, "header", value))
+        return found
 
     def _value_in(self, header: str) -> str | None:
         """Return what stands behind the word, or the bare value; None if neither is there."""
