@@ -80,8 +80,6 @@ class TransportScheme(Scheme):
         self._others: tuple[TransportScheme, ...] = ()
         #: The latter with this one, in the order of ``form_rank``.
         self._by_form: tuple[TransportScheme, ...] = (self,)
-        #: Whether this and other schemes read ``Authorization: Bearer`` and no other word.
-        self._all_bearer = False
         self._is_special = self._has_own_form
         self._shares_bearer = False
 
@@ -115,8 +113,6 @@ class TransportScheme(Scheme):
         self._neighbours = tuple(each for each in same if each is not self and self.header_name)
         self._others = tuple(each for each in self._neighbours if each._words & self._words)
         self._by_form = tuple(sorted((self, *self._others), key=lambda each: each.form_rank))
-        same_word = not any(each._has_own_form for each in (self, *self._neighbours))
-        self._all_bearer = bool(self._neighbours) and same_word
         self._is_special = bool(self._neighbours) or self._has_own_form
         # Those that read the same word see a value wherever this one does.
         self._shares_bearer = bool(self._others) and "bearer" in self._words
@@ -129,11 +125,6 @@ class TransportScheme(Scheme):
             if not self._is_special and header[:7] == "Bearer ":  # what nearly every client sends
                 sent: Credential = _new(Credential, (self.name, "header", header[7:].strip(" \t")))
                 return sent
-            if self._all_bearer and header[:7] == "Bearer ":
-                value = header[7:].strip(" \t")
-                if self._recogniser(value) is self:
-                    own: Credential = _new(Credential, (self.name, "header", value))
-                    return own
             if self._shares_bearer and header[:7] == "Bearer ":
                 found = self._in_shared_header(header[7:].strip(" \t"))
             else:
@@ -207,10 +198,11 @@ class TransportScheme(Scheme):
 
     def _in_shared_header(self, value: str) -> Found:
         """Return the credential of a value that may be for another scheme of the app."""
-        if not TOKEN68.fullmatch(value):
-            return MALFORMED
-        if not self._is_ours(value):
-            return MISSING
+        if self._recogniser(value) is not self:
+            if not TOKEN68.fullmatch(value):
+                return MALFORMED
+            if not self._is_ours(value):
+                return MISSING
         found: Credential = _new(Credential, (self.name, "header", value))
         return found
 
