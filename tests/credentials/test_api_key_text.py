@@ -34,7 +34,7 @@ def slots() -> Iterator[str]:
 
 
 def test_a_new_key_is_a_key_and_names_its_slot() -> None:
-    for slot in slots():
+    for slot in list(slots())[::13]:
         key = new_key("jam", slot)
         assert is_key(key, "jam")
         assert has_form(key, "jam")
@@ -111,7 +111,7 @@ def test_the_hash_is_of_the_whole_key_and_holds_none_of_it() -> None:
 
 
 def test_a_random_string_of_the_form_is_a_key_by_chance_alone() -> None:
-    _tell_random_strings(20_000)
+    _tell_random_strings(5_000)
 
 
 @pytest.mark.slow
