@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +13,8 @@ from .interface import STEP
 class MemoryApiKeys:
     """Keys by name, and what has ended lately."""
 
-    _lock: AbstractContextManager[Any]
+    #: The lock of the store.
+    _lock: Any
     _subjects: dict[str, Any]
 
     def __init__(self) -> None:
