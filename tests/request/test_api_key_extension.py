@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 
 from flask_jam import (
     ApiKeyExtension,
+    BasicExtension,
     ConfigError,
     Jam,
     JWTExtension,
@@ -205,6 +206,19 @@ def test_another_site_changes_no_keys(client: FlaskClient, jam: Jam) -> None:
             answer = client.open(path, method=method, headers={"Sec-Fetch-Site": "cross-site"})
             assert answer.status_code in (401, 403), (path, method)
     assert [each.handle for each in jam.list_api_keys("alice")] == [handle]
+
+
+def test_a_password_manages_keys_and_another_site_does_not(jam: Jam) -> None:
+    app = Flask("passwords")
+    keys = ApiKeyExtension(jam, app)
+    basic = BasicExtension(lambda name, password: name if password == "x" else None, jam, app)
+    app.add_url_rule("/create", "create", basic.required(lambda: keys.create(name="n")[0]))
+    client, sent = app.test_client(), {"Authorization": "Basic YWxpY2U6eA=="}
+    # A browser attaches a password by itself, and a picture sends a GET.
+    foreign = client.get("/create", headers={**sent, "Sec-Fetch-Site": "cross-site"})
+    assert foreign.status_code == 403
+    assert jam.list_api_keys("alice") == []
+    assert jam.api_keys.lookup(client.get("/create", headers=sent).text).owner == "alice"
 
 
 def test_revoking_a_key_is_heard_with_its_kind(app: Flask, jam: Jam) -> None:
