@@ -27,7 +27,7 @@ local function is_cut(key, got, now)
   local cut = mark(beside(key, 'c', got.o), now)
   return cut and got.cut_off < cut
 end
--- Nothing else is read or written of one that was ended.
+-- A key as it is, and why it is not alive: revoked or expired. Without one, why there is none.
 local function api_key(key, now)
   local read = redis.pcall('HMGET', key, 'b', 'e', 'u', 'o', 'h', 'j', 'l', 'n', 'x')
   if read.err then
