@@ -398,6 +398,7 @@ class SessionExtension(_LoginExtension):
         idle: float | timedelta | None = None,
         absolute: float | timedelta | None = None,
         auth_time: float | None = None,
+        issuer: str | None = None,
     ) -> dict[str, Any]:
         """A new session for who has just proved to be ``session_key``; its cookie is set.
 
@@ -411,9 +412,11 @@ class SessionExtension(_LoginExtension):
         :param absolute: seconds from now after which this one ends, if sooner than the settings.
         :param auth_time: when the user proved who they are, which ``max_age`` counts from, as a
             timestamp: for a login that was made elsewhere. 0 if that is unknown; None for now.
+        :param issuer: the provider that vouches for ``session_key``, after a login there:
+            ``current_auth().identity`` is ``(issuer, session_key)`` then.
         """
         life = Life(remember, idle, absolute, auth_time)
-        return session_login.login(*self._session_scheme(), session_key, data, life)
+        return session_login.login(*self._session_scheme(), session_key, data, life, issuer)
 
     def update(self, data: Mapping[str, Any] | None = None, /, **changes: Any) -> None:
         """Change top-level keys of the session of this request; ``g.payload`` has them at once.

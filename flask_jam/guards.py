@@ -97,6 +97,7 @@ class Guard(AnyGuard):
         max_age: float | timedelta | None = ...,
         check: Check | None = ...,
         sources: Iterable[str] = ...,
+        issuers: Iterable[str] = ...,
     ) -> Guard: ...
 
     def __call__(self, view: Any = None, /, **conditions: Any) -> Any:
@@ -109,6 +110,7 @@ class Guard(AnyGuard):
         :param check: called with the payload; only ``True`` itself lets in.
         :param sources: where the credential may come from: ``header``, ``cookie``. From elsewhere
             it counts as missing.
+        :param issuers: exactly whose tokens it takes; own tokens then need ``| jwt_required``.
         :raises ConfigError: for an argument of the wrong kind.
         """
         if view is None:
@@ -184,13 +186,15 @@ class Guard(AnyGuard):
                     # A bad credential is never passed over for another scheme.
                     self._refuse(auth, rule, outcome)
             elif admitted is None:
-                reason = rule.unmet(outcome, auth.state.jam.clock) if rule.asks else None
+                asks = rule.asks or type(outcome) is not Accepted
+                reason = rule.unmet(outcome, auth.state.jam.clock) if asks else None
                 if auth.resolve(rule.scheme) is not outcome:  # a check has logged the user out
                     refused = refused or (rule, Rejected(rule.scheme, Reason.MISSING))
                 elif reason is None:
                     admitted = outcome
-                else:
-                    refused = refused or (rule, auth.denied(outcome, reason))
+                elif refused is None or refused[1].reason is Reason.WRONG_ISSUER:
+                    # Of two rules for one scheme, the one that takes the issuer has the word.
+                    refused = rule, auth.denied(outcome, reason)
         if admitted is None:
             self._without_credential(auth, refused)
             auth.pass_by()

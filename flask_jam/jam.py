@@ -14,8 +14,13 @@ from ._credentials.api_key_verbs import ApiKeyVerbs
 from ._credentials.api_keys import ApiKeys
 from ._credentials.logins import LoginInfo, Logins
 from ._credentials.refresh_rotation import Families, Reload, ReuseError, TokenPair
-from ._credentials.revocation import Revocation
-from ._credentials.sessions import Life, SessionInfo, Sessions, handle_of
+from ._credentials.revocation import (
+    Authenticated,
+    Revocation,
+    checked_subject,
+    owner_of_identity,
+)
+from ._credentials.sessions import Life, SessionInfo, Sessions, checked_owner, handle_of
 from ._credentials.tickets import Tickets, TicketVerbs
 from ._helpers.deadline import apart, one_deadline
 from .errors import ConfigError, StoreUnavailable, safe_summary
@@ -242,14 +247,17 @@ class Jam(ApiKeyVerbs, TicketVerbs):
         try:
             return present(refresh_token, reload)
         except ReuseError as reuse:
-            self._report("revoked", kind="family", subject=reuse.subject)
-            self._report("reuse_detected", subject=reuse.subject, family=reuse.family_id)
+            who = {"subject": reuse.subject, "issuer": None}  # families are of own subjects
+            self._report("revoked", kind="family", **who)
+            self._report("reuse_detected", family=reuse.family_id, **who)
             raise
 
     @one_deadline
-    def revoke_token(self, token_or_claims: str | Mapping[str, Any]) -> bool:
+    def revoke_token(self, token_or_claims: str | Mapping[str, Any] | Authenticated) -> bool:
         """Revoke one token, given as a string or as its claims; a refresh token ends its family.
 
+        :param token_or_claims: a token of another issuer is given as a string, or as the
+            :class:`~flask_jam.Accepted` of the request that presented it.
         :returns: True if it was alive and is revoked now. False if it has expired, was revoked
             before or is not one of yours: that is not an error (RFC 7009 2.2).
         :raises TokenError: for claims that are incomplete: pass all of them, or the token.
@@ -262,16 +270,20 @@ class Jam(ApiKeyVerbs, TicketVerbs):
 
         A refresh token ends its family.
 
-        :returns: the subject; ``None`` for what is no token of ours.
+        :returns: the owner of what was ended; ``None`` for what is no token of ours.
         """
         return self.revocation.login(token)
 
-    def revoke_subject(self, subject: str) -> None:
-        """End everything of a subject that exists now.
+    def revoke_subject(self, subject: str | Authenticated, issuer: str | None = None) -> None:
+        """Revoke everything that a subject has now.
 
         Its tokens, refresh families, sessions, API keys and tickets.
+
+        :param subject: or an :class:`~flask_jam.Accepted`, for exactly its identity.
+        :param issuer: for the subject of another issuer: its tokens, and what was made for it
+            here. ``None`` is this service, and ends nothing of another issuer.
         """
-        self.revocation.subject(subject)
+        self.revocation.subject(owner_of_identity(subject, issuer))
 
     # --- sessions ---
 
@@ -287,6 +299,7 @@ class Jam(ApiKeyVerbs, TicketVerbs):
         auth_time: float | None = None,
         user_agent: str | None = None,
         ip: str | None = None,
+        issuer: str | None = None,
     ) -> str:
         """A new session of ``session_key``; its id.
 
@@ -296,11 +309,13 @@ class Jam(ApiKeyVerbs, TicketVerbs):
         :param absolute: seconds from now after which this one ends, if sooner than the settings.
         :param auth_time: when the user proved who they are, which a guard's ``max_age`` counts
             from, as a timestamp; None for now.
+        :param issuer: who vouches for ``session_key``; ``None`` for this service itself.
         :raises SessionError: for data that is not plain JSON or too large, and for a life that is
             longer than the settings allow.
         """
         life = Life(remember, idle, absolute, auth_time)
-        return self.sessions.create(session_key, data, user_agent, ip, life)
+        owner = checked_owner(session_key, issuer)
+        return self.sessions.create(owner, data, user_agent, ip, life)
 
     def get_session(self, session_id: str) -> dict[str, Any] | None:
         """A copy of the data; ``None`` for an id that is unknown, expired or malformed."""
@@ -329,27 +344,31 @@ class Jam(ApiKeyVerbs, TicketVerbs):
 
     @one_deadline
     def end_session(self, session_id: str) -> str | None:
-        """Log out: end a session; whose it was, or ``None`` when there was none."""
+        """Log out: end a session; its owner, or ``None`` when there was none."""
         return self.revocation.session(self.sessions.delete(session_id))
 
-    def delete_session_by_handle(self, session_key: str, handle: str) -> bool:
+    def delete_session_by_handle(
+        self, session_key: str, handle: str, issuer: str | None = None
+    ) -> bool:
         """End the one of ``session_key`` that :meth:`list_sessions` shows under a handle.
 
         :returns: whether there was one: a handle of another user's session ends nothing.
         """
-        owner = self.sessions.delete_by_handle(session_key, handle)
+        owner = self.sessions.delete_by_handle(checked_owner(session_key, issuer), handle)
         return self.revocation.session(owner) is not None
 
-    def clear_sessions(self, session_key: str, *, keep: str | None = None) -> int:
+    def clear_sessions(
+        self, session_key: str, issuer: str | None = None, *, keep: str | None = None
+    ) -> int:
         """End every session of ``session_key``; how many there were.
 
         :param keep: the id of one that stays: so a user logs out everywhere else (ASVS 7.4.3).
         """
-        return self.revocation.sessions(session_key, keep)
+        return self.revocation.sessions(checked_owner(session_key, issuer), keep)
 
-    def list_sessions(self, session_key: str) -> list[SessionInfo]:
+    def list_sessions(self, session_key: str, issuer: str | None = None) -> list[SessionInfo]:
         """The living sessions of ``session_key``, the oldest first."""
-        return self.sessions.listed(session_key)
+        return self.sessions.listed(checked_owner(session_key, issuer))
 
     def handle_of(self, session_id: str) -> str:
         """Under which handle :meth:`list_sessions` shows the session of an id.
@@ -360,23 +379,23 @@ class Jam(ApiKeyVerbs, TicketVerbs):
 
     # --- logins: sessions and refresh families ---
 
-    def list_logins(self, subject: str) -> list[LoginInfo]:
+    def list_logins(self, subject: str, issuer: str | None = None) -> list[LoginInfo]:
         """Return the living logins of a subject, the oldest first: sessions and token logins.
 
         An access token without a refresh token is no login.
 
         :raises TokenError: for what can be no subject.
         """
-        return self.logins.listed(subject)
+        return self.logins.listed(checked_subject(subject, issuer))
 
-    def end_login_by_handle(self, subject: str, handle: str) -> bool:
+    def end_login_by_handle(self, subject: str, handle: str, issuer: str | None = None) -> bool:
         """End the login that :meth:`list_logins` shows under a handle, with its access tokens.
 
         :returns: True if there was one. A handle of another subject's login ends nothing.
         """
-        return self.logins.end(subject, handle)
+        return self.logins.end(checked_subject(subject, issuer), handle)
 
-    def end_logins(self, subject: str) -> int:
+    def end_logins(self, subject: str, issuer: str | None = None) -> int:
         """Log a subject out everywhere: end every session, refresh token and its access tokens.
 
         All of them are refused from one step on, also a login that is on its way. Tokens without a
@@ -385,7 +404,7 @@ class Jam(ApiKeyVerbs, TicketVerbs):
         :returns: how many logins there were.
         :raises StoreUnavailable: also if they have ended, but could not all be counted.
         """
-        return self.logins.end_all(subject)
+        return self.logins.end_all(checked_subject(subject, issuer))
 
     # --- operations ---
 

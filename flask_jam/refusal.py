@@ -158,6 +158,7 @@ def refuse(
         endpoint=auth.request.endpoint,
         subject=why.subject,
         fingerprint=why.fingerprint,
+        issuer=why.issuer,
     )
     is_page = wants_page()
     if clears and is_page and why.source == "cookie" and why.reason in PERMANENT:

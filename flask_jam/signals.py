@@ -22,19 +22,19 @@ from .errors import safe_summary
 _log = logging.getLogger(__name__)
 _namespace = Namespace()
 
-#: ``login()`` succeeded, durably: ``scheme, subject, payload``.
+#: ``login()`` succeeded, durably: ``scheme, subject, issuer, payload``.
 logged_in = _namespace.signal("logged-in")
-#: ``logout()``: ``scheme, subject``.
+#: ``logout()``: ``scheme, subject, issuer``.
 logged_out = _namespace.signal("logged-out")
-#: ``refresh()`` succeeded, durably: ``scheme, subject, payload``.
+#: ``refresh()`` succeeded, durably: ``scheme, subject, issuer, payload``.
 refreshed = _namespace.signal("refreshed")
 #: ``refuse_login()``: ``scheme, subject``, the subject as the client typed it.
 login_failed = _namespace.signal("login-failed")
-#: A guard refused: ``scheme, reason, source, endpoint, subject, fingerprint``.
+#: A guard refused: ``scheme, reason, source, endpoint, subject, issuer, fingerprint``.
 rejected = _namespace.signal("rejected")
-#: Something was revoked: ``kind`` (``token family subject session``), ``subject``.
+#: Something was revoked: ``kind`` (``token family subject session``), ``subject, issuer``.
 revoked = _namespace.signal("revoked")
-#: A rotated refresh token came back: ``subject, family``.
+#: A rotated refresh token came back: ``subject, issuer, family``.
 reuse_detected = _namespace.signal("reuse-detected")
 
 

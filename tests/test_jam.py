@@ -146,7 +146,7 @@ def test_revoked_is_sent_after_the_cut_off_and_before_sessions_go(
     jam.subscribe(observer)
     with suppress(StoreUnavailable):
         jam.revoke_subject("ann")
-    assert reported == [("revoked", {"kind": "subject", "subject": "ann"})]
+    assert reported == [("revoked", {"kind": "subject", "subject": "ann", "issuer": None})]
 
 
 def test_what_is_told_names_kind_and_subject(jam: Jam, events: Events) -> None:
@@ -156,11 +156,11 @@ def test_what_is_told_names_kind_and_subject(jam: Jam, events: Events) -> None:
     jam.revoke_subject("bob")
     jam.delete_session(jam.create_session("cid", {}))
     assert events == [
-        ("revoked", {"kind": "token", "subject": "ann"}),
-        ("revoked", {"kind": "token", "subject": None}),
-        ("revoked", {"kind": "family", "subject": "ann"}),
-        ("revoked", {"kind": "subject", "subject": "bob"}),
-        ("revoked", {"kind": "session", "subject": "cid"}),
+        ("revoked", {"kind": "token", "subject": "ann", "issuer": None}),
+        ("revoked", {"kind": "token", "subject": None, "issuer": None}),
+        ("revoked", {"kind": "family", "subject": "ann", "issuer": None}),
+        ("revoked", {"kind": "subject", "subject": "bob", "issuer": None}),
+        ("revoked", {"kind": "session", "subject": "cid", "issuer": None}),
     ]
 
 
@@ -203,7 +203,7 @@ def test_a_subject_that_no_token_and_no_session_can_have_is_refused_before_anyth
     else:
         jam.revoke_subject(subject)
         assert jam.get_session(session_id) is None
-        assert events == [("revoked", {"kind": "subject", "subject": subject})]
+        assert events == [("revoked", {"kind": "subject", "subject": subject, "issuer": None})]
 
 
 def test_an_observer_that_raises_is_logged_and_changes_nothing(

@@ -44,22 +44,22 @@ METHODS = {
     ),
     "refresh_tokens": "(self, refresh_token, *, reload_claims=None)",
     "revoke_token": "(self, token_or_claims)",
-    "revoke_subject": "(self, subject)",
+    "revoke_subject": "(self, subject, issuer=None)",
     "create_session": (
         "(self, session_key, data, *, remember=None, idle=None, absolute=None, auth_time=None, "
-        "user_agent=None, ip=None)"
+        "user_agent=None, ip=None, issuer=None)"
     ),
     "get_session": "(self, session_id)",
     "update_session": "(self, session_id, data)",
     "rework_session": "(self, session_id)",
     "delete_session": "(self, session_id)",
-    "clear_sessions": "(self, session_key, *, keep=None)",
-    "list_sessions": "(self, session_key)",
-    "delete_session_by_handle": "(self, session_key, handle)",
+    "clear_sessions": "(self, session_key, issuer=None, *, keep=None)",
+    "list_sessions": "(self, session_key, issuer=None)",
+    "delete_session_by_handle": "(self, session_key, handle, issuer=None)",
     "handle_of": "(self, session_id)",
-    "list_logins": "(self, subject)",
-    "end_login_by_handle": "(self, subject, handle)",
-    "end_logins": "(self, subject)",
+    "list_logins": "(self, subject, issuer=None)",
+    "end_login_by_handle": "(self, subject, handle, issuer=None)",
+    "end_logins": "(self, subject, issuer=None)",
     "issue_ticket": (
         "(self, purpose, subject, *, expires_in, data=None, bound_to=None, replace=True, "
         "issuer=None)"

@@ -31,19 +31,19 @@ def test_login_refresh_and_logout_of_a_token(client: FlaskClient, event_log: Any
     assert event_log[0][1]["payload"]["sub"] == event_log[0][1]["subject"] == "alice"
     assert event_log[1][1]["payload"]["jti"] != event_log[0][1]["payload"]["jti"]
     assert [what["kind"] for _, what in event_log[2:4]] == ["token", "family"]
-    assert event_log[4][1] == {"scheme": "jwt", "subject": "alice"}
+    assert event_log[4][1] == {"scheme": "jwt", "subject": "alice", "issuer": None}
 
 
 def test_login_refresh_and_logout_of_a_session(client: FlaskClient, event_log: Any) -> None:
     client.post("/session-login/alice")
     client.post("/session-refresh")
     client.post("/session-logout")
-    said = {"scheme": "session", "subject": "alice", "payload": {"user": "alice"}}
+    said = {"scheme": "session", "subject": "alice", "payload": {"user": "alice"}, "issuer": None}
     assert event_log == [
         ("logged_in", said),
         ("refreshed", said),
-        ("revoked", {"kind": "session", "subject": "alice"}),
-        ("logged_out", {"scheme": "session", "subject": "alice"}),
+        ("revoked", {"kind": "session", "subject": "alice", "issuer": None}),
+        ("logged_out", {"scheme": "session", "subject": "alice", "issuer": None}),
     ]
 
 
@@ -56,7 +56,7 @@ def test_a_refusal_says_why_where_and_of_which_credential(
     assert name == "rejected"
     assert {**what, "fingerprint": len(what["fingerprint"])} == {
         "scheme": "jwt", "reason": "insufficient_role", "source": "header", "endpoint": "admin",
-        "subject": "alice", "fingerprint": 8,
+        "subject": "alice", "fingerprint": 8, "issuer": None,
     }  # fmt: skip
     assert what["fingerprint"] not in token
 
@@ -67,7 +67,7 @@ def test_a_request_without_credential_has_no_fingerprint(
     client.get("/jwt")
     assert event_log == [
         ("rejected", {"scheme": "jwt", "reason": "missing", "source": None, "endpoint": "jwt",
-                      "subject": None, "fingerprint": None})
+                      "subject": None, "issuer": None, "fingerprint": None})
     ]  # fmt: skip
 
 
@@ -110,8 +110,8 @@ def test_what_a_script_revokes_is_heard_too(app: Flask, jam: Jam, event_log: Any
     jam.revoke_subject("alice")
     with app.app_context():
         jam.revoke_subject("bob")
-    said = [("revoked", {"kind": "subject", "subject": name}) for name in ("alice", "bob")]
-    assert event_log == said
+    what = {"kind": "subject", "issuer": None}
+    assert event_log == [("revoked", {**what, "subject": name}) for name in ("alice", "bob")]
 
 
 def test_of_two_apps_with_one_jam_the_current_one_speaks(jam: Jam) -> None:

@@ -78,7 +78,7 @@ class Verifier:
         if not facts.starts <= now < facts.ends:
             check_time(facts, now, self._settings)
         if self._asks:
-            marks = self._store.marks(facts.slot, facts.jti, facts.family, facts.sub, now)
+            marks = self._store.marks(facts.slot, facts.mark, facts.family, facts.owner, now)
             if marks is not NO_MARKS or self._settings.list == "allow":
                 self._check_marks(facts, marks)
         if not is_known and len(token) <= _LARGEST_KEPT:
@@ -196,7 +196,7 @@ class Tokens:
         if self._settings.list == "off":
             raise ConfigError('jwt.list is "off": no token can be revoked; write "deny"')
         until, now = facts.exp + self._settings.leeway, self.clock()
-        self._store.mark(facts.slot, Kind.TOKEN, facts.jti or "", now, until)
+        self._store.mark(facts.slot, Kind.TOKEN, facts.mark or "", now, until)
 
     def of_ours(self, token_or_claims: str | Mapping[str, Any]) -> Facts | None:
         """The facts of a token or of its claims, expired or not. Nothing is cached."""

@@ -163,7 +163,7 @@ class ApiKeys:
         key, now = slot_of(owner) + handle, self.clock()
         was_alive = self._store.end_api_key(key, owner, now, attempt)
         if was_alive:
-            self._report("revoked", kind="api_key", subject=subject)
+            self._report("revoked", kind="api_key", subject=subject, issuer=issuer)
         return was_alive
 
     def sweep(self, owner: str) -> None:

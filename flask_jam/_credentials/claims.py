@@ -40,6 +40,11 @@ class Facts(NamedTuple):
     ends: float
     #: When the person proved who they are, where the token says so in a form that one can trust.
     auth_time: float | None = None
+    #: Who signed it: ``None`` for this service itself.
+    issuer: str | None = None
+    #: The names by which the store knows whose it is, and the token itself.
+    owner: str | None = None
+    mark: str | None = None
 
     def __repr__(self) -> str:
         return f"Facts(exp={self.exp!r}, …)"
@@ -93,6 +98,9 @@ def facts_of(claims: dict[str, Any], settings: JWTSettings, keyring: KeyRing) ->
         starts,
         ends,
         timestamp_or_none(claims.get("auth_time")),
+        None,
+        sub,
+        jti,
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from ..stores.interface import Listed, Page
+from ..stores.interface import Listed, Page, split_owner
 from .refresh_rotation import Families
-from .revocation import Revocation, checked_subject
+from .revocation import Revocation
 from .sessions import Sessions
 
 
@@ -29,52 +29,52 @@ class LoginInfo(NamedTuple):
 
 
 class Logins:
-    """Lists and ends what a user is logged in with."""
+    """Lists and ends what a user is logged in with.
+
+    An owner is as :func:`~flask_jam._credentials.revocation.checked_subject` gives it.
+    """
 
     def __init__(self, sessions: Sessions, families: Families, revocation: Revocation) -> None:
         self._sessions = sessions
         self._families = families
         self._revocation = revocation
 
-    def listed(self, subject: str) -> list[LoginInfo]:
-        """Return the living logins of a subject, the oldest first."""
-        name = checked_subject(subject)
+    def listed(self, owner: str) -> list[LoginInfo]:
+        """Return the living logins of an owner, the oldest first."""
+        issuer = split_owner(owner)[1]
         found = [
-            *_shown("session", self._sessions.walk(name), self._sessions.handle),
-            *_shown("jwt", self._families.walk(name), self._families.handle),
+            *_shown("session", issuer, self._sessions.walk(owner), self._sessions.handle),
+            *_shown("jwt", issuer, self._families.walk(owner), self._families.handle),
         ]
         return sorted(found, key=lambda login: login.created_at)
 
-    def end(self, subject: str, handle: object) -> bool:
-        """End the login that the list of a subject shows under a handle, if there is one."""
-        name = checked_subject(subject)
-        owner = self._sessions.delete_by_handle(name, handle)
-        if owner is not None:
+    def end(self, owner: str, handle: object) -> bool:
+        """End the login that the list of an owner shows under a handle, if there is one."""
+        if self._sessions.delete_by_handle(owner, handle) is not None:
             return self._revocation.session(owner) is not None
-        return self._revocation.family(self._families.end_by_handle(name, handle)) is not None
+        return self._revocation.family(self._families.end_by_handle(owner, handle)) is not None
 
-    def end_all(self, subject: str) -> int:
-        """End every login of a subject in one step, then count them and free their memory.
+    def end_all(self, owner: str) -> int:
+        """End every login of an owner in one step, then count them and free their memory.
 
         :raises StoreUnavailable: also in the middle: they have ended, and are reported, but were
             not all counted. A repetition counts the rest.
         """
-        name = checked_subject(subject)
-        self._revocation.cut_logins(name)
-        walks = {"session": self._sessions.walk(name), "family": self._families.walk(name)}
+        self._revocation.cut_logins(owner)
+        walks = {"session": self._sessions.walk(owner), "family": self._families.walk(owner)}
         counts: dict[str, int | None] = dict.fromkeys(walks)
         try:
             for kind, walk in walks.items():
                 counts[kind] = sum(page.cleared for page in walk)
         finally:
             # What was not counted has ended all the same.
-            self._revocation.report_ended(name, (k for k, count in counts.items() if count != 0))
+            self._revocation.report_ended(owner, (k for k, count in counts.items() if count != 0))
         return sum(count or 0 for count in counts.values())
 
 
 def _shown(
-    scheme: str, walk: Iterator[Page], handle_of: Callable[[Listed], str]
+    scheme: str, issuer: str | None, walk: Iterator[Page], handle_of: Callable[[Listed], str]
 ) -> Iterator[LoginInfo]:
     for page in walk:
         for login in page.living:
-            yield LoginInfo(handle_of(login), scheme, None, *login[1:])
+            yield LoginInfo(handle_of(login), scheme, issuer, *login[1:])

@@ -9,15 +9,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from ..errors import Reason, SessionError, StoreUnavailable, TokenError
+from ..errors import ConfigError, Reason, SessionError, StoreUnavailable, TokenError
 from ..settings import Settings
-from ..stores.interface import CLOCK_SKEW, Family, Store, slot_of
+from ..stores.interface import CLOCK_SKEW, Family, Kind, Store, owner_of, slot_of, split_owner
 from .access_tokens import Tokens
 from .claims import Facts, survives
 from .refresh_rotation import Families
 from .sessions import LONGEST_USUAL, Sessions, checked_owner
+
+#: The longest leeway that settings and issuers may have, in seconds.
+_LONGEST_LEEWAY = 300.0
+
+
+@runtime_checkable
+class Authenticated(Protocol):
+    """What a revocation needs of an :class:`~flask_jam.Accepted`."""
+
+    @property
+    def subject(self) -> str | None:
+        """Who is authenticated."""
+        ...
+
+    @property
+    def issuer(self) -> str | None:
+        """Who vouches for the subject."""
+        ...
+
+    @property
+    def token_id(self) -> str | None:
+        """The name of the token in the store."""
+        ...
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """What the token says."""
+        ...
 
 
 class Sweeper(Protocol):
@@ -49,8 +77,10 @@ class Revocation:
         self._jwt, self._session = settings.jwt, settings.session
         self._report = report
 
-    def token(self, token_or_claims: str | Mapping[str, Any]) -> bool:
+    def token(self, token_or_claims: str | Mapping[str, Any] | Authenticated) -> bool:
         """Revoke one token; a refresh token ends its family. Return True if it was alive."""
+        if isinstance(token_or_claims, Authenticated):
+            return self._presented_token(token_or_claims)
         family_id = self._family_of(token_or_claims)
         if family_id is not None:
             return self._end_family(family_id) is not None
@@ -61,7 +91,25 @@ class Revocation:
         # An expired one, too: the clock of another machine may be behind.
         self._tokens.revoke(facts)
         if is_alive:
-            self._report("revoked", kind="token", subject=facts.sub)
+            self._report("revoked", kind="token", subject=facts.sub, issuer=facts.issuer)
+        return is_alive
+
+    def _presented_token(self, presented: Authenticated) -> bool:
+        """Revoke the token that a request has presented."""
+        exp, mark = _number(presented.payload.get("exp")), presented.token_id
+        if mark is None or exp is None:
+            raise TokenError(
+                Reason.INVALID, "no token was presented with it: end a session by session.logout()"
+            )
+        if self._jwt.list == "off":
+            raise ConfigError('jwt.list is "off": no token can be revoked; write "deny"')
+        subject, issuer, now = presented.subject, presented.issuer, self._sessions.clock()
+        owner = None if subject is None else owner_of(subject, issuer)
+        slot, until = slot_of(owner or mark), exp + _LONGEST_LEEWAY
+        is_alive = not self._store.marks(slot, mark, None, None, now).revoked and now < exp
+        self._store.mark(slot, Kind.TOKEN, mark, now, until)
+        if is_alive:
+            self._report("revoked", kind="token", subject=subject, issuer=issuer)
         return is_alive
 
     def _facts_of(self, token_or_claims: str | Mapping[str, Any]) -> Facts | None:
@@ -88,10 +136,10 @@ class Revocation:
 
     def _is_alive(self, facts: Facts, token_or_claims: str | Mapping[str, Any]) -> bool:
         now = self._sessions.clock()
-        marks = self._store.marks(facts.slot, facts.jti, facts.family, facts.sub, now)
+        marks = self._store.marks(facts.slot, facts.mark, facts.family, facts.owner, now)
         if marks.revoked or now >= facts.ends:
             return False
-        if self._jwt.list == "allow" and not marks.allowed:
+        if self._jwt.list == "allow" and facts.issuer is None and not marks.allowed:
             return False
         # Claims do not say under which cut-off they were minted: only the token itself does.
         is_token = isinstance(token_or_claims, str)
@@ -99,7 +147,7 @@ class Revocation:
         return cut_off is None or not is_token or survives(facts, cut_off, self._store.identity())
 
     def login(self, token: str) -> str | None:
-        """End an access token, expired or not, and its whole family; return the subject."""
+        """End an access token, expired or not, and its whole family; return the owner."""
         family_id = self._family_of(token)
         if family_id is not None:
             family = self._end_family(family_id)
@@ -111,27 +159,30 @@ class Revocation:
             self._revoke(facts)
         if facts.family is not None:
             self._end_family(facts.family)
-        return facts.sub or ""
+        return facts.owner or ""
 
-    def subject(self, subject: str) -> None:
-        """Revoke everything that a subject has now."""
-        checked_subject(subject)
+    def subject(self, owner: str) -> None:
+        """Revoke everything that an owner has now."""
         now = self._sessions.clock()
-        self._store.cut(slot_of(subject), subject, now, now + self._longest_life())
-        self._report("revoked", kind="subject", subject=subject)
+        self._store.cut(slot_of(owner), owner, now, now + self._longest_life())
+        self._report_of(owner, "subject")
         with suppress(StoreUnavailable):
-            self._sessions.sweep(subject)
-            self._api_keys.sweep(subject)
+            self._sessions.sweep(owner)
+            self._api_keys.sweep(owner)
 
-    def cut_logins(self, subject: str) -> None:
-        """End every session and family of a subject, and the access tokens of these."""
+    def cut_logins(self, owner: str) -> None:
+        """End every session and family of an owner, and the access tokens of these."""
         now = self._sessions.clock()
-        self._store.cut_logins(slot_of(subject), subject, now, now + self._longest_life())
+        self._store.cut_logins(slot_of(owner), owner, now, now + self._longest_life())
 
-    def report_ended(self, subject: str, kinds: Iterable[str]) -> None:
+    def report_ended(self, owner: str, kinds: Iterable[str]) -> None:
         """Report that logins of these kinds were ended."""
         for kind in kinds:
-            self._report("revoked", kind=kind, subject=subject)
+            self._report_of(owner, kind)
+
+    def _report_of(self, owner: str, kind: str) -> None:
+        subject, issuer = split_owner(owner)
+        self._report("revoked", kind=kind, subject=subject, issuer=issuer)
 
     def _longest_life(self) -> float:
         """Return how long what was minted before a cut-off may still live, in seconds."""
@@ -156,12 +207,12 @@ class Revocation:
     def session(self, owner: str | None) -> str | None:
         """Report that a session of ``owner`` was ended, if one was."""
         if owner is not None:
-            self._report("revoked", kind="session", subject=owner)
+            self._report_of(owner, "session")
         return owner
 
     def _revoke(self, facts: Facts) -> None:
         self._tokens.revoke(facts)
-        self._report("revoked", kind="token", subject=facts.sub)
+        self._report("revoked", kind="token", subject=facts.sub, issuer=facts.issuer)
 
     def _family_of(self, token_or_claims: str | Mapping[str, Any]) -> str | None:
         try:
@@ -175,19 +226,31 @@ class Revocation:
     def family(self, family: Family | None) -> Family | None:
         """Report that a family was ended, if one was."""
         if family is not None:
-            self._report("revoked", kind="family", subject=family.subject)
+            self._report_of(family.subject, "family")
         return family
 
 
-def checked_subject(subject: object) -> str:
-    """Return a text that may own logins.
+def checked_subject(subject: object, issuer: object = None) -> str:
+    """Return the owner of the logins of a subject.
 
-    :raises TokenError: ``invalid``.
+    :raises TokenError: ``invalid``, for what can be no subject or no issuer.
     """
     try:
-        return checked_owner(subject)
+        return checked_owner(subject, issuer)
     except SessionError as error:
         raise TokenError(error.reason, f"this can be no subject: {error}") from None
+
+
+def owner_of_identity(who: str | Authenticated, issuer: str | None = None) -> str:
+    """Return the owner of what a subject has; of an :class:`~flask_jam.Accepted`, its own.
+
+    :raises TokenError: ``invalid``, also for an issuer beside an :class:`~flask_jam.Accepted`.
+    """
+    if not isinstance(who, Authenticated):
+        return checked_subject(who, issuer)
+    if issuer is not None:
+        raise TokenError(Reason.INVALID, "an Accepted says itself who its issuer is")
+    return checked_subject(who.subject, who.issuer)
 
 
 def _number(value: object) -> float | None:

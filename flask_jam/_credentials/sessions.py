@@ -28,6 +28,7 @@ from ..stores.interface import (
     Page,
     Session,
     Store,
+    owner_of,
     shortened,
     slot_of,
 )
@@ -83,22 +84,23 @@ class Sessions:
 
     def create(
         self,
-        session_key: str,
+        owner: str,
         data: Mapping[str, Any],
         user_agent: str | None = None,
         ip: str | None = None,
         life: Life = _AS_SET,
     ) -> str:
-        """A new session; its id.
+        """Create a session; return its id.
 
-        :raises SessionError: if the key or the data cannot be kept, or if the life is too long.
+        :param owner: as :func:`checked_owner` gives it, here and in all that follows.
+        :raises SessionError: if the data cannot be kept, or if the life is too long.
         """
         remember, idle, absolute = self._granted(life)
-        now, slot = self.clock(), slot_of(checked_owner(session_key))
+        now, slot = self.clock(), slot_of(owner)
         auth_time = now if life.auth_time is None else _past(life.auth_time, now)
-        standing = self._store.standing(slot, session_key, now)
+        standing = self._store.standing(slot, owner, now)
         session = Session(
-            session_key=session_key,
+            session_key=owner,
             data=kept_data(data, self._settings.max_bytes),
             created_at=now,
             auth_time=auth_time,
@@ -189,35 +191,35 @@ class Sessions:
             return None
         return self._store.delete_session(_hashed(str(session_id)), self.clock(), self._limits)
 
-    def delete_by_handle(self, session_key: str, handle: object) -> str | None:
+    def delete_by_handle(self, owner: str, handle: object) -> str | None:
         """End the session that an owner's list shows under a handle."""
-        for page in self.walk(session_key):
+        for page in self.walk(owner):
             for session in page.living:
                 if _handle(session.key) == handle:
                     return self._store.delete_session(session.key, self.clock(), self._limits)
         return None
 
-    def clear(self, session_key: str, keep: object = None) -> Iterator[int]:
+    def clear(self, owner: str, keep: object = None) -> Iterator[int]:
         """End every session of an owner, but the one with the id ``keep``, in the first step.
 
         The other steps free memory. Each yields how many sessions it removed.
         """
-        slot, now = slot_of(checked_owner(session_key)), self.clock()
+        slot, now = slot_of(owner), self.clock()
         kept = _hashed(str(keep)) if is_session_id(keep) else None
         until = now + max(self._settings.longest, LONGEST_USUAL) + 2 * CLOCK_SKEW
-        first = self._store.clear_sessions(slot, session_key, now, until, kept, self._limits)
+        first = self._store.clear_sessions(slot, owner, now, until, kept, self._limits)
         yield first.cleared
-        for page in self.walk(session_key, first.after):
+        for page in self.walk(owner, first.after):
             yield page.cleared
 
-    def sweep(self, session_key: str) -> None:
+    def sweep(self, owner: str) -> None:
         """Free the memory of an owner's sessions that have ended."""
-        for _ in self.walk(session_key):
+        for _ in self.walk(owner):
             pass
 
-    def listed(self, session_key: str) -> list[SessionInfo]:
+    def listed(self, owner: str) -> list[SessionInfo]:
         """The living sessions of an owner, the oldest first."""
-        living = [session for page in self.walk(session_key) for session in page.living]
+        living = [session for page in self.walk(owner) for session in page.living]
         return [SessionInfo(_handle(session.key), *session[1:]) for session in living]
 
     @staticmethod
@@ -225,12 +227,12 @@ class Sessions:
         """Under which handle a list shows a session."""
         return _handle(session.key)
 
-    def walk(self, session_key: str, after: str | None = "") -> Iterator[Page]:
+    def walk(self, owner: str, after: str | None = "") -> Iterator[Page]:
         """Go through the sessions of an owner, in steps of a bounded size."""
-        slot = slot_of(checked_owner(session_key))
+        slot = slot_of(owner)
         while after is not None:
             now = self.clock()
-            page = self._store.list_sessions(slot, session_key, now, after, self._limits)
+            page = self._store.list_sessions(slot, owner, now, after, self._limits)
             yield page
             after = page.after
 
@@ -285,19 +287,24 @@ def _shaped(session_id: object) -> str:
     return str(session_id)
 
 
-def checked_owner(session_key: object) -> str:
-    """A text that may own sessions.
+def checked_owner(session_key: object, issuer: object = None) -> str:
+    """Return the owner of what a user has, made of a subject and its issuer.
 
-    :raises SessionError: ``invalid``.
+    :raises SessionError: ``invalid``, for what can be none of the two.
     """
-    if not isinstance(session_key, str) or not 0 < len(session_key) <= _MAX_KEY:
-        sentence = f"a session key must be a text of 1 to {_MAX_KEY} characters"
-        if not isinstance(session_key, str):
-            sentence += f", got {type(session_key).__name__}: write str(...)"
+    subject = _checked_key(session_key, "a session key")
+    return owner_of(subject, None if issuer is None else _checked_key(issuer, "an issuer"))
+
+
+def _checked_key(value: object, what: str) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= _MAX_KEY:
+        sentence = f"{what} must be a text of 1 to {_MAX_KEY} characters"
+        if not isinstance(value, str):
+            sentence += f", got {type(value).__name__}: write str(...)"
         raise SessionError(Reason.INVALID, sentence)
-    if not session_key.isprintable() and re.search(r"[\ud800-\udfff]", session_key):
-        raise SessionError(Reason.INVALID, "a session key holds no lone surrogates")
-    return session_key
+    if not value.isprintable() and re.search(r"[\ud800-\udfff]", value):
+        raise SessionError(Reason.INVALID, f"{what} holds no lone surrogates")
+    return value
 
 
 def _hashed(session_id: str) -> str:

@@ -21,6 +21,7 @@ _EXAMPLES = {
     "scopes": "articles:read",
     "roles": "admin",
     "sources": "header",
+    "issuers": "https://idp.example/",
     "refresh_sources": "body",
 }
 

@@ -133,6 +133,14 @@ class AppState:
         """Return the view function of a request, or None."""
         return self.app.view_functions.get(request.endpoint or "")
 
+    def guards_for(self, request: Request) -> Iterable[Any]:
+        """Return the guards in front of the view of a request, the outermost first."""
+        rule = request.url_rule
+        if rule is None:
+            return ()
+        method = request.method if request.method in _METHODS else "GET"
+        return self.guards_in_front(self.app, rule, method)
+
     def schemes_for(self, request: Request) -> tuple[str, ...]:
         """Return the schemes to ask, those of the endpoint's guards first."""
         rule = request.url_rule
@@ -142,7 +150,7 @@ class AppState:
         key = (rule.endpoint, method)
         found = self._orders.get(key)
         if found is None:
-            guards = self.guards_in_front(self.app, rule, method or "GET")
+            guards = self.guards_for(request)
             own = [each.scheme for guard in guards for each in guard.rules]
             found = tuple(dict.fromkeys(name for name in (*own, *self.schemes)))
             self._orders[key] = found

@@ -16,7 +16,7 @@ from .._helpers.strict_json import copy_json
 from ..errors import ConfigError, Reason, safe_summary
 from ..policies import Policy
 from ..schemes.interface import EXTENSIONS
-from ..schemes.outcome import Accepted, Outcome, Rejected
+from ..schemes.outcome import Accepted, AcceptedByName, Outcome, Rejected
 from ..stores.interface import CLOCK_SKEW
 
 _log = logging.getLogger("flask_jam.guards")
@@ -35,13 +35,15 @@ class Rule:
     max_age: float | None = None
     check: Check | None = None
     sources: tuple[str, ...] = ()
+    #: The only ones whose tokens count; empty for those that every plain guard takes.
+    issuers: tuple[str, ...] = ()
 
     @cached_property
     def asks(self) -> bool:
         """Whether being authenticated is not enough."""
         # Not the truth of the check itself: a callable may well be false.
         has_more = self.max_age is not None or self.check is not None
-        return bool(self.scopes or self.roles or self.sources) or has_more
+        return bool(self.scopes or self.roles or self.sources or self.issuers) or has_more
 
     def seen(self, outcome: Outcome) -> Outcome:
         """Return an outcome as this rule sees it: a credential from elsewhere is missing."""
@@ -49,8 +51,17 @@ class Rule:
             return outcome
         return Rejected(self.scheme, Reason.MISSING)
 
+    def takes(self, accepted: Accepted) -> bool:
+        """Return True if the token of this issuer is one that counts here."""
+        if not self.issuers:
+            return not isinstance(accepted, AcceptedByName)
+        issuer = accepted.issuer
+        return issuer is not None and any(is_named(issuer, name) for name in self.issuers)
+
     def unmet(self, accepted: Accepted, clock: Callable[[], float]) -> Reason | None:
         """The first condition that does not hold, or ``None``."""
+        if not self.takes(accepted):
+            return Reason.WRONG_ISSUER
         payload = accepted.payload
         if self.scopes and not _covers(payload.get("scope"), self.scopes):
             return Reason.INSUFFICIENT_SCOPE
@@ -61,6 +72,15 @@ class Rule:
         if self.check is not None and not _passes(self.check, payload):
             return Reason.DENIED
         return None
+
+
+def is_named(issuer: str, name: str) -> bool:
+    """Return True if a guard that names an issuer means this one; ``{tenantid}`` is any tenant."""
+    before, is_template, after = name.partition("{tenantid}")
+    if not is_template:
+        return issuer == name
+    tenant = issuer[len(before) : len(issuer) - len(after)]
+    return f"{before}{tenant}{after}" == issuer and bool(tenant) and "/" not in tenant
 
 
 def _covers(scope: object, needed: Iterable[str]) -> bool:
@@ -135,6 +155,7 @@ CONDITIONS: dict[str, Callable[[Any], Any]] = {
     "max_age": _checked_age,
     "check": _checked_check,
     "sources": _names("sources"),
+    "issuers": _names("issuers"),
 }
 #: Where the schemes of this package find a credential. Another scheme has words of its own.
 _SOURCES = ("header", "cookie")
@@ -181,6 +202,7 @@ def describe(rule: Rule) -> str:
         "max_age": rule.max_age is not None and f"{rule.max_age:g}",
         "check": rule.check is not None and name,
         "sources": rule.sources and "{" + ", ".join(map(repr, rule.sources)) + "}",
+        "issuers": rule.issuers and "{" + ", ".join(map(repr, rule.issuers)) + "}",
     }
     inner = ", ".join(f"{key}={value}" for key, value in said.items() if value)
     return f"{rule.scheme}_required" + (f"({inner})" if inner else "")

@@ -19,6 +19,7 @@ from ..refusal import refuse
 from ..schemes.jwt import JWTScheme
 from ..schemes.outcome import Accepted, Credential, Outcome, Rejected, with_user
 from ..schemes.transport import TransportScheme
+from ..stores.interface import split_owner
 from .app_state import AppState
 from .cookies import (
     Cookie,
@@ -44,24 +45,27 @@ def arrive(
         scheme=credential.scheme,
         subject=accepted.subject,
         payload=copy_json(accepted.payload),
+        issuer=accepted.issuer,
     )
 
 
 def logout(state: AppState, scheme: TransportScheme, *, clear_site_data: bool = False) -> None:
     """End every login of a scheme that this request carries, and clear its cookies."""
-    subject: str | None = None
+    owner: str | None = None
     for credential in _presented(state, scheme):
         with durably(state, scheme, credential):
             ended = scheme.end(credential.value)
-        subject = subject if ended is None else ended
+        owner = owner if ended is None else ended
     for cookie in cookies_of(state, scheme):
         clear_later(state.app, state.jam.settings, cookie)
     no_store_later()
     if clear_site_data:
         clear_site_data_later()
-    if subject is not None:
+    if owner is not None:
         current_request_auth().leave(scheme.name)
-        signals.emit(signals.logged_out, state.app, scheme=scheme.name, subject=subject)
+        subject, issuer = split_owner(owner)
+        what = {"scheme": scheme.name, "subject": subject, "issuer": issuer}
+        signals.emit(signals.logged_out, state.app, **what)
 
 
 def cookies_of(state: AppState, scheme: TransportScheme) -> Iterator[Cookie]:
@@ -143,7 +147,7 @@ def with_known_user(
 
     :param earlier: whose user was loaded before the store was changed: it is not loaded again.
     """
-    if isinstance(earlier, Accepted) and earlier.subject == accepted.subject:
+    if isinstance(earlier, Accepted) and earlier.identity == accepted.identity:
         return with_user(accepted, earlier.user)
     outcome = current_request_auth().load(accepted)
     if isinstance(outcome, Rejected):

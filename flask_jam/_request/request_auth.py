@@ -12,7 +12,7 @@ from flask import Request
 
 from ..errors import ConfigError, Reason, SessionError, StoreUnavailable, TokenError, safe_summary
 from ..schemes.interface import Absence, Found, Scheme
-from ..schemes.outcome import Accepted, Credential, Outcome, Rejected
+from ..schemes.outcome import Accepted, AcceptedByName, Credential, Outcome, Rejected
 from ..schemes.transport import SeveralCookies
 from .app_state import EXTENSION_KEY, AppState, state_of
 from .cross_site import is_from_elsewhere, is_safe
@@ -163,8 +163,8 @@ class RequestAuth:
                 continue
             except StoreUnavailable as error:
                 return Rejected(scheme.name, error.reason, found.source)
-        subjects = {accepted.subject for accepted, _ in living}
-        if len(living) > 1 and (len(subjects) > 1 or None in subjects):
+        identities = {accepted.identity for accepted, _ in living}
+        if len(living) > 1 and (len(identities) > 1 or None in identities):
             return Rejected(scheme.name, Reason.MALFORMED, found.source)
         first = Credential(*found)
         return max(living, key=lambda each: _began(each[0]))[1] if living else first
@@ -195,10 +195,21 @@ class RequestAuth:
         for name in self.state.schemes_for(self.request):
             outcome = self.resolve(name)
             if isinstance(outcome, Accepted):
+                if type(outcome) is AcceptedByName and not self._is_taken(outcome):
+                    return None
                 return outcome
             if outcome.reason is not Reason.MISSING:
                 return None
         return None
+
+    def _is_taken(self, accepted: Accepted) -> bool:
+        """Return True if a guard in front of the view takes the tokens of this issuer.
+
+        So a gate that asks ``current_auth()`` is not opened by an issuer that no route names.
+        """
+        guards = self.state.guards_for(self.request)
+        rules = (rule for guard in guards for rule in guard.rules)
+        return any(rule.scheme == accepted.scheme and rule.takes(accepted) for rule in rules)
 
     def payload(self) -> Any:
         """Return what ``g.payload`` is: the payload of the caller, or what the app assigned."""
@@ -212,7 +223,7 @@ class RequestAuth:
     def admits(self, name: str) -> bool:
         """Admit the caller of a scheme; return False if there is none, or one is to be refused."""
         outcome = self.outcomes.get(name) or self.resolve(name)
-        if not isinstance(outcome, Accepted):
+        if type(outcome) is not Accepted:  # also one whom only some guards take
             return False
         if self._answer is not None or self._assigned is not None:
             return self.admit(outcome) is None
@@ -264,12 +275,14 @@ class RequestAuth:
             return None
         earlier = self._answer[0]
         if earlier is not None:
-            is_same = earlier.subject is not None and earlier.subject == accepted.subject
+            is_same = earlier.subject is not None and earlier.identity == accepted.identity
             reasons = set() if is_same else {Reason.MALFORMED}
         else:
             # None was right if no credential came, and not if one was bad or could not be checked.
             rejected = (each for each in self.outcomes.values() if isinstance(each, Rejected))
             reasons = {each.reason for each in rejected} - {Reason.MISSING}
+            if type(accepted) is AcceptedByName:
+                reasons.add(Reason.MALFORMED)  # it was there, and no guard that names it
         if not reasons:
             return None
         reason = Reason.UNAVAILABLE if Reason.UNAVAILABLE in reasons else Reason.MALFORMED
@@ -284,7 +297,14 @@ class RequestAuth:
         """Return the refusal of a user who is authenticated, but not authorized."""
         found = self.credential(self.state.scheme(accepted.scheme))
         fingerprint = found.fingerprint() if isinstance(found, Credential) else None
-        return Rejected(accepted.scheme, reason, accepted.source, fingerprint, accepted.subject)
+        return Rejected(
+            accepted.scheme,
+            reason,
+            accepted.source,
+            fingerprint,
+            accepted.subject,
+            accepted.issuer,
+        )
 
     def observe(self, outcome: Outcome | None) -> None:
         """Note that the answer depends on an outcome."""
@@ -346,10 +366,12 @@ def _checked(scheme: Scheme, credential: Credential, accepted: object) -> Accept
             f"{author}.authenticate must return Accepted({scheme.name!r}, credential.source, ...) "
             f"or raise TokenError(reason), got {type(accepted).__name__}"
         )
-    if not isinstance(accepted.subject, (str, type(None))) or type(accepted.payload) is not dict:
+    names = accepted.subject, accepted.issuer
+    are_names = all(isinstance(name, (str, type(None))) for name in names)
+    if not are_names or type(accepted.payload) is not dict:
         raise ConfigError(
-            f"{author}.authenticate must give Accepted a subject that is a string or None, and a "
-            "payload that is a dict"
+            f"{author}.authenticate must give Accepted a subject and an issuer that are strings "
+            "or None, and a payload that is a dict"
         )
     return accepted
 

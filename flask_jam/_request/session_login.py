@@ -28,21 +28,22 @@ from .login import (
 from .request_auth import current_request_auth
 
 
-def login(
+def login(  # noqa: PLR0913, PLR0917 - whose it is, what is in it, how long it lives
     state: AppState,
     scheme: SessionScheme,
     session_key: str,
     data: Mapping[str, Any] | None,
     life: Life,
+    issuer: str | None,
 ) -> dict[str, Any]:
     """Create a session, end those that the request came with; emit ``logged_in``."""
     # Else another site could log its visitors in as a user of its choice.
     check_site(state, scheme)
     old = candidates(state, scheme)
-    agent = request.user_agent.string or None
+    agent, ip = request.user_agent.string or None, request.remote_addr
     with durably(state, scheme):
         new_id = state.jam.create_session(
-            session_key, data or {}, **life._asdict(), user_agent=agent, ip=request.remote_addr
+            session_key, data or {}, issuer=issuer, **life._asdict(), user_agent=agent, ip=ip
         )
         # Fixation: an attacker who planted an id must not share the login (ASVS 7.2.4).
         ended = [state.jam.delete_session(credential.value) for credential in old]
@@ -150,9 +151,9 @@ def _refuse_conflict(state: AppState, session: Accepted) -> None:
 
 def own_sessions(state: AppState, scheme: SessionScheme) -> list[SessionInfo]:
     """Return every session of the caller, the oldest first."""
-    _, owner = _require_session(state, scheme)
+    _, (owner, issuer) = _require_session(state, scheme)
     with durably(state, scheme):
-        return state.jam.list_sessions(owner)
+        return state.jam.list_sessions(owner, issuer)
 
 
 def own_handle(state: AppState, scheme: SessionScheme) -> str | None:
@@ -163,21 +164,22 @@ def own_handle(state: AppState, scheme: SessionScheme) -> str | None:
 
 def end_own_session(state: AppState, scheme: SessionScheme, handle: str) -> bool:
     """End one of the caller's sessions."""
-    _, owner = _require_session(state, scheme, ends=True)
+    _, (owner, issuer) = _require_session(state, scheme, ends=True)
     with durably(state, scheme):
-        return state.jam.delete_session_by_handle(owner, handle)
+        return state.jam.delete_session_by_handle(owner, handle, issuer)
 
 
 def end_other_sessions(state: AppState, scheme: SessionScheme) -> int:
     """End all sessions of the caller but the one that asks."""
-    session_id, owner = _require_session(state, scheme, ends=True)
+    session_id, (owner, issuer) = _require_session(state, scheme, ends=True)
     with durably(state, scheme):
-        return state.jam.clear_sessions(owner, keep=session_id)
+        return state.jam.clear_sessions(owner, issuer, keep=session_id)
 
 
 def _require_session(
     state: AppState, scheme: SessionScheme, *, ends: bool = False
-) -> tuple[str, str]:
+) -> tuple[str, tuple[str, str | None]]:
+    """Return the id of the caller's session, and its subject and issuer; or refuse."""
     own = _own_session(scheme)
     if isinstance(own, Rejected):
         refuse_action(state, own)
@@ -186,11 +188,13 @@ def _require_session(
     return own
 
 
-def _own_session(scheme: SessionScheme) -> tuple[str, str] | Rejected:
-    """Return id and owner of the living session of this request."""
+def _own_session(scheme: SessionScheme) -> tuple[str, tuple[str, str | None]] | Rejected:
+    """Return id, and subject and issuer, of the living session of this request."""
     auth = current_request_auth()
     found, outcome = auth.credential(scheme), auth.resolve(scheme.name)
     auth.observe(outcome)
     if isinstance(outcome, Rejected):
         return outcome
-    return found if isinstance(found, Rejected) else (found.value, outcome.subject or "")
+    if isinstance(found, Rejected):
+        return found
+    return found.value, (outcome.subject or "", outcome.issuer)

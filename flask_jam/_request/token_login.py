@@ -71,15 +71,15 @@ def _end_replaced(
     ended = [
         scheme.end(token)
         for token in list(sources)[:_MOST_REPLACED]
-        if sources[token] == "cookie" or _subject_of(state, token) == subject
+        if sources[token] == "cookie" or _owner_of(state, token) == subject
     ]
     return any(each is not None for each in ended)
 
 
-def _subject_of(state: AppState, token: str) -> str | None:
+def _owner_of(state: AppState, token: str) -> str | None:
     facts = state.jam.tokens.of_ours(token)
     if facts is not None:
-        return facts.sub
+        return facts.owner
     family = state.jam.families.of_token(token)
     return None if family is None else family.subject
 
@@ -128,7 +128,8 @@ def _loaded(state: AppState, scheme: JWTScheme, credential: Credential) -> Accep
 
 def _accepted(scheme: JWTScheme, pair: TokenPair) -> Accepted:
     facts = pair.access
-    return Accepted(scheme.name, "body", facts.sub, facts.fresh(), facts.auth_time)
+    accepted = Accepted(scheme.name, "body", facts.sub, facts.fresh(), facts.auth_time)
+    return accepted._replace(token_id=facts.mark)
 
 
 def _send_pair(

@@ -46,10 +46,10 @@ class ApiKeyScheme(TransportScheme):
                 raise TokenError(Reason.MALFORMED) from None
             raise
         subject, issuer = split_owner(key.owner)
-        if issuer is not None:  # equal subjects of two issuers are two users
-            raise TokenError(Reason.WRONG_ISSUER)
+        payload = payload_of(key, subject)
         accepted: Accepted = _new(
-            Accepted, ("api_key", credential.source, subject, payload_of(key, subject), None, None)
+            Accepted,
+            ("api_key", credential.source, subject, payload, None, None, issuer, None),
         )
         return accepted
 
@@ -60,7 +60,7 @@ class ApiKeyScheme(TransportScheme):
         except TokenError:
             return None
         subject, issuer = split_owner(key.owner)
-        return subject if self.jam.revoke_api_key(subject, key.handle, issuer) else None
+        return key.owner if self.jam.revoke_api_key(subject, key.handle, issuer) else None
 
     @property
     def token_type(self) -> str:

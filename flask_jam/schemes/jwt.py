@@ -58,7 +58,17 @@ class JWTScheme(TransportScheme):
                 raise TokenError(Reason.MALFORMED) from None
             raise
         accepted: Accepted = _new(
-            Accepted, ("jwt", credential.source, facts.sub, facts.fresh(), facts.auth_time, None)
+            Accepted,
+            (
+                "jwt",
+                credential.source,
+                facts.sub,
+                facts.fresh(),
+                facts.auth_time,
+                None,
+                facts.issuer,
+                facts.mark,
+            ),
         )
         return accepted
 

@@ -51,12 +51,53 @@ class Accepted(NamedTuple):
     payload: dict[str, Any]
     #: When the person proved who they are, in seconds since the epoch, where that is known.
     auth_time: float | None = None
-    #: What ``load_user`` has returned; ``None`` in an app without one. The last field.
+    #: What ``load_user`` has returned; ``None`` in an app without one.
     user: Any = None
+    #: Who vouches for the subject; ``None`` for this service itself.
+    issuer: str | None = None
+    #: What a revocation of this one token names, where a token was presented: no credential.
+    token_id: str | None = None
 
     def __repr__(self) -> str:
-        mark = _mark(self[:-1])  # not the user, whose repr may ask a database
+        # Not the user, whose repr may ask a database.
+        mark = _mark((*self[:_USER], *self[_USER + 1 :]))
         return f"Accepted(scheme={self.scheme!r}, source={self.source!r}, …{mark})"
+
+    @property
+    def identity(self) -> str | tuple[str, str] | None:
+        """The subject; of another issuer's token or login, ``(issuer, subject)``.
+
+        Equal subjects of two issuers are two users, so this is what to look up and to count by.
+        """
+        if self.issuer is None or self.subject is None:
+            return self.subject
+        return self.issuer, self.subject
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The scopes that a guard compares; empty if the claim has another form."""
+        scope = self.payload.get("scope")
+        names = scope.split(" ") if isinstance(scope, str) else [""]
+        return () if "" in names else tuple(names)
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The roles that a guard compares; empty if the claim has another form."""
+        roles = self.payload.get("roles")
+        is_list = isinstance(roles, list) and all(isinstance(role, str) for role in roles)
+        return tuple(roles) if is_list else ()  # type: ignore[arg-type]
+
+
+_USER = Accepted._fields.index("user")
+
+
+class AcceptedByName(Accepted):
+    """Who is authenticated by a token that only guards which name its issuer take.
+
+    It is another class, so that a plain guard tells it apart by a look at the type.
+    """
+
+    __slots__ = ()
 
 
 class Rejected(NamedTuple):
@@ -68,6 +109,8 @@ class Rejected(NamedTuple):
     fingerprint: str | None = None
     #: Known where the credential held: a scope, a role, a check or the age of the login failed.
     subject: str | None = None
+    #: Whose subject it is; ``None`` for this service itself.
+    issuer: str | None = None
 
 
 Outcome = Accepted | Rejected
@@ -77,5 +120,6 @@ _new: Any = tuple.__new__  # a NamedTuple's own ``_replace`` takes six times as 
 
 def with_user(accepted: Accepted, user: object) -> Accepted:
     """Return who is authenticated, with the user."""
-    known: Accepted = _new(type(accepted), (*accepted[:-1], user))
+    fields = *accepted[:_USER], user, *accepted[_USER + 1 :]
+    known: Accepted = _new(type(accepted), fields)
     return known

@@ -9,7 +9,7 @@ from flask import Request
 from .._credentials.sessions import copied_data, is_session_id
 from .._request.status_codes import ANSWERS
 from ..errors import Reason, SessionError, TokenError
-from ..stores.interface import Session
+from ..stores.interface import BETWEEN, Session, split_owner
 from .interface import Requirement
 from .outcome import Accepted, Credential
 from .transport import TransportScheme, is_malformed
@@ -38,9 +38,12 @@ class SessionScheme(TransportScheme):
 
     def accepted(self, credential: Credential, session: Session) -> Accepted:
         """Return whose session it is."""
-        source, owner, data = credential.source, session.session_key, copied_data(session)
+        source, subject, data = credential.source, session.session_key, copied_data(session)
+        issuer = None
+        if BETWEEN in subject:  # what most sessions are spared is the call
+            subject, issuer = split_owner(subject)
         accepted: Accepted = _new(
-            Accepted, ("session", source, owner, data, session.auth_time, None)
+            Accepted, ("session", source, subject, data, session.auth_time, None, issuer, None)
         )
         return accepted
 

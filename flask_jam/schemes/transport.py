@@ -94,7 +94,7 @@ class TransportScheme(Scheme):
         return False
 
     def end(self, credential: str) -> str | None:
-        """End the login that a credential belongs to; return its subject, or None if none ended.
+        """End the login that a credential belongs to; return its owner, or None if none ended.
 
         :raises StoreUnavailable: if nothing could be ended.
         """

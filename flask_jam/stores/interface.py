@@ -30,7 +30,7 @@ from .api_keys import ApiKeyStore
 from .ticket_verbs import TicketStore
 
 #: Stands between an issuer and a subject. No subject and no issuer holds a lone surrogate.
-_BETWEEN = "\udcff"
+BETWEEN = "\udcff"
 
 
 def owner_of(subject: str, issuer: str | None = None) -> str:
@@ -39,12 +39,12 @@ def owner_of(subject: str, issuer: str | None = None) -> str:
     A subject of this service is its own name. One of another issuer has the issuer in front, so
     that equal subjects of two issuers are two owners.
     """
-    return subject if issuer is None else f"{issuer}{_BETWEEN}{subject}"
+    return subject if issuer is None else f"{issuer}{BETWEEN}{subject}"
 
 
 def split_owner(owner: str) -> tuple[str, str | None]:
     """Return the subject and the issuer of an owner; the issuer is ``None`` for this service."""
-    issuer, between, subject = owner.rpartition(_BETWEEN)
+    issuer, between, subject = owner.rpartition(BETWEEN)
     return subject, issuer if between else None
 
 

@@ -363,7 +363,7 @@ def test_all_sessions_but_one_are_ended(jam: Jam) -> None:
     jam.subscribe(lambda event, what: heard.append((event, dict(what))))
     assert jam.clear_sessions("ann", keep=kept) == 3
     assert jam.clear_sessions("ann", keep=kept) == 0
-    assert heard == [("revoked", {"kind": "session", "subject": "ann"})]
+    assert heard == [("revoked", {"kind": "session", "subject": "ann", "issuer": None})]
     assert [jam.get_session(each) for each in (kept, *others, bobs)] == [{}, None, None, None, {}]
 
 
@@ -449,7 +449,7 @@ def test_the_end_of_sessions_is_told(jam: Jam) -> None:
         jam.delete_session(one)
     for _ in range(2):
         jam.clear_sessions("a:b")
-    assert seen == [("revoked", {"kind": "session", "subject": "a:b"})] * 2
+    assert seen == [("revoked", {"kind": "session", "subject": "a:b", "issuer": None})] * 2
 
 
 def test_a_revoked_subject_has_no_sessions_and_may_have_new_ones(jam: Jam) -> None:

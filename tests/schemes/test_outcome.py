@@ -61,4 +61,4 @@ def test_a_value_that_no_encoding_carries_has_a_fingerprint_too() -> None:
 
 
 def test_a_rejection_may_know_no_more_than_its_reason() -> None:
-    assert Rejected("jwt", Reason.MISSING) == ("jwt", Reason.MISSING, None, None, None)
+    assert Rejected("jwt", Reason.MISSING) == ("jwt", Reason.MISSING, None, None, None, None)

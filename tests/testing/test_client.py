@@ -450,7 +450,7 @@ def test_each_answer_knows_its_own_refusals(client: JamClient) -> None:
     assert found[0] is not None
     assert vars(found[0][0]) == {
         "scheme": "jwt", "reason": Reason.MISSING, "source": None, "endpoint": "jwt",
-        "fingerprint": None, "subject": None,
+        "fingerprint": None, "subject": None, "issuer": None,
     }  # fmt: skip
     assert rejections(client.application.test_client().get("/jwt")) is None
     assert rejections(Response()) is None

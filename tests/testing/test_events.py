@@ -22,7 +22,7 @@ def test_it_gives_what_was_sent_in_order_with_its_arguments(client: JamClient) -
     assert [(one.endpoint, one.reason) for one in heard] == [
         ("jwt", Reason.MISSING), ("admin", "insufficient_role"),
     ]  # fmt: skip
-    names = {"scheme", "reason", "source", "endpoint", "fingerprint", "subject"}
+    names = {"scheme", "reason", "source", "endpoint", "fingerprint", "subject", "issuer"}
     assert set(vars(heard[1])) == names
     assert [one.subject for one in heard] == [None, "alice"]
     with pytest.raises(AttributeError, match="raison"):
@@ -44,7 +44,8 @@ def test_it_hears_that_app_only_and_that_signal_only(app: Flask, jam: Jam) -> No
         JamClient(other).get("/jwt")
         jam.revoke_subject("alice")
     assert heard == []
-    assert [vars(one) for one in revoked] == [{"kind": "subject", "subject": "alice"}]
+    said = {"kind": "subject", "subject": "alice", "issuer": None}
+    assert [vars(one) for one in revoked] == [said]
 
 
 def test_two_at_once_hear_the_same(client: JamClient) -> None:
@@ -80,7 +81,7 @@ def test_every_signal_of_the_page_is_heard_by_its_name(client: JamClient, jam: J
     names = [name for name, _ in heard]
     assert names == ["logged_in", "refreshed", "rejected", "revoked", "logged_in", "revoked",
                      "logged_out"]  # fmt: skip
-    assert heard[-1][1] == {"scheme": "session", "subject": "alice"}
+    assert heard[-1][1] == {"scheme": "session", "subject": "alice", "issuer": None}
     assert set(SIGNALS) == {*names, "reuse_detected", "login_failed"}
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from ..._helpers.strict_json import LARGEST_TIMESTAMP, strict_dumps, strict_object
 from ...errors import TokenError
 from ..interface import (
+    BETWEEN,
     NO_MARKS,
     Family,
     Limits,
@@ -23,6 +24,8 @@ from ..interface import (
     Marks,
     Session,
     Standing,
+    owner_of,
+    split_owner,
 )
 
 #: Seconds that a value is kept longer than it counts.
@@ -114,7 +117,7 @@ def family_of(  # noqa: PLR0913, PLR0917 - its fields
     version, subject, started_at, ends_at, cut_off, user_agent, ip = json.loads(fixed)
     _check_version(version)
     return Family(
-        _text(subject),
+        _owner(subject),
         strict_object(claims),
         _time(started_at),
         _time(ends_at),
@@ -131,7 +134,7 @@ def family_of(  # noqa: PLR0913, PLR0917 - its fields
 def family_fields(family: Family) -> dict[str, Any]:
     fixed = [
         1,
-        family.subject,
+        _written_owner(family.subject),
         family.started_at,
         family.ends_at,
         family.cut_off,
@@ -160,7 +163,7 @@ def listed_family_of(family_id: str, used: bytes, fixed: bytes, limits: Limits) 
 def session_fields(session: Session) -> dict[str, Any]:
     fixed = [
         1,
-        session.session_key,
+        _written_owner(session.session_key),
         session.created_at,
         session.auth_time,
         session.idle,
@@ -189,7 +192,7 @@ def session_of(seen: bytes, fixed: bytes, data: bytes, cleared: bytes = b"0") ->
     _check_version(version)
     owner, created_at, auth_time, idle, ends_at, user_agent, ip, cut_off, remember = fields
     return Session(
-        _text(owner),
+        _owner(owner),
         strict_object(data),
         _time(created_at),
         _time(auth_time),
@@ -216,6 +219,18 @@ def _kind_of(value: Any) -> bool | None:
     if value is not None and not isinstance(value, bool):
         raise TypeError("no kind of login")
     return value
+
+
+def _written_owner(owner: str) -> str | tuple[str, str | None]:
+    """Return an owner as JSON can hold it: with its issuer beside it, if it has one."""
+    return split_owner(owner) if BETWEEN in owner else owner
+
+
+def _owner(value: Any) -> str:
+    if isinstance(value, list):
+        subject, issuer = value
+        return owner_of(_text(subject), _text(issuer))
+    return _text(value)
 
 
 def _text(value: Any) -> str:
