@@ -43,6 +43,7 @@ from ._request.views import (
     name_of,
 )
 from .errors import ConfigError, Reason
+from .issuers import Issuer
 from .refusal import refuse
 from .schemes.interface import Requirement
 from .schemes.outcome import Accepted, Rejected
@@ -97,7 +98,7 @@ class Guard(AnyGuard):
         max_age: float | timedelta | None = ...,
         check: Check | None = ...,
         sources: Iterable[str] = ...,
-        issuers: Iterable[str] = ...,
+        issuers: Iterable[str | Issuer] = ...,
     ) -> Guard: ...
 
     def __call__(self, view: Any = None, /, **conditions: Any) -> Any:
@@ -110,7 +111,8 @@ class Guard(AnyGuard):
         :param check: called with the payload; only ``True`` itself lets in.
         :param sources: where the credential may come from: ``header``, ``cookie``. From elsewhere
             it counts as missing.
-        :param issuers: exactly whose tokens it takes; own tokens then need ``| jwt_required``.
+        :param issuers: exactly whose tokens it takes, by name or as an ``Issuer``. Own tokens then
+            need ``| jwt_required``.
         :raises ConfigError: for an argument of the wrong kind.
         """
         if view is None:

@@ -9,9 +9,10 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from ._credentials.access_tokens import Tokens, Verifier
+from ._credentials.access_tokens import Tokens
 from ._credentials.api_key_verbs import ApiKeyVerbs
 from ._credentials.api_keys import ApiKeys
+from ._credentials.foreign_tokens import Issuers
 from ._credentials.logins import LoginInfo, Logins
 from ._credentials.refresh_rotation import Families, Reload, ReuseError, TokenPair
 from ._credentials.revocation import (
@@ -22,8 +23,10 @@ from ._credentials.revocation import (
 )
 from ._credentials.sessions import Life, SessionInfo, Sessions, checked_owner, handle_of
 from ._credentials.tickets import Tickets, TicketVerbs
+from ._credentials.verifiers import has_own_key, issuers_of, keyring_for, verifier_for
 from ._helpers.deadline import apart, one_deadline
 from .errors import ConfigError, StoreUnavailable, safe_summary
+from .issuers import Issuer
 from .keys import KeyRing, new_key
 from .settings import JWTSettings, Settings, Source, load
 from .stores.interface import Store, slot_of
@@ -59,8 +62,7 @@ def _keyring_watch(jwt: JWTSettings, clock: Callable[[], float]) -> KeyringWatch
 
 def _with_random_key(jwt: JWTSettings) -> JWTSettings:
     """Return the settings with a key of this process, if they have none."""
-    given = jwt.secret_key, jwt.private_key, jwt.public_key, jwt.private_key_file
-    if any((*given, jwt.public_key_file, jwt.secret_key_fallbacks, jwt.keyring)):
+    if has_own_key(jwt):
         return jwt
     made = new_key(jwt.alg)
     if "JAM_JWT_SECRET_KEY" in made:
@@ -81,6 +83,7 @@ class Jam(ApiKeyVerbs, TicketVerbs):
     :param store: where state is kept; on Redis where ``redis_url`` says so, else in this process's
         memory.
     :param clock: returns seconds since the epoch; ``time.time`` by default.
+    :param issuers: other services whose tokens are taken: see :mod:`flask_jam.issuers`.
     :raises ConfigError: with a sentence that says what to write instead.
     """
 
@@ -90,20 +93,24 @@ class Jam(ApiKeyVerbs, TicketVerbs):
         *,
         store: Store | None = None,
         clock: Callable[[], float] | None = None,
+        issuers: Iterable[Issuer] = (),
     ) -> None:
         self.settings = config if isinstance(config, Settings) else load(config)
         self.clock = _wall_clock if clock is None or clock is time.time else clock
         if store is not None and not hasattr(store, "marks"):
             raise ConfigError("store: write a Store object, such as MemoryStore()")
         self.store: Store = _store_for(self.settings) if store is None else store
+        given = issuers_of(issuers, self.settings)
         self.keyring_watch = _keyring_watch(self.settings.jwt, self._now)
         if self.keyring_watch is None:
-            keyring = KeyRing.from_settings(self.settings.jwt)
+            keyring = keyring_for(self.settings.jwt, given)
         else:
             keyring = self.keyring_watch.unread
-        self.verifier = Verifier(keyring, self.settings.jwt, self.store, self.clock)
+        self.verifier = verifier_for(keyring, self.settings.jwt, self.store, self.clock, given)
         if self.keyring_watch is not None:
             self.keyring_watch.attach(self.verifier.rekey)
+        #: The other issuers, if there are any.
+        self.issuers: Issuers | None = getattr(self.verifier, "issuers", None)
         self.tokens = Tokens(self.settings.jwt, self.store, self.clock, self.verifier)
         self.families = Families(self.tokens, self.store, self.settings.jwt, self.clock)
         self.sessions = Sessions(self.store, self.settings.session, self.clock)
@@ -129,7 +136,8 @@ class Jam(ApiKeyVerbs, TicketVerbs):
     @classmethod
     def _for_app(cls, settings: Settings) -> Jam:
         """Build the Jam of an app that gave none: it warns of a missing key at its first token."""
-        jwt = _with_random_key(settings.jwt)
+        # A service that takes the tokens of others needs none, and may not want to make any.
+        jwt = settings.jwt if settings.issuers else _with_random_key(settings.jwt)
         jam = cls(replace(settings, jwt=jwt))
         jam.settings, jam._owes_warning = settings, jwt is not settings.jwt
         return jam
@@ -160,13 +168,16 @@ class Jam(ApiKeyVerbs, TicketVerbs):
 
     @one_deadline
     def verify_jwt_token(self, token: str) -> dict[str, Any]:
-        """The claims of a good token, as a new ``dict``.
+        """Return the claims of a good token, as a new ``dict``.
+
+        It takes what a plain ``jwt_required`` takes. ``scope`` and ``roles`` of another issuer's
+        token are as its rules have found them; ``iss`` says whose it is.
 
         :raises TokenError: with ``reason``.
         :raises StoreUnavailable: if revocation could not be asked.
         """
         self._will_use_tokens()
-        return self.verifier.verify(token).fresh()
+        return self.verifier.verify_plain(token).fresh()
 
     def issue_tokens(
         self,

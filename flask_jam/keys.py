@@ -87,12 +87,17 @@ class KeyRing:
     """
 
     def __init__(
-        self, keys: Iterable[Key], signer: Key | None = None, *, nameless: Iterable[Key] = ()
+        self,
+        keys: Iterable[Key],
+        signer: Key | None = None,
+        *,
+        nameless: Iterable[Key] = (),
+        may_be_empty: bool = False,
     ) -> None:
         self._keys = tuple(keys)
         if len({(key.kid, key.alg) for key in self._keys}) < len(self._keys):
             raise ConfigError("two keys have one kid: give each its own")
-        if not self._keys:
+        if not self._keys and not may_be_empty:
             raise ConfigError("no usable key: give one that verifies signatures")
         self.signer = signer
         #: What to write instead where nothing signs.
@@ -117,6 +122,16 @@ class KeyRing:
         if self.signer is None:
             raise ConfigError(self.unsigned)
         return self.signer
+
+    @classmethod
+    def none(cls) -> KeyRing:
+        """Return the ring of a service that has no key of its own: it takes and makes no token."""
+        return cls((), may_be_empty=True)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no key at all."""
+        return not self._keys
 
     def find(self, header: Mapping[str, Any]) -> Key | None:
         """The key that the header names; the only one of its algorithm where it names none.

@@ -35,6 +35,7 @@ from ._helpers.setting_types import (
     as_seconds,
     as_secret,
     as_secrets,
+    as_tables,
     as_text,
     as_view,
     as_views,
@@ -187,6 +188,11 @@ class Settings:
     jwt: JWTSettings = JWTSettings()
     session: SessionSettings = SessionSettings()
     api_key: ApiKeySettings = ApiKeySettings()
+    issuers: Any = _key(  # noqa: RUF009
+        (),
+        as_tables,
+        "Other services whose tokens are taken: a table for each, see Issuers.",
+    )
     redis_url: Any = _key(  # noqa: RUF009
         None,
         as_redis,

@@ -165,7 +165,7 @@ def test_a_method_of_jam_is_called_as_it_always_was(name: str) -> None:
 
 def test_jam_is_made_as_it_always_was() -> None:
     parameters = inspect.signature(Jam).parameters
-    assert list(parameters) == ["config", "store", "clock"]
+    assert list(parameters) == ["config", "store", "clock", "issuers"]
     assert parameters["config"].default is None
     assert parameters["store"].kind is parameters["clock"].kind is inspect.Parameter.KEYWORD_ONLY
 

@@ -32,6 +32,8 @@ class Verifier:
     """Tokens to claims, with a cache of facts."""
 
     def __init__(self, keyring: KeyRing, settings: JWTSettings, store: Store, clock: Clock) -> None:
+        #: The keys that verify now: as a source of keys, an own one is like another issuer's.
+        self.ring: KeyRing | None = keyring
         self._keyring = keyring
         self._settings = settings
         self._store = store
@@ -45,6 +47,11 @@ class Verifier:
         """The keys that verify now."""
         return self._keyring
 
+    @property
+    def takes_plain(self) -> bool:
+        """Whether there are tokens that a plain guard takes."""
+        return True
+
     def cache_info(self) -> CacheInfo:
         """Hits, misses, bound and size, as :func:`functools.lru_cache` has them."""
         return self._cache.info()
@@ -55,7 +62,7 @@ class Verifier:
 
     def rekey(self, keyring: KeyRing) -> None:
         """Verify with other keys from now on; facts of the old ones count no more."""
-        self._keyring = keyring
+        self.ring = self._keyring = keyring
         self._cache.clear()
 
     def verify(self, token: str) -> Facts:
@@ -71,18 +78,29 @@ class Verifier:
             raise TokenError(Reason.TOO_LARGE)
         key = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         facts, ticket = self._cache.get(key)
-        is_known = facts is not None and facts.keyring is self._keyring
+        is_known = facts is not None and facts.keyring is (facts.keys or self).ring
         if facts is None or not is_known:
             facts = self.established(token)
         now = self.clock()
         if not facts.starts <= now < facts.ends:
-            check_time(facts, now, self._settings)
+            check_time(facts, now, facts.periods or self._settings)
         if self._asks:
             marks = self._store.marks(facts.slot, facts.mark, facts.family, facts.owner, now)
             if marks is not NO_MARKS or self._settings.list == "allow":
                 self._check_marks(facts, marks)
         if not is_known and len(token) <= _LARGEST_KEPT:
             self._cache.put(key, facts, ticket)
+        return facts
+
+    def verify_plain(self, token: str) -> Facts:
+        """The facts of a token that a plain guard takes.
+
+        :raises TokenError: ``wrong_issuer`` for one that only some guards take.
+        :raises StoreUnavailable: if revocation could not be asked.
+        """
+        facts = self.verify(token)
+        if facts.by_name:
+            raise TokenError(Reason.WRONG_ISSUER, "only a guard that names its issuer takes it")
         return facts
 
     def established(self, token: str) -> Facts:
@@ -92,8 +110,16 @@ class Verifier:
         _check_type(header)
         return facts_of(strict_object(payload), self._settings, keyring)
 
+    def of_claims(self, claims: Mapping[str, Any]) -> Facts:
+        """The facts of claims that have been verified before, expired or not."""
+        return facts_of(strict_object(json_of(claims)), self._settings, self._keyring)
+
+    def check_own(self, claims: Mapping[str, Any]) -> None:
+        """Refuse to mint what this service would not take as its own."""
+
     def _check_marks(self, facts: Facts, marks: Marks) -> None:
-        if marks.revoked or (self._settings.list == "allow" and not marks.allowed):
+        is_listed = self._settings.list == "allow" and facts.issuer is None
+        if marks.revoked or (is_listed and not marks.allowed):
             raise TokenError(Reason.REVOKED)
         cut_off = marks.cut_off_of(facts.family)
         if cut_off is not None and not survives(facts, cut_off, self._store.identity()):
@@ -182,6 +208,7 @@ class Tokens:
     def _checked(self, payload: Mapping[str, Any]) -> tuple[Facts, bytes]:
         raw = json_of(payload)
         try:
+            self._verifier.check_own(payload)
             facts = facts_of(strict_object(raw), self._settings, self._verifier.keyring)
             if facts.exp <= self.clock():
                 raise TokenError(Reason.EXPIRED, "exp has passed: it would be dead at birth")
@@ -195,7 +222,7 @@ class Tokens:
         """Mark a token as revoked until it expires."""
         if self._settings.list == "off":
             raise ConfigError('jwt.list is "off": no token can be revoked; write "deny"')
-        until, now = facts.exp + self._settings.leeway, self.clock()
+        now, until = self.clock(), facts.ends
         self._store.mark(facts.slot, Kind.TOKEN, facts.mark or "", now, until)
 
     def of_ours(self, token_or_claims: str | Mapping[str, Any]) -> Facts | None:
@@ -205,8 +232,7 @@ class Tokens:
         try:
             if isinstance(token_or_claims, str):
                 return self._verifier.established(token_or_claims)
-            claims = strict_object(json_of(token_or_claims))
-            return facts_of(claims, self._settings, self._verifier.keyring)
+            return self._verifier.of_claims(token_or_claims)
         except TokenError:
             if isinstance(token_or_claims, str):
                 return None

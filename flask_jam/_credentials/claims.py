@@ -24,7 +24,7 @@ class Facts(NamedTuple):
 
     flat: dict[str, Any]
     nested: tuple[tuple[str, Any], ...]
-    keyring: KeyRing
+    keyring: KeyRing | None
     exp: float
     nbf: float | None
     iat: float | None
@@ -45,6 +45,11 @@ class Facts(NamedTuple):
     #: The names by which the store knows whose it is, and the token itself.
     owner: str | None = None
     mark: str | None = None
+    #: Of another issuer: where its keys are, how long its tokens live, and whether only those
+    #: guards take them that name it.
+    keys: KeySource | None = None
+    periods: Periods | None = None
+    by_name: bool = False
 
     def __repr__(self) -> str:
         return f"Facts(exp={self.exp!r}, …)"
@@ -119,6 +124,15 @@ class Periods(Protocol):
 
     @property
     def longest(self) -> float: ...
+
+
+class KeySource(Protocol):
+    """Where the keys of an issuer come from."""
+
+    @property
+    def ring(self) -> KeyRing | None:
+        """The keys that verify now."""
+        ...
 
 
 class Timestamps(Protocol):

@@ -101,7 +101,10 @@ class Issuers:
     def established(self, token: str) -> ForeignFacts:
         """Gate, signature and claims, without time, revocation and cache."""
         jws = read_jws(token, max_bytes=self._longest)
-        claims = strict_object(jws.payload)
+        return self.established_of(jws, strict_object(jws.payload))
+
+    def established_of(self, jws: UnverifiedJWS, claims: dict[str, Any]) -> ForeignFacts:
+        """Signature and claims of a token that has passed the gate."""
         entry = self.entry_of(claims)
         _check_header(jws.header, entry.rules)
         ring = entry.keys.ring
@@ -163,6 +166,20 @@ class Issuers:
             if iss == prefix + tenant + suffix:
                 return entry._replace(iss=iss, tenant=tenant)
         return None
+
+    def is_of_one(self, claims: Mapping[str, Any]) -> bool:
+        """Return True if ``iss`` is that of a configured issuer, whatever else is wrong."""
+        iss = claims.get("iss")
+        if not isinstance(iss, str):
+            return False
+        return iss in self._entries or any(map(iss.startswith, (p for p, _ in self._open)))
+
+    def facts_of_claims(self, claims: dict[str, Any]) -> ForeignFacts:
+        """The facts of claims that have been verified before. Nothing is verified here.
+
+        :raises TokenError: for claims that the rules of their issuer refuse.
+        """
+        return facts_of_foreign(claims, self.entry_of(claims), None, b"")
 
     def issuer_of(self, iss: str) -> Issuer | None:
         """Return what is configured for an ``iss``."""

@@ -120,6 +120,18 @@ def as_views(value: Any) -> tuple[tuple[str, str], ...]:
         ) from None
 
 
+def as_tables(value: Any) -> tuple[Any, ...]:
+    """Check a list of tables; the environment has it as JSON. What is in them is checked later."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise ValueError('must be JSON, such as [{"preset": "auth0", ...}]') from None
+    if isinstance(value, Mapping) or not isinstance(value, (list, tuple)):
+        raise ValueError(f"must be a list of tables, got {_type_of(value)}")
+    return tuple(value)
+
+
 def as_redis(value: Any) -> Any:
     # A Redis client object is taken as it is; what it lacks shows when it is used.
     if not isinstance(value, str) and hasattr(value, "execute_command"):

@@ -120,6 +120,13 @@ def _names(what: str) -> Callable[[Any], tuple[str, ...]]:
     return check
 
 
+def _named(issuers: Any) -> Any:
+    """Return the names of issuers, each of which may be given as an ``Issuer``."""
+    if isinstance(issuers, (str, bytes)) or not isinstance(issuers, Iterable):
+        return issuers
+    return [getattr(each, "issuer", each) for each in issuers]
+
+
 def _checked_flag(optional: Any) -> bool:
     if not isinstance(optional, bool):
         raise ConfigError("optional: write True or False")
@@ -155,7 +162,7 @@ CONDITIONS: dict[str, Callable[[Any], Any]] = {
     "max_age": _checked_age,
     "check": _checked_check,
     "sources": _names("sources"),
-    "issuers": _names("issuers"),
+    "issuers": lambda issuers: _names("issuers")(_named(issuers)),
 }
 #: Where the schemes of this package find a credential. Another scheme has words of its own.
 _SOURCES = ("header", "cookie")

@@ -13,9 +13,10 @@ from ..errors import ConfigError
 from ..guards import Guard
 from ..schemes.basic import BasicScheme
 from ..schemes.interface import EXTENSIONS, Scheme
+from ..schemes.jwt import JWTScheme
 from ..schemes.transport import TransportScheme
 from .app_state import AppState
-from .conditions import Rule, describe
+from .conditions import Rule, describe, is_named
 from .protection import enforcing_hooks, protections
 from .views import (
     CALLED,
@@ -49,6 +50,27 @@ def check_views(state: AppState) -> None:
         own = [guard for method in _methods(view) for guard in guards_of(view, method)]
         for rule in (rule for guard in [*around, *own] for rule in guard.rules):
             _check_sources(rule, state.scheme(rule.scheme))
+            _check_issuers(rule, state)
+
+
+def _check_issuers(rule: Rule, state: AppState) -> None:
+    """Refuse a guard whose issuers are none of this app's, or that takes no token at all."""
+    verifier = state.jam.verifier
+    if rule.scheme != JWTScheme.name:
+        return
+    known = (
+        [] if state.jam.issuers is None else [each.issuer for each in state.jam.issuers.states()]
+    )
+    for name in rule.issuers:
+        if name not in known and not any(is_named(name, each) for each in known):
+            raise ConfigError(
+                f"{describe(rule)}: this app has no issuer {name!r}{nearest(name, known)}"
+            )
+    if not rule.issuers and not verifier.takes_plain:
+        raise ConfigError(
+            f"{describe(rule)} lets nobody in: this service has no key of its own, and none of "
+            "its issuers is the only one or has everywhere=True. Name issuers={...}"
+        )
 
 
 def check_keyring(state: AppState) -> None:

@@ -16,7 +16,7 @@ from ..errors import ConfigError, Reason, StoreUnavailable, TokenError
 from ..jam import Jam
 from ..stores.interface import Family
 from .interface import MALFORMED, MISSING, Found
-from .outcome import Accepted, Credential
+from .outcome import Accepted, AcceptedByName, Credential
 from .transport import TOKEN68, SeveralCookies, TransportScheme, is_malformed
 
 _new: Any = tuple.__new__  # as in transport.py
@@ -58,7 +58,7 @@ class JWTScheme(TransportScheme):
                 raise TokenError(Reason.MALFORMED) from None
             raise
         accepted: Accepted = _new(
-            Accepted,
+            AcceptedByName if facts.by_name else Accepted,
             (
                 "jwt",
                 credential.source,

@@ -1,0 +1,124 @@
+"""Own tokens and those of other issuers, told apart by ``iss`` and verified by one verifier.
+
+Which rules count is decided by what a token says of itself before anything of it is believed, and
+by nothing else. So no token is tried under the rules of two issuers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from .._helpers.strict_json import strict_object
+from ..errors import Reason, TokenError
+from ..jws import read_jws
+from ..keys import KeyRing
+from ..settings import JWTSettings
+from ..stores.interface import Store
+from .access_tokens import Clock, Verifier
+from .claims import Facts, json_of
+from .foreign_claims import ForeignFacts
+from .foreign_tokens import Issuers
+from .issuer import Issuer
+
+
+class AllTokens(Verifier):
+    """Verifies own tokens, and those of other issuers.
+
+    :param by_name: issuers whose tokens only those guards take that name them.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what the own verifier has, too
+        self,
+        keyring: KeyRing,
+        settings: JWTSettings,
+        store: Store,
+        clock: Clock,
+        issuers: Issuers,
+        by_name: Collection[Issuer],
+    ) -> None:
+        super().__init__(keyring, settings, store, clock)
+        self.issuers = issuers
+        self._by_name = frozenset(by_name)
+
+    @property
+    def takes_plain(self) -> bool:
+        """Whether there are tokens that a plain guard takes."""
+        others = set(self.issuers.states()) - self._by_name
+        return bool(others) or not self._keyring.is_empty
+
+    def established(self, token: str) -> Facts:
+        """Gate, signature and claims, without time, revocation and cache."""
+        jws = read_jws(token, max_bytes=self._longest)
+        claims = strict_object(jws.payload)
+        if self.issuers.is_of_one(claims):
+            return self._as_facts(self.issuers.established_of(jws, claims))
+        if self._keyring.is_empty:
+            raise TokenError(Reason.WRONG_ISSUER, "iss is no configured issuer")
+        return super().established(token)
+
+    def of_claims(self, claims: Mapping[str, Any]) -> Facts:
+        """The facts of claims that have been verified before, expired or not.
+
+        :raises TokenError: for those of another issuer that name no token.
+        """
+        said = strict_object(json_of(claims))
+        if not self.issuers.is_of_one(said):
+            return super().of_claims(claims)
+        facts = self.issuers.facts_of_claims(said)
+        if facts.jti is None:
+            raise TokenError(
+                Reason.INVALID,
+                "these claims name no token, as their issuer gives it no id: pass the token "
+                "itself, or current_auth()",
+            )
+        return self._as_facts(facts)
+
+    def check_own(self, claims: Mapping[str, Any]) -> None:
+        """Refuse to mint in the name of another issuer.
+
+        :raises TokenError: ``wrong_issuer``.
+        """
+        if self.issuers.is_of_one(claims):
+            raise TokenError(Reason.WRONG_ISSUER, "iss is the name of another issuer")
+
+    def _as_facts(self, foreign: ForeignFacts) -> Facts:
+        flat = mapped(foreign)
+        return Facts(
+            flat=flat,
+            nested=tuple((k, v) for k, v in flat.items() if isinstance(v, (dict, list))),
+            keyring=foreign.keyring,
+            exp=foreign.exp,
+            nbf=foreign.nbf,
+            iat=foreign.iat,
+            jti=foreign.jti,
+            sub=foreign.sub,
+            family=None,
+            slot=foreign.slot,
+            cut_off=None,
+            starts=foreign.starts,
+            ends=foreign.ends,
+            auth_time=foreign.auth_time,
+            issuer=foreign.iss,
+            owner=foreign.owner,
+            mark=foreign.mark,
+            keys=foreign.keys,
+            periods=foreign.rules,
+            by_name=foreign.rules in self._by_name,
+        )
+
+
+def mapped(foreign: ForeignFacts) -> dict[str, Any]:
+    """Return the claims with ``scope`` and ``roles`` as the issuer's rules have found them.
+
+    Guards and policies read these two names. What the issuer itself has written there counts only
+    if its rules say so.
+    """
+    flat = {name: each for name, each in foreign.flat.items() if name not in ("scope", "roles")}
+    scopes = foreign.scopes
+    # A name with a space would be read as two.
+    if scopes and all(name and not set(name) & set(" \t\r\n") for name in scopes):
+        flat["scope"] = " ".join(scopes)
+    if foreign.roles:
+        flat["roles"] = list(foreign.roles)
+    return flat

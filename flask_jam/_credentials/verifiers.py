@@ -1,0 +1,55 @@
+"""Which tokens a Jam takes: own ones, those of other issuers, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..errors import ConfigError
+from ..issuers import Issuer, from_table
+from ..keys import KeyRing
+from ..settings import JWTSettings, Settings
+from ..stores.interface import Store
+from .access_tokens import Clock, Verifier
+from .all_tokens import AllTokens
+from .foreign_tokens import Issuers
+
+
+def has_own_key(jwt: JWTSettings) -> bool:
+    """Return True if a key of this service is configured."""
+    secrets = jwt.secret_key, *jwt.secret_key_fallbacks
+    pems = jwt.private_key, jwt.public_key, jwt.private_key_file, jwt.public_key_file
+    return any((*secrets, *pems))
+
+
+def issuers_of(given: Iterable[Issuer], settings: Settings) -> tuple[Issuer, ...]:
+    """Return the issuers of the settings and those that were given, checked.
+
+    :raises ConfigError: with a sentence.
+    """
+    if isinstance(given, Issuer) or not isinstance(given, Iterable):
+        raise ConfigError("issuers: write a list, such as issuers=[auth0(...)]")
+    found = (*settings.issuers, *given)
+    return tuple(each if isinstance(each, Issuer) else from_table(each) for each in found)
+
+
+def keyring_for(jwt: JWTSettings, issuers: tuple[Issuer, ...]) -> KeyRing:
+    """Return the own keys. None is invented beside other issuers: they may be all there is."""
+    return KeyRing.none() if issuers and not has_own_key(jwt) else KeyRing.from_settings(jwt)
+
+
+def verifier_for(
+    keyring: KeyRing, jwt: JWTSettings, store: Store, clock: Clock, issuers: tuple[Issuer, ...]
+) -> Verifier:
+    """Return what verifies the tokens that a Jam takes.
+
+    :raises ConfigError: if another issuer has the name of this service.
+    """
+    if not issuers:
+        return Verifier(keyring, jwt, store, clock)
+    # Facts are kept by the verifier, own and foreign ones alike.
+    others = Issuers(issuers, clock, cache_size=0, max_token_bytes=jwt.max_token_bytes)
+    if others.is_of_one({"iss": jwt.issuer}):
+        raise ConfigError("jwt.issuer is this service itself: no Issuer may have the same name")
+    is_only = keyring.is_empty and len(issuers) == 1
+    by_name = [each for each in issuers if not (each.everywhere or is_only)]
+    return AllTokens(keyring, jwt, store, clock, others, by_name)
