@@ -28,6 +28,8 @@ class Need(NamedTuple):
 
     scopes: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    #: Whose tokens; empty for those that a plain guard takes.
+    issuers: tuple[str, ...] = ()
 
 
 #: By scheme; ``None`` where there must be no credential of it.
@@ -41,7 +43,8 @@ def security_schemes(app_or_jam: Flask | Jam) -> dict[str, dict[str, Any]]:
     """``components.securitySchemes``: one for every place where the app looks for a credential.
 
     Their names are ``jwt_header``, ``jwt_cookie``, ``session_header``, ``session_cookie``,
-    ``api_key_header`` and ``basic``.
+    ``api_key_header`` and ``basic``; that of another issuer is made of its name:
+    ``jwt_example_eu_auth0_com``.
 
     :param app_or_jam: for a Jam, the current app tells what it is used for.
     :raises ConfigError: if the app has no extension, or another Jam.
@@ -153,7 +156,9 @@ def _security(state: AppState, route: Route) -> Security | None:
 
 def _ways(guard: Guard) -> list[Way]:
     """In how many ways a guard is content."""
-    ways: list[Way] = [{rule.scheme: Need(rule.scopes, rule.sources)} for rule in guard.rules]
+    ways: list[Way] = [
+        {rule.scheme: Need(rule.scopes, rule.sources, rule.issuers)} for rule in guard.rules
+    ]
     if any(rule.optional for rule in guard.rules):
         # A credential that is there must be good, so nobody is who shows none of them.
         ways.append({rule.scheme: None for rule in guard.rules})
@@ -169,25 +174,33 @@ def _both(one: Way, other: Way) -> Way | None:
             continue
         if mine is None or theirs is None:
             return None
-        sources = mine.sources or theirs.sources
-        if mine.sources and theirs.sources:
-            sources = tuple(each for each in sources if each in theirs.sources)
-            if not sources:
-                return None
-        merged[name] = Need(tuple(sorted({*mine.scopes, *theirs.scopes})), sources)
+        sources = _common(mine.sources, theirs.sources)
+        issuers = _common(mine.issuers, theirs.issuers)
+        if sources is None or issuers is None:
+            return None
+        merged[name] = Need(tuple(sorted({*mine.scopes, *theirs.scopes})), sources, issuers)
     return merged
+
+
+def _common(mine: tuple[str, ...], theirs: tuple[str, ...]) -> tuple[str, ...] | None:
+    """Return what two conditions allow together; an empty one allows all, and None is nothing."""
+    if not mine or not theirs:
+        return mine or theirs
+    return tuple(each for each in mine if each in theirs) or None
 
 
 def _spelled_out(state: AppState, way: Way) -> Iterator[dict[str, list[str]]]:
     """One for each choice of places: a credential comes in one of them."""
     needed = {name: need for name, need in way.items() if need is not None}
-    places = [_places_of(state.scheme(name), need.sources) for name, need in needed.items()]
+    places = [_places_of(state.scheme(name), need) for name, need in needed.items()]
     for chosen in product(*places):
         yield {place: list(n.scopes) for place, n in zip(chosen, needed.values(), strict=True)}
 
 
-def _places_of(scheme: Scheme, sources: tuple[str, ...]) -> list[str]:
+def _places_of(scheme: Scheme, need: Need) -> list[str]:
     """Return the places of a scheme that are among the sources; all, if it has other words."""
-    places = _places(scheme)
-    named = [name for name, each in places.items() if each.get("in", "header") in sources]
+    every, taken = _places(scheme), scheme._places_for(need.issuers)
+    # An operation without a place would read as an open one.
+    places = {name: every[name] for name in every if taken is None or name in taken} or every
+    named = [name for name, each in places.items() if each.get("in", "header") in need.sources]
     return named or list(places)

@@ -21,10 +21,14 @@ from flask_jam import (
     public,
     session_required,
 )
+from flask_jam.issuers import auth0, entra
 from flask_jam.openapi import security_for, security_schemes
 
 from .cases import each_case
-from .conftest import bearer
+from .conftest import SECRET, bearer
+from .foreign import A
+
+TENANT = "11111111-2222-3333-4444-555555555555"
 
 
 @pytest.fixture
@@ -334,3 +338,45 @@ def test_what_has_no_route_is_a_mistake(app: Flask) -> None:
                 security_for(unknown)
     with pytest.raises(ConfigError, match="no current app"):
         security_for(view)
+
+
+# --- other issuers -------------------------------------------------------------------------------
+
+
+def test_a_provider_is_described_by_its_metadata_and_named_where_a_guard_takes_it() -> None:
+    shop = auth0("shop.eu.auth0.com", audience="api")
+    staff = entra(TENANT, audience="api", everywhere=True)
+    given = A.issuer()  # its keys are configured, so its metadata is not known
+    jam = Jam({"jwt": {"secret_key": SECRET}}, issuers=[shop, staff, given])
+    app, login = new_app(jam), "jwt_login_microsoftonline_com_tenantid_v2_0"
+    base = f"https://login.microsoftonline.com/{TENANT}/v2.0"
+    found = security_schemes(app)
+    assert {name: each.get("openIdConnectUrl") for name, each in found.items()} == {
+        "jwt_header": None, "session_cookie": None,
+        "jwt_shop_eu_auth0_com": "https://shop.eu.auth0.com/.well-known/openid-configuration",
+        login: f"{base}/.well-known/openid-configuration",
+    }  # fmt: skip
+    assert found["jwt_shop_eu_auth0_com"]["type"] == "openIdConnect"
+    own = jwt_required(scopes={"own"})
+    for guard, expected in (
+        (jwt_required, ["jwt_header", login]),
+        (jwt_required(issuers=[shop]), ["jwt_shop_eu_auth0_com"]),
+        (jwt_required(issuers=[given]), ["jwt_header"]),
+        (jwt_required(issuers=[shop])(jwt_required(issuers=[shop, staff])(view)),
+         ["jwt_shop_eu_auth0_com"]),
+    ):  # fmt: skip
+        guarded = guard(view) if isinstance(guard, Guard) else guard
+        app.add_url_rule(f"/{id(guarded)}", str(id(guarded)), guarded)
+        with app.app_context():
+            places = [place for each in security_for(guarded) or () for place in each]
+        assert sorted(places) == sorted(expected)
+    both = own | jwt_required(issuers=[shop], scopes={"read"})
+    assert {"jwt_shop_eu_auth0_com": ["read"]} in said_of(new_app(jam), both(view))
+
+
+def test_guards_of_two_issuers_leave_no_way_in() -> None:
+    shop, other = (auth0(f"{name}.auth0.com", audience="api") for name in ("shop", "other"))
+    app = new_app(Jam(issuers=[shop, other]))
+    assert "jwt_header" in security_schemes(app)
+    guarded = jwt_required(issuers=[shop])(jwt_required(issuers=[other])(view))
+    assert said_of(app, guarded) == []

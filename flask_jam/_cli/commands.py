@@ -28,6 +28,7 @@ from . import doctor as examination
 from .api_keys import apikeys
 from .inspection import has_key
 from .inspection import inspect as look_at
+from .issuer_states import IssuerState, states_of
 from .keyring import group as keyring
 from .lazy_group import HELP
 from .output import (
@@ -291,12 +292,18 @@ def _said(name: str, value: Any) -> str:
 # --- sessions, logins ---------------------------------------------------------------------------
 
 
+def _of_issuer(command: Any) -> Any:
+    said = "Of a user of this provider, instead of one of this service."
+    return click.option("--issuer", metavar="ISS", help=said)(command)
+
+
 @group.command()
 @click.argument("subject")
 @format_option("table", "json")
-def sessions(subject: str, form: str) -> None:
+@_of_issuer
+def sessions(subject: str, form: str, issuer: str | None) -> None:
     """List the living sessions of SUBJECT. A handle is no credential."""
-    found = shared_jam().list_sessions(subject)
+    found = shared_jam().list_sessions(subject, issuer)
     if form == "json":
         print_json([each._asdict() for each in found])
         return
@@ -307,16 +314,17 @@ def sessions(subject: str, form: str) -> None:
 @click.argument("subject")
 @click.option("--end", "handle", metavar="HANDLE", help="End this one, and list nothing.")
 @format_option("table", "json")
-def logins(subject: str, handle: str | None, form: str) -> None:
+@_of_issuer
+def logins(subject: str, handle: str | None, form: str, issuer: str | None) -> None:
     """List the logins of SUBJECT: sessions and tokens. A handle is no credential.
 
     Exits with 1 if there is no login to --end.
     """
     jam = shared_jam()
     if handle is not None:
-        _end_login(jam, subject, handle)
+        _end_login(jam, subject, handle, issuer)
         return
-    found = jam.list_logins(subject)
+    found = jam.list_logins(subject, issuer)
     if form == "json":
         print_json([each._asdict() for each in found])
         return
@@ -324,8 +332,8 @@ def logins(subject: str, handle: str | None, form: str) -> None:
     print_rows(["handle", "scheme", *_USE], rows)
 
 
-def _end_login(jam: Jam, subject: str, handle: str) -> None:
-    if not jam.end_login_by_handle(subject, handle):
+def _end_login(jam: Jam, subject: str, handle: str, issuer: str | None) -> None:
+    if not jam.end_login_by_handle(subject, handle, issuer):
         fail(f"{subject} has no login with the handle {handle}")
     click.echo(f"Ended: the login {printable(handle)} of {printable(subject)}.")
     _warn_of_access_tokens(jam)
@@ -345,11 +353,13 @@ def _use(login: SessionInfo | LoginInfo) -> list[str]:
 
 @group.command()
 @click.argument("subject")
-def revoke(subject: str) -> None:
+@_of_issuer
+def revoke(subject: str, issuer: str | None) -> None:
     """End everything of SUBJECT: tokens, sessions, API keys."""
     jam = shared_jam()
-    count, keys = len(jam.list_sessions(subject)), len(jam.list_api_keys(subject))
-    jam.revoke_subject(subject)
+    count = len(jam.list_sessions(subject, issuer))
+    keys = len(jam.list_api_keys(subject, issuer=issuer))
+    jam.revoke_subject(subject, issuer)
     tokens = "refresh token" if jam.settings.jwt.list == "off" else "token"
     others = f"{count} session(s)" + (f", and {keys} API key(s)" if keys else "")
     click.echo(f"Revoked: every {tokens} of {printable(subject)}, and {others}.")
@@ -359,6 +369,36 @@ def revoke(subject: str) -> None:
 def _warn_of_access_tokens(jam: Jam) -> None:
     if jam.settings.jwt.list == "off":
         click.echo("jwt.list is off: an access token lives until it expires.", err=True)
+
+
+# --- other issuers ------------------------------------------------------------------------------
+
+
+@group.command("issuers")
+@format_option("table", "json")
+def show_issuers(form: str) -> None:
+    """List the other issuers whose tokens are taken, with their keys.
+
+    The keys are fetched for it. Exits with 1 if those of one cannot be had: its tokens get a 503.
+    Why a single token is refused: flask jam inspect TOKEN.
+    """
+    found = states_of(current_jam())
+    if form == "json":
+        print_json([each._asdict() for each in found])
+    elif not found:
+        click.echo("No other issuer is configured: see flask_jam.issuers.")
+    else:
+        head = ["issuer", "state", "keys", "age", "taken by", "audience"]
+        print_rows(head, [_issuer_cells(each) for each in found])
+    raise SystemExit(any(each.keys == 0 for each in found))
+
+
+def _issuer_cells(state: IssuerState) -> list[str]:
+    age = "-" if state.age is None else f"{state.age:.0f} s"
+    said = "ok" if state.keys and not state.error else state.error or state.state
+    audience = " ".join(state.audience)
+    return [printable(each) for each in (
+        state.issuer, said, str(state.keys), age, state.taken_by, audience)]  # fmt: skip
 
 
 # --- doctor -------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from ..schemes.jwt import JWTScheme
 from ..schemes.session import SessionScheme
 from ..stores.memory import MemoryStore
 from .inspection import has_key
+from .issuer_states import examine_issuers
 from .key_checks import check_published, check_ring
 
 OK, WARNING, FAILURE = "ok", "warning", "failure"
@@ -57,6 +58,8 @@ def _keys(state: AppState) -> Iterator[Finding]:
     yield from (Finding(*row) for row in check_published(state.jam))
     if state.jam.keyring_watch is not None:
         yield from (Finding(*row) for row in check_ring(state.jam.keyring_watch))
+    elif not has_key(jwt) and state.jam.issuers is not None:
+        yield Finding(OK, "11.6.1", "no key of its own: this service takes tokens of others only")
     elif has_key(jwt):
         yield Finding(OK, "11.6.1", f"a key for {jwt.alg} is configured and long enough")
     else:
@@ -81,13 +84,13 @@ def _tokens(state: AppState) -> Iterator[Finding]:
     if not _has(state, JWTScheme):
         return
     jwt = state.jam.settings.jwt
-    if jwt.audience is None:
+    if jwt.audience is None and (has_key(jwt) or state.jam.issuers is None):
         yield Finding(
             WARNING,
             "9.2.3",
             "jwt.audience is not set: a token for another service with the same key would be taken",
         )
-    else:
+    elif jwt.audience is not None:
         yield Finding(OK, "9.2.3", f"a token must name the audience {jwt.audience}")
     if jwt.list == "off":
         yield Finding(
@@ -117,6 +120,11 @@ def _without_rotation() -> Finding:
         "jwt.rotate_refresh_tokens is off: a stolen refresh token is good until jwt.refresh_idle, "
         "and nothing tells. Turn it on when all clients keep the new one of each refresh",
     )
+
+
+def _issuers(state: AppState) -> Iterator[Finding]:
+    is_tried = state.app.debug or state.app.testing
+    yield from (Finding(*each) for each in examine_issuers(state.jam, is_tried=is_tried))
 
 
 def _sessions(state: AppState) -> Iterator[Finding]:
@@ -392,6 +400,7 @@ def _debug(state: AppState) -> Iterator[Finding]:
 _LOOKS: tuple[Callable[[AppState], Iterator[Finding]], ...] = (
     _keys,
     _tokens,
+    _issuers,
     _sessions,
     _cookies,
     _passwords,

@@ -12,19 +12,23 @@ import re
 from typing import Any
 
 from .._credentials.api_key_text import has_form, is_key
+from .._credentials.claims import Facts
 from .._credentials.keyring_watch import is_retired
 from .._credentials.sessions import is_session_id
 from .._helpers.strict_json import strict_object
-from ..errors import Reason, SessionError, TokenError
+from ..errors import IssuerUnavailable, Reason, SessionError, TokenError
 from ..jam import Jam
 from ..jws import verify_jws
 from ..settings import JWTSettings
 from ..stores.interface import Rotation, Session, split_owner
 from ..stores.memory import MemoryStore
+from .issuer_states import flaw_of, rules_of, taken_by, unknown_issuer
 
 _LIKE_REFRESH = re.compile(r"[A-Za-z0-9_-]{45}\.[0-9]+\.[A-Za-z0-9_-]{43}")
 #: What a token says where there is nothing more to say.
 _UNSAID = str(TokenError(Reason.INVALID))
+#: How a token is refused whose ``iss`` names nobody that is known here.
+_OF_STRANGERS = {Reason.INVALID, Reason.WRONG_ISSUER}
 _DETAILS = {
     Reason.TOO_LARGE: "it, or its header, is longer than is read: see jwt.max_token_bytes",
     Reason.REVOKED: "it was revoked, or its login was, or its subject",
@@ -57,7 +61,7 @@ def has_key(jwt: JWTSettings) -> bool:
 
 def _note(jam: Jam) -> str | None:
     """Why another process may judge otherwise."""
-    if not has_key(jam.settings.jwt):
+    if not has_key(jam.settings.jwt) and jam.issuers is None:
         return "no key is configured, so no token of another process can be good here"
     if isinstance(jam.store, MemoryStore):
         return "the store is this process's memory: what was revoked elsewhere is not known here"
@@ -107,12 +111,17 @@ def _session(jam: Jam, session_id: str) -> dict[str, Any]:
     return {
         "kind": "session id",
         "good": True,
-        "subject": session.session_key,
+        **_owner(session.session_key),
         "handle": jam.handle_of(session_id),
         "created_at": session.created_at,
         "expires_at": session.expires_at,
         "data": _masked(session),
     }
+
+
+def _owner(owner: str) -> dict[str, str]:
+    subject, issuer = split_owner(owner)
+    return {"subject": subject, **({} if issuer is None else {"issuer": issuer})}
 
 
 def _masked(session: Session) -> dict[str, Any]:
@@ -146,11 +155,31 @@ def _access(jam: Jam, token: str) -> dict[str, Any]:
     header, claims = _said(token)
     verdict: dict[str, Any] = {"good": True}
     try:
-        jam.verify_jwt_token(token)
+        jam._will_use_tokens()
+        verdict |= _mapped(jam, jam.verifier.verify(token))
     except TokenError as error:
-        verdict = _refused(error.reason, _detail(jam, token, header, error))
+        stranger = unknown_issuer(jam, claims) if error.reason in _OF_STRANGERS else None
+        detail = stranger or _detail(jam, token, (header, claims), error)
+        verdict = _refused(error.reason, detail)
+    except IssuerUnavailable as error:
+        verdict = _refused(error.reason, f"{error}: see flask jam issuers")
     kind = {"kind": "access token" if isinstance(header, dict) else "unknown"}
     return {**kind, **verdict, **_end(claims), "header": header, "claims": claims}
+
+
+def _mapped(jam: Jam, facts: Facts) -> dict[str, Any]:
+    """What the rules of another issuer make of its token."""
+    rules = rules_of(jam, facts.flat)
+    if facts.issuer is None or rules is None:
+        return {}
+    claims = facts.fresh()
+    return {
+        "issuer": facts.issuer,
+        "subject": facts.sub,
+        "scope": claims.get("scope", ""),
+        "roles": claims.get("roles", []),
+        "taken_by": taken_by(jam, rules),
+    }
 
 
 def _end(claims: Any) -> dict[str, Any]:
@@ -159,9 +188,13 @@ def _end(claims: Any) -> dict[str, Any]:
     return {"expires_at": exp} if is_number else {}
 
 
-def _detail(jam: Jam, token: str, header: Any, error: TokenError) -> str:
+def _detail(jam: Jam, token: str, said: tuple[Any, Any], error: TokenError) -> str:
     if str(error) != _UNSAID:
         return str(error)
+    header, claims = said
+    rules = rules_of(jam, claims)
+    if rules is not None and error.reason is Reason.INVALID and isinstance(header, dict):
+        return flaw_of(jam, rules, header)
     return _DETAILS.get(error.reason) or _flaw(jam, token, header)
 
 

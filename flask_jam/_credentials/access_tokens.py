@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from .._helpers.strict_json import strict_object
@@ -48,9 +48,18 @@ class Verifier:
         return self._keyring
 
     @property
+    def has_own_key(self) -> bool:
+        """Whether this service has a key, so that there are tokens of its own."""
+        return not self._keyring.is_empty
+
+    @property
     def takes_plain(self) -> bool:
         """Whether there are tokens that a plain guard takes."""
-        return True
+        return self.has_own_key
+
+    def is_taken(self, rules: Any, names: Collection[str]) -> bool:
+        """Return True if a guard that names these issuers, or none, takes the tokens of one."""
+        return False
 
     def cache_info(self) -> CacheInfo:
         """Hits, misses, bound and size, as :func:`functools.lru_cache` has them."""

@@ -20,6 +20,7 @@ from .claims import Facts, json_of
 from .foreign_claims import ForeignFacts
 from .foreign_tokens import Issuers
 from .issuer import Issuer
+from .issuer_names import is_named
 
 
 class AllTokens(Verifier):
@@ -45,7 +46,17 @@ class AllTokens(Verifier):
     def takes_plain(self) -> bool:
         """Whether there are tokens that a plain guard takes."""
         others = set(self.issuers.states()) - self._by_name
-        return bool(others) or not self._keyring.is_empty
+        return bool(others) or self.has_own_key
+
+    def is_taken(self, rules: Any, names: Collection[str]) -> bool:
+        """Return True if a guard that names these issuers, or none, takes the tokens of one."""
+        if not names:
+            return not self.is_by_name(rules)
+        return any(is_named(rules.issuer, name) or is_named(name, rules.issuer) for name in names)
+
+    def is_by_name(self, rules: Issuer) -> bool:
+        """Return True for an issuer whose tokens only those guards take that name it."""
+        return rules in self._by_name
 
     def established(self, token: str) -> Facts:
         """Gate, signature and claims, without time, revocation and cache."""
@@ -53,7 +64,7 @@ class AllTokens(Verifier):
         claims = strict_object(jws.payload)
         if self.issuers.is_of_one(claims):
             return self._as_facts(self.issuers.established_of(jws, claims))
-        if self._keyring.is_empty:
+        if not self.has_own_key:
             raise TokenError(Reason.WRONG_ISSUER, "iss is no configured issuer")
         return super().established(token)
 

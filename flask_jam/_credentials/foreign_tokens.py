@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 from .._helpers.strict_json import strict_object
-from ..errors import ConfigError, Reason, TokenError
+from ..errors import ConfigError, IssuerUnavailable, Reason, TokenError
 from ..jws import UnverifiedJWS, read_jws
 from ..keys import Key
 from ..stores.interface import NO_MARKS, Store
@@ -189,6 +190,12 @@ class Issuers:
     def states(self) -> dict[Issuer, KeyState]:
         """Return what is known of the keys of each issuer."""
         return {rules: keys.state() for rules, keys in self._sources.items()}
+
+    def start(self) -> None:
+        """Have the keys of every issuer fetched, before a token asks for them."""
+        for keys in self._sources.values():
+            with suppress(TokenError, IssuerUnavailable):
+                keys.find({})
 
     def cache_info(self) -> CacheInfo:
         """Hits, misses, bound and size, as :func:`functools.lru_cache` has them."""

@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
+from .._credentials.issuer_names import is_named
 from .._helpers.names import name_set, nearest
 from .._helpers.strict_json import copy_json
 from ..errors import ConfigError, Reason, safe_summary
@@ -72,15 +73,6 @@ class Rule:
         if self.check is not None and not _passes(self.check, payload):
             return Reason.DENIED
         return None
-
-
-def is_named(issuer: str, name: str) -> bool:
-    """Return True if a guard that names an issuer means this one; ``{tenantid}`` is any tenant."""
-    before, is_template, after = name.partition("{tenantid}")
-    if not is_template:
-        return issuer == name
-    tenant = issuer[len(before) : len(issuer) - len(after)]
-    return f"{before}{tenant}{after}" == issuer and bool(tenant) and "/" not in tenant
 
 
 def _covers(scope: object, needed: Iterable[str]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from flask import Flask
 from flask.sessions import SecureCookieSessionInterface
 
+from .._credentials.issuer_names import is_named
 from .._helpers.names import nearest
 from ..errors import ConfigError
 from ..guards import Guard
@@ -16,7 +17,7 @@ from ..schemes.interface import EXTENSIONS, Scheme
 from ..schemes.jwt import JWTScheme
 from ..schemes.transport import TransportScheme
 from .app_state import AppState
-from .conditions import Rule, describe, is_named
+from .conditions import Rule, describe
 from .protection import enforcing_hooks, protections
 from .views import (
     CALLED,

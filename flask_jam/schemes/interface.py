@@ -8,7 +8,7 @@ To accept another kind of credential, subclass :class:`Scheme`, register it with
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import Enum
 from typing import Any, ClassVar, Final, Literal, NamedTuple
 
@@ -105,6 +105,13 @@ class Scheme:
 
     def _malformed_source(self, request: Request) -> str | None:
         """Return where a malformed credential is, for the signal ``rejected``."""
+        return None
+
+    def _places_for(self, issuers: tuple[str, ...]) -> Collection[str] | None:
+        """Return where OpenAPI says to put a credential that a guard takes; ``None``: anywhere.
+
+        :param issuers: those that the guard names.
+        """
         return None
 
     def openapi(self) -> dict[str, Any]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import itertools
+import re
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from flask import Request
 
+from .._credentials.issuer_names import metadata_url
 from .._credentials.refresh_rotation import is_refresh_token
 from .._helpers.deadline import one_deadline
 from .._helpers.names import name_set, nearest
 from .._helpers.setting_types import COOKIE_PATH
 from .._request.cookies import refresh_name
 from ..errors import ConfigError, Reason, StoreUnavailable, TokenError
+from ..issuers import Issuer
 from ..jam import Jam
 from ..stores.interface import Family
 from .interface import MALFORMED, MISSING, Found
@@ -76,6 +80,31 @@ class JWTScheme(TransportScheme):
         """End a token and its refresh family."""
         return self.jam.end_login(credential)
 
+    def openapi(self) -> dict[str, Any]:
+        """Return one object for each place, and one for each provider that has metadata."""
+        return {**super().openapi(), **{name: each for name, _, each in self._providers()}}
+
+    def _places_for(self, issuers: tuple[str, ...]) -> Collection[str] | None:
+        """Return the places of own tokens, or of those of the issuers that a guard names."""
+        taken: set[str] = set() if self.cookie_name is None else {f"{self.name}_cookie"}
+        described = {rules: name for name, rules, _ in self._providers()}
+        for rules in self.jam.issuers.states() if self.jam.issuers else ():
+            if self.jam.verifier.is_taken(rules, issuers):
+                taken.add(described.get(rules, f"{self.name}_header"))
+        if not issuers and self.jam.verifier.has_own_key:
+            taken.add(f"{self.name}_header")
+        return taken
+
+    def _providers(self) -> Iterator[tuple[str, Issuer, dict[str, str]]]:
+        """Return the issuers whose metadata can be named, each with its Security Scheme Object."""
+        reads = (self.header_name or "").lower() == "authorization" and not self._has_own_form
+        names: set[str] = set()
+        for rules in self.jam.issuers.states() if self.jam.issuers and reads else ():
+            url = metadata_url(rules)
+            if url is not None:
+                name = _unused(f"{self.name}_{_slug(rules.issuer)}", names)
+                yield name, rules, {"type": "openIdConnect", "openIdConnectUrl": url}
+
     def cookie_names(self) -> list[str]:
         """Include the cookies of the refresh token: a logout ends those, too."""
         if self.cookie_name is None:
@@ -126,6 +155,16 @@ class JWTScheme(TransportScheme):
         """Sort by login, and within a family by generation: an older one would count as reuse."""
         family, credential = pair
         return family.started_at, self.jam.families.parsed(credential.value)[1]
+
+
+def _slug(issuer: str) -> str:
+    return re.sub(r"\W+", "_", issuer.partition("://")[2]).strip("_")
+
+
+def _unused(name: str, names: set[str]) -> str:
+    number = next(n for n in itertools.count(1) if f"{name}{'' if n == 1 else n}" not in names)
+    names.add(found := name if number == 1 else f"{name}{number}")
+    return found
 
 
 def check_refresh_path(path: object) -> None:

@@ -119,7 +119,8 @@ def failed(app: Flask, *arguments: str, code: int = 1, **options: Any) -> str:
 # --- the group -----------------------------------------------------------------------------------
 
 COMMANDS = (
-    "apikeys", "doctor", "inspect", "keygen", "keyring", "logins", "revoke", "routes", "sessions",
+    "apikeys", "doctor", "inspect", "issuers", "keygen", "keyring", "logins", "revoke", "routes",
+    "sessions",
     "token",
 )  # fmt: skip
 
