@@ -24,12 +24,13 @@ from flask_jam import (
     public,
     session_required,
 )
+from flask_jam.issuers import Issuer
 from flask_jam.policies import authorize, role, scope
 from flask_jam.testing import capture, frozen_time
 
 from ..cases import each_case
 from ..conftest import SECRET, Clock, bearer
-from ..foreign import DROP, TWIN, A, B, Provider
+from ..foreign import DROP, NOW, TWIN, A, B, Provider
 
 OWN = {"jwt": {"secret_key": SECRET}}
 NAMED = jwt_required(issuers={A.name})
@@ -401,6 +402,33 @@ def test_protect_and_a_view_may_name_different_issuers(clock: Clock) -> None:
     protect(app, jwt_required(issuers={A.name, B.name}))
     assert statuses(app, A.token(), "/b") == {"/b": 401}
     assert statuses(app, B.token(), "/b") == {"/b": 200}
+
+
+# --- a provider that is down --------------------------------------------------------------------
+
+
+def test_keys_that_were_never_had_are_a_503_on_guarded_routes_and_nothing_else(
+    clock: Clock,
+) -> None:
+    # Nobody listens there.
+    down = Issuer("https://down.example/", audience="api", algorithms="ES256",
+                  jwks_uri="http://127.0.0.1:9/keys", everywhere=True)  # fmt: skip
+    jam = new_jam(clock, down, A.issuer())
+    app = app_of(jam, {"/plain": jwt_required, "/a": NAMED, "/optional": GUARDS["/optional"]})
+    token, own = A.token(iss=down.issuer), jam.issue_tokens("ann")["access_token"]
+    client = app.test_client()
+    refused = client.get("/plain", headers=bearer(token))
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
+    assert "WWW-Authenticate" not in refused.headers
+    assert statuses(app, token, "/optional", "/a", "/open") == {
+        "/optional": 503, "/a": 503, "/open": 200,
+    }  # fmt: skip
+    assert client.get("/open", headers=bearer(token)).json["who"] is None
+    assert statuses(app, own, "/plain", "/open") == {"/plain": 200, "/open": 200}
+    assert statuses(app, A.token(), "/a") == {"/a": 200}
+    # What is wrong with it without any key is a 401 as ever.
+    for bad in ({"exp": NOW - 99}, {"aud": "other"}, {"sub": DROP}):
+        assert statuses(app, A.token(iss=down.issuer, **bad), "/plain") == {"/plain": 401}
 
 
 # --- what it costs ------------------------------------------------------------------------------
