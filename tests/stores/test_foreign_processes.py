@@ -66,7 +66,8 @@ def test_a_foreign_token_is_refused_in_another_process_within_milliseconds(
     with subprocess.Popen(
         program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as child:
-        assert child.stdin is not None and child.stdout is not None
+        assert child.stdin is not None
+        assert child.stdout is not None
         try:
             print(json.dumps({"config": config, "issuer": rules, "token": token}), file=child.stdin,
                   flush=True)  # fmt: skip
