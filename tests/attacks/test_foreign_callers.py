@@ -119,8 +119,9 @@ def test_the_own_key_does_not_speak_for_an_issuer_nor_an_issuer_for_the_service(
     assert {status(client, path, own(iss=A.name)) for path in PATHS} == {401}
     assert {status(client, path, own(iss=A.name, aud="api")) for path in PATHS} == {401}
     # The public key of A as a secret; A without its name; the kid of B on the key of A.
-    for token in (signed(A.claims(), secret=json.dumps(A.jwks)), A.token(iss=DROP), A.token(iss=B.name),
-                  A.token({"kid": "k2"}), B.token({"kid": "k1"}, iss=A.name)):  # fmt: skip
+    as_secret = signed(A.claims(), secret=json.dumps(A.jwks))
+    for token in (as_secret, A.token(iss=DROP), A.token(iss=B.name), A.token({"kid": "k2"}),
+                  B.token({"kid": "k1"}, iss=A.name)):  # fmt: skip
         assert {status(client, path, token) for path in PATHS} == {401}
 
 

@@ -28,7 +28,7 @@ import secrets
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -39,6 +39,7 @@ import jwt as pyjwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from flask import Flask, g
+from jwt import algorithms
 from werkzeug.test import EnvironBuilder
 
 from flask_jam import (
@@ -53,6 +54,7 @@ from flask_jam import (
     protect,
     session_required,
 )
+from flask_jam.issuers import Issuer
 from flask_jam.schemes.basic import basic_header
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -88,6 +90,9 @@ PROTECTED = "token seen before, HS256, by protect"
 WITH_USER = "token seen before, HS256, with load_user"
 SESSION_USER = "session in memory, with load_user"
 UNSEEN = "token not seen before, {}"
+FOREIGN = "another issuer's token seen before, RS256"
+FOREIGN_UNSEEN = "another issuer's token not seen before, RS256"
+STRANGER = "unknown issuer: 401"
 SESSION = "session in memory"
 BASIC = "Basic seen before"
 KEY = "API key seen before"
@@ -259,10 +264,10 @@ def public_pem(alg: str) -> str:
     ).decode()  # fmt: skip
 
 
-def our_jam(alg: str = "HS256", **settings: Any) -> Jam:
+def our_jam(alg: str = "HS256", issuers: Iterable[Issuer] = (), **settings: Any) -> Jam:
     """A Jam with revocation on and marks of others in its store, so that the store is asked."""
     key = {"secret_key": SECRET} if alg == "HS256" else {"private_key": private_pem(alg)}
-    jam = Jam({"jwt": {"alg": alg, "expire": LIFE, **key}, **settings})
+    jam = Jam({"jwt": {"alg": alg, "expire": LIFE, **key}, **settings}, issuers=issuers)
     for number in range(100):
         jam.revoke_token(jam.make_payload(sub=f"user-{number}"))
         jam.revoke_subject(f"former-user-{number}")
@@ -343,6 +348,46 @@ def unseen(alg: str) -> Case:
     case.requests = [request("/jwt", bearer=our_token(jam)) for _ in range(BATCH)]
     case.before = jam.verifier.cache_clear
     return case
+
+
+#: Who issues the tokens of others.
+_ISSUER = "https://idp.example/"
+
+
+def foreign_jam() -> Jam:
+    """A Jam with a key of its own, and another issuer whose tokens every guard takes."""
+    public = _private_key("RS256").public_key()
+    jwk = {**algorithms.RSAAlgorithm.to_jwk(public, as_dict=True), "kid": "idp", "alg": "RS256"}
+    issuer = Issuer(_ISSUER, audience="api", jwks={"keys": [jwk]}, everywhere=True)
+    return our_jam(issuers=[issuer])
+
+
+def foreign_token(**more: Any) -> str:
+    """As a provider gives it; each is another one."""
+    now = int(time.time())
+    claims = {"iss": _ISSUER, "aud": "api", "sub": "alice", "jti": secrets.token_urlsafe(32),
+              "iat": now, "exp": now + LIFE - 60, "scope": "read write", **more}  # fmt: skip
+    return pyjwt.encode(claims, _private_key("RS256"), "RS256", headers={"kid": "idp"})
+
+
+def foreign() -> Case:
+    """Another issuer's token that the verifier knows."""
+    return guarded(our_app(foreign_jam()), "/jwt", foreign_token())
+
+
+def foreign_unseen() -> Case:
+    """Many of them, and a verifier that has forgotten them."""
+    jam = foreign_jam()
+    case = guarded(our_app(jam), "/jwt", foreign_token())
+    case.requests = [request("/jwt", bearer=foreign_token()) for _ in range(BATCH)]
+    case.before = jam.verifier.cache_clear
+    return case
+
+
+def stranger() -> Case:
+    """A token whose issuer nobody has named: no key is looked for, and nothing is fetched."""
+    app, token = our_app(foreign_jam()), foreign_token(iss="https://stranger.example/")
+    return Case(app, [request("/jwt", bearer=token)], 401, b"invalid_token")
 
 
 def undecorated() -> Case:
@@ -691,6 +736,9 @@ CASES: dict[str, Entry] = {
     BASIC: Entry(basic),
     UNSEEN.format("HS256"): Entry(lambda: unseen("HS256")),
     UNSEEN.format("RS256"): Entry(lambda: unseen("RS256")),
+    FOREIGN: Entry(foreign),
+    FOREIGN_UNSEEN: Entry(foreign_unseen),
+    STRANGER: Entry(stranger),
     KEY: Entry(api_key),
     NEAR_KEY: Entry(near_key, REDIS),
     FAR_KEY: Entry(far_key, REDIS),
@@ -719,7 +767,7 @@ CASES: dict[str, Entry] = {
 OURS = [OPEN, *(SEEN.format(alg) for alg in ("HS256", "RS256", "ES256")), SCOPED, READ,
         PROTECTED, WITH_USER, SESSION, SESSION_USER, BASIC, NEAR_TOKEN, NEAR_SESSION, FAR_TOKEN,
         FAR_SESSION, KEY, NEAR_KEY, FAR_KEY, UNSEEN.format("HS256"), UNSEEN.format("RS256"),
-        REFUSED, FORGED, MISTYPED_KEY]  # fmt: skip
+        FOREIGN, FOREIGN_UNSEEN, STRANGER, REFUSED, FORGED, MISTYPED_KEY]  # fmt: skip
 #: Plain functions, not routes.
 YARDSTICKS = {YARDSTICK.format("HS256"), YARDSTICK.format("RS256")}
 #: With the short name for the head of a column.
@@ -841,6 +889,9 @@ class Report:
         yield verdict(OPEN, "3 µs, scaled", 3 * scale)
         theirs = self.over(FJE_FORGED)
         yield verdict(FORGED, "half of Flask-JWT-Extended's", theirs and theirs / 2)
+        yield verdict(STRANGER, "half of Flask-JWT-Extended's", theirs and theirs / 2)
+        own = self.over(SEEN.format("RS256"))
+        yield verdict(FOREIGN, "an own token's, and a tenth for chance", own and own * 1.1)
         yield verdict(NEAR_TOKEN, "1/16 of Flask-JWT-Extended, HS256", peer and peer / 16)
         yield verdict(NEAR_TOKEN, "1/5 of jamlib", older and older / 5)
         for work, as_token in ((KEY, SEEN.format("HS256")), (NEAR_KEY, NEAR_TOKEN)):
