@@ -116,7 +116,7 @@ class Verifier:
         """Gate, signature and claims, without time, revocation and cache."""
         keyring = self._keyring
         header, payload = verify_jws(token, keyring, max_bytes=self._settings.max_token_bytes)
-        _check_type(header)
+        check_type(header)
         return facts_of(strict_object(payload), self._settings, keyring)
 
     def of_claims(self, claims: Mapping[str, Any]) -> Facts:
@@ -248,7 +248,11 @@ class Tokens:
             raise
 
 
-def _check_type(header: Mapping[str, Any]) -> None:
+def check_type(header: Mapping[str, Any]) -> None:
+    """Refuse a header that does not say that this is an access token.
+
+    :raises TokenError: ``wrong_type``.
+    """
     # RFC 8725 3.11 and RFC 7515 4.1.9: media type names, in any letter case.
     kind = header.get("typ")
     if not isinstance(kind, str) or kind.lower().removeprefix("application/") not in _TYPES:

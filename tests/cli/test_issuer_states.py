@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from flask import Flask
 from flask_jam import Jam, JWTExtension, SessionExtension
 from flask_jam._cli.doctor import examine
 from flask_jam._cli.inspection import inspect
+from flask_jam._credentials.foreign_tokens import Issuers
 from flask_jam.issuers import Issuer
 
 from ..cases import each_case
@@ -27,7 +29,19 @@ def new_app(clock: Clock, *issuers: Issuer, own: Any = SECRET) -> Flask:
     jam = Jam({"jwt": {"secret_key": own}} if own else {}, clock=clock, issuers=issuers)
     JWTExtension(jam, app)
     SessionExtension(jam, app)
+    if jam.issuers is not None:
+        _started.append(jam.issuers)
     return app
+
+
+_started: list[Issuers] = []
+
+
+@pytest.fixture(autouse=True)
+def no_thread_goes_on_trying() -> Iterator[None]:
+    yield
+    while _started:
+        _started.pop().close()
 
 
 def unreachable(**rules: Any) -> Issuer:

@@ -429,6 +429,8 @@ def test_keys_that_were_never_had_are_a_503_on_guarded_routes_and_nothing_else(
     # What is wrong with it without any key is a 401 as ever.
     for bad in ({"exp": NOW - 99}, {"aud": "other"}, {"sub": DROP}):
         assert statuses(app, A.token(iss=down.issuer, **bad), "/plain") == {"/plain": 401}
+    assert jam.issuers is not None
+    jam.issuers.close()  # else its thread goes on trying
 
 
 # --- what it costs ------------------------------------------------------------------------------
