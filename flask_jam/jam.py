@@ -23,7 +23,7 @@ from ._credentials.revocation import (
 )
 from ._credentials.sessions import Life, SessionInfo, Sessions, checked_owner, handle_of
 from ._credentials.tickets import Tickets, TicketVerbs
-from ._credentials.verifiers import has_own_key, issuers_of, keyring_for, verifier_for
+from ._credentials.verifiers import issuers_of, keyring_for, verifier_for
 from ._helpers.deadline import apart, one_deadline
 from .errors import ConfigError, StoreUnavailable, safe_summary
 from .issuers import Issuer
@@ -62,7 +62,7 @@ def _keyring_watch(jwt: JWTSettings, clock: Callable[[], float]) -> KeyringWatch
 
 def _with_random_key(jwt: JWTSettings) -> JWTSettings:
     """Return the settings with a key of this process, if they have none."""
-    if has_own_key(jwt):
+    if jwt.has_key:
         return jwt
     made = new_key(jwt.alg)
     if "JAM_JWT_SECRET_KEY" in made:

@@ -128,11 +128,6 @@ class KeyRing:
         """Return the ring of a service that has no key of its own: it takes and makes no token."""
         return cls((), may_be_empty=True)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether it has no key at all."""
-        return not self._keys
-
     def find(self, header: Mapping[str, Any]) -> Key | None:
         """The key that the header names; the only one of its algorithm where it names none.
 

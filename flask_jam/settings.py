@@ -134,6 +134,13 @@ class JWTSettings:
     max_token_bytes: int = _key(8192, as_count(256, 65536), "A longer token is refused unread.")
 
     @property
+    def has_key(self) -> bool:
+        """Whether a key of this service is configured."""
+        secrets = self.secret_key, *self.secret_key_fallbacks
+        files = self.private_key_file, self.public_key_file
+        return any((*secrets, self.private_key, self.public_key, *files))
+
+    @property
     def longest(self) -> float:
         """The longest life of an access token, in seconds."""
         return max(self.max_lifetime, self.expire)

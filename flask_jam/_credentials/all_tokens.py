@@ -43,6 +43,11 @@ class AllTokens(Verifier):
         self._by_name = frozenset(by_name)
 
     @property
+    def has_own_key(self) -> bool:
+        """Whether this service has a key, so that there are tokens of its own."""
+        return self._settings.has_key
+
+    @property
     def takes_plain(self) -> bool:
         """Whether there are tokens that a plain guard takes."""
         others = set(self.issuers.states()) - self._by_name

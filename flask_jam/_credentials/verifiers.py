@@ -14,13 +14,6 @@ from .all_tokens import AllTokens
 from .foreign_tokens import Issuers
 
 
-def has_own_key(jwt: JWTSettings) -> bool:
-    """Return True if a key of this service is configured."""
-    secrets = jwt.secret_key, *jwt.secret_key_fallbacks
-    pems = jwt.private_key, jwt.public_key, jwt.private_key_file, jwt.public_key_file
-    return any((*secrets, *pems))
-
-
 def issuers_of(given: Iterable[Issuer], settings: Settings) -> tuple[Issuer, ...]:
     """Return the issuers of the settings and those that were given, checked.
 
@@ -34,7 +27,7 @@ def issuers_of(given: Iterable[Issuer], settings: Settings) -> tuple[Issuer, ...
 
 def keyring_for(jwt: JWTSettings, issuers: tuple[Issuer, ...]) -> KeyRing:
     """Return the own keys. None is invented beside other issuers: they may be all there is."""
-    return KeyRing.none() if issuers and not has_own_key(jwt) else KeyRing.from_settings(jwt)
+    return KeyRing.none() if issuers and not jwt.has_key else KeyRing.from_settings(jwt)
 
 
 def verifier_for(
@@ -50,6 +43,6 @@ def verifier_for(
     others = Issuers(issuers, clock, cache_size=0, max_token_bytes=jwt.max_token_bytes)
     if others.is_of_one({"iss": jwt.issuer}):
         raise ConfigError("jwt.issuer is this service itself: no Issuer may have the same name")
-    is_only = keyring.is_empty and len(issuers) == 1
+    is_only = not jwt.has_key and len(issuers) == 1
     by_name = [each for each in issuers if not (each.everywhere or is_only)]
     return AllTokens(keyring, jwt, store, clock, others, by_name)
