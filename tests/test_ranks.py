@@ -59,7 +59,7 @@ ORDER = (
     "extensions", "_request.basic_extension", "_request.own_api_keys", "_request.api_key_extension",
     "testing.store_samples", "testing.api_keys", "testing.tickets", "testing.stores",
     "testing.events",
-    "testing.clock", "testing.client", "testing.assertions",
+    "testing.stand_in", "testing.clock", "testing.client", "testing.assertions",
     "testing.plugin", "testing.schemes", "testing",
     "",
 )  # fmt: skip
@@ -69,7 +69,7 @@ WEB = {"flask", "werkzeug", "blinker", "click", "jinja2"}
 REDIS = {name for name in ORDER if name.startswith("stores._redis.")} | {"stores.redis"}
 #: Libraries that have a home.
 HOMES = {
-    "jwt": {"keys", "jws", "_credentials.key_members"},
+    "jwt": {"keys", "jws", "_credentials.key_members", "testing.stand_in"},
     "cryptography": {"keys", "jws", "_helpers.weak_keys", "_helpers.pem_text"},
     "cachetools": {
         "_credentials.token_cache",

@@ -105,7 +105,7 @@ def flaw_of(jam: Jam, rules: Issuer, header: Mapping[str, Any]) -> str:
     """Return what is wrong with a token whose signature did not hold, by its header."""
     assert jam.issuers is not None
     alg, kid = header.get("alg"), header.get("kid")
-    if ("EdDSA" if alg == "Ed25519" else alg) not in rules.algorithms:
+    if ("EdDSA" if alg == "Ed25519" else alg) not in tuple(rules.algorithms):
         return f"its alg is not one of the issuer's: {', '.join(rules.algorithms)}"
     kids = jam.issuers.states()[rules].kids
     if kid is not None and kid not in kids:

@@ -86,6 +86,8 @@ def _as_paths(value: Any) -> tuple[ClaimPath, ...]:
 def _as_required(value: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
     if value is None:
         return ()
+    if isinstance(value, tuple) and all(type(each) is tuple and len(each) == 2 for each in value):
+        value = dict(value)  # as it stands in another Issuer
     if not isinstance(value, Mapping):
         raise ValueError('must be a mapping of claims to values, such as {"token_use": "access"}')
     listed = {
@@ -100,7 +102,7 @@ def _as_required(value: Any) -> tuple[tuple[str, tuple[Any, ...]], ...]:
 
 
 def _as_tenants(value: Any) -> tuple[str, ...]:
-    if value == ANY_TENANT:
+    if value in (ANY_TENANT, (ANY_TENANT,)):  # also as it stands in another Issuer
         return (ANY_TENANT,)
     tenants = tuple(each.lower() for each in _as_texts(value))
     if not all(map(is_tenant, tenants)):

@@ -11,3 +11,4 @@ from .client import JamClient as JamClient
 from .clock import Clock as Clock
 from .clock import frozen_time as frozen_time
 from .events import capture as capture
+from .stand_in import StandIn as StandIn
