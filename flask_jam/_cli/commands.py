@@ -192,6 +192,7 @@ def _alternatives(guard: Any) -> list[dict[str, Any]]:
             "roles": list(rule.roles),
             "max_age": rule.max_age,
             "check": None if rule.check is None else _name(rule.check),
+            "issuers": list(rule.issuers),
         }
         for rule in guard.rules
     ]

@@ -374,7 +374,8 @@ def test_routes_as_json_has_all_that_a_script_needs(app: Flask) -> None:
     desk, health, delete, get = found
     names = {"methods", "rule", "endpoint", "guard", "from", "source", "open", "all_of"}
     assert all(set(route) == names for route in found)
-    plain = {"optional": False, "scopes": [], "roles": [], "max_age": None, "check": None}
+    plain = {"optional": False, "scopes": [], "roles": [], "max_age": None, "check": None,
+             "issuers": []}  # fmt: skip
     assert desk["all_of"] == [
         [{**plain, "scheme": "jwt", "scopes": ["desk"], "max_age": 300},
          {**plain, "scheme": "session"}],
