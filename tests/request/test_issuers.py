@@ -117,8 +117,9 @@ def test_with_a_second_issuer_or_an_own_key_each_must_be_named(clock: Clock) -> 
     )
     assert statuses(two, A.token(), "/plain") == {"/plain": 401}
     assert statuses(two, B.token(), "/plain") == {"/plain": 200}
-    beside = app_of(new_jam(clock, A.issuer(everywhere=True)), {"/plain": jwt_required})
-    assert statuses(beside, A.token(), "/plain") == {"/plain": 200}
+    for everywhere, expected in ((True, 200), (False, 401)):
+        beside = app_of(new_jam(clock, A.issuer(everywhere=everywhere)), {"/plain": jwt_required})
+        assert statuses(beside, A.token(), "/plain") == {"/plain": expected}
 
 
 def test_no_key_is_invented_beside_issuers_and_minting_says_so(
@@ -290,6 +291,18 @@ def test_a_foreign_token_is_revoked_as_text_or_by_who_presented_it(app: Flask, j
     # Of an issuer that is none of ours, and with a signature that is wrong: no error (RFC 7009).
     assert not jam.revoke_token(TWIN.token())
     assert not jam.revoke_token(A.token(jti="y")[:-4] + "AAAA")
+
+
+def test_a_foreign_token_ends_by_the_leeway_of_its_issuer(clock: Clock) -> None:
+    own = {"jwt": {**OWN["jwt"], "leeway": 300}}
+    jam = new_jam(clock, A.issuer(everywhere=True, leeway=0), own=own)
+    foreign, ours = A.token(), jam.gen_jwt_token({"sub": "ann", "exp": NOW + 600})
+    clock.tick(700)
+    assert jam.verify_jwt_token(ours)
+    for _ in range(2):
+        with pytest.raises(TokenError) as caught:
+            jam.verify_jwt_token(foreign)
+        assert caught.value.reason is Reason.EXPIRED
 
 
 def test_claims_name_a_foreign_token_only_by_its_id(app: Flask, jam: Jam) -> None:

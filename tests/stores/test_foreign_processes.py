@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from flask_jam import Jam
+from flask_jam import Accepted, Jam
 
 from ..cases import each_case
 from ..foreign import DROP, Provider
@@ -48,10 +48,18 @@ while time.time() < until:
 """
 
 
+def presented(jam: Jam, token: str) -> Accepted:
+    """What ``current_auth()`` is in a request with a token."""
+    facts = jam.verifier.verify(token)
+    accepted = Accepted("jwt", "header", facts.sub, facts.fresh(), issuer=facts.issuer)
+    return accepted._replace(token_id=facts.mark)
+
+
 @each_case(("more", "revoke"), [
     ({}, lambda jam, token: jam.revoke_token(token)),
     ({"jti": DROP}, lambda jam, token: jam.revoke_token(token)),
     ({}, lambda jam, token: jam.revoke_subject("ann", IDP.name)),
+    ({}, lambda jam, token: jam.revoke_token(presented(jam, token))),
 ])  # fmt: skip
 def test_a_foreign_token_is_refused_in_another_process_within_milliseconds(
     redis_server: RedisServer, more: dict[str, Any], revoke: Callable[[Jam, str], object]
