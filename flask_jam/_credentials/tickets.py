@@ -99,7 +99,7 @@ class Tickets:
         if issued is Issued.REVOKED:
             raise TokenError(Reason.REVOKED, "the subject is revoked")
         if issued is Issued.REPLACED:
-            self._report("revoked", kind="ticket", subject=subject)
+            self._report("revoked", kind="ticket", subject=subject, issuer=issuer)
         return text
 
     @one_deadline

@@ -27,9 +27,9 @@ from flask import Flask, g
 from flask.testing import FlaskClient
 
 from flask_jam import ConfigError, Jam, Reason, TokenError, jwt_required, signals
+from flask_jam._credentials.access_tokens import Verifier
 from flask_jam._credentials.token_cache import FactCache
 from flask_jam._helpers.fork_lock import fork_safe_lock
-from flask_jam.jam import Verifier
 from flask_jam.keys import KeyRing
 from flask_jam.settings import JWTSettings
 from flask_jam.stores.memory import MemoryStore

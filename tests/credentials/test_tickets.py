@@ -107,7 +107,7 @@ def test_a_newer_ticket_ends_an_older_one_and_is_reported(jam: Jam, clock: Clock
     ]
     assert heard == []
     new = jam.issue_ticket("reset", "ann", expires_in=60)
-    assert heard == [("revoked", "ticket", "ann")]
+    assert heard == [("revoked", "ticket", "ann", None)]
     assert refusal(jam.redeem_ticket, "reset", old) is Reason.REVOKED
     jam.redeem_ticket("reset", new)
     # One that was redeemed or has ended is not revoked by the next.
