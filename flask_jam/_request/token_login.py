@@ -106,7 +106,9 @@ def own_handle(state: AppState, scheme: JWTScheme) -> str | None:
     auth = current_request_auth()
     outcome = auth.resolve(scheme.name)
     auth.observe(outcome)
-    family = outcome.payload.get("fam") if isinstance(outcome, Accepted) else None
+    if isinstance(outcome, Rejected) or outcome.issuer is not None:
+        return None  # another issuer means something else by the claim
+    family = outcome.payload.get("fam")
     return handle_of_family(family) if isinstance(family, str) else None
 
 

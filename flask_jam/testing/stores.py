@@ -38,6 +38,7 @@ from ..stores.interface import (
     Rotation,
     Session,
     Store,
+    owner_of,
 )
 from .api_keys import ApiKeyConformance
 from .store_samples import ANY_JSON as ANY_JSON
@@ -905,6 +906,23 @@ class StoreConformance(ApiKeyConformance, TicketConformance):
         assert [store.delete_session(at(f"k {name}"), now) for name in NAMES] == list(NAMES)
         assert [store.delete_session(at(f"k {name}"), now) for name in NAMES] == [None] * len(NAMES)
         assert [listed(store, now, name) for name in NAMES] == [[]] * len(NAMES)
+
+    def test_an_owner_of_another_issuer_is_kept_as_it_is(self, store: Store, now: float) -> None:
+        # Its name holds a lone surrogate, for which neither JSON nor UTF-8 has a form.
+        owners = ["ann", *(owner_of("ann", f"https://{name}.example/") for name in "ab")]
+        for number, owner in enumerate(owners):
+            session, family = a_session(now, session_key=owner), a_family(now, subject=owner)
+            store.create_session(at(f"s{number}"), session)
+            store.start_family(at(f"f{number}"), family)
+            assert store.read_session(at(f"s{number}"), now) == session
+            assert store.read_family(at(f"f{number}"), now) == family
+        store.cut(SLOT, owners[1], now, now + 100.0)
+        sessions = [len(listed(store, now, owner)) for owner in owners]
+        families = [len(listed_families(store, now, owner)) for owner in owners]
+        assert sessions == families == [1, 0, 1]
+        assert store.marks(SLOT, None, None, owners[1], now).cut_off is not None
+        assert store.marks(SLOT, None, None, owners[2], now).cut_off is None
+        assert store.delete_session(at("s2"), now) == owners[2]
 
     @pytest.mark.parametrize("name", NAMES)
     def test_clearing_takes_the_sessions_of_that_owner_only(

@@ -331,6 +331,10 @@ def test_a_cut_off_ends_the_tokens_of_its_issuer_only(app: Flask, jam: Jam, cloc
 
 
 def test_claims_that_only_we_write_mean_nothing_in_a_foreign_token(app: Flask, jam: Jam) -> None:
+    jwt = app.extensions["flask_jam"].owners["jwt"]
+    app.add_url_rule("/handle", "handle", NAMED(lambda: {"handle": jwt.handle()}))
+    said = app.test_client().get("/handle", headers=bearer(A.token(fam="x" * 45))).json
+    assert said == {"handle": None}
     jam.revoke_subject("ann", A.name)
     forever = [jam.store.identity(), 9e9]
     assert statuses(app, A.token(jam_cut=forever, fam="x" * 45), "/a") == {"/a": 401}
