@@ -126,7 +126,12 @@ class KeyRing:
     @classmethod
     def none(cls) -> KeyRing:
         """Return the ring of a service that has no key of its own: it takes and makes no token."""
-        return cls((), may_be_empty=True)
+        ring = cls((), may_be_empty=True)
+        ring.unsigned = (
+            "this service has no key of its own, so it only takes the tokens of other issuers: to "
+            "sign, set jwt.secret_key, or jwt.private_key and jwt.alg"
+        )
+        return ring
 
     def find(self, header: Mapping[str, Any]) -> Key | None:
         """The key that the header names; the only one of its algorithm where it names none.

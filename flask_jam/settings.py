@@ -138,7 +138,7 @@ class JWTSettings:
         """Whether a key of this service is configured."""
         secrets = self.secret_key, *self.secret_key_fallbacks
         files = self.private_key_file, self.public_key_file
-        return any((*secrets, self.private_key, self.public_key, *files))
+        return any((*secrets, self.private_key, self.public_key, *files, self.keyring))
 
     @property
     def longest(self) -> float:

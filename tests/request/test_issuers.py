@@ -414,6 +414,20 @@ def test_a_key_that_left_the_set_is_refused_though_its_token_was_known(clock: Cl
         jam.verify_jwt_token(token)
 
 
+def test_a_directory_of_own_keys_is_an_own_key(clock: Clock, tmp_path: Any) -> None:
+    directory = tmp_path / "keys"
+    directory.mkdir(mode=0o700)
+    jam = new_jam(clock, A.issuer(), own={"jwt": {"keyring": str(directory)}})
+    app = app_of(jam, {"/plain": jwt_required, "/a": NAMED})
+    app.test_cli_runner().invoke(args=["jam", "keyring", "rotate"])
+    assert jam.keyring_watch is not None
+    jam.keyring_watch.look()
+    own = jam.issue_tokens("ann")["access_token"]
+    for _ in range(2):
+        assert statuses(app, own, "/plain", "/a") == {"/plain": 200, "/a": 401}
+        assert statuses(app, A.token(), "/plain", "/a") == {"/plain": 401, "/a": 200}
+
+
 def test_protect_and_a_view_may_name_different_issuers(clock: Clock) -> None:
     app = app_of(new_jam(clock, A.issuer(), B.issuer()), {"/b": jwt_required(issuers={B.name})})
     protect(app, jwt_required(issuers={A.name, B.name}))
