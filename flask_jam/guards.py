@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial, wraps
-from typing import Any, NoReturn, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, overload
 
 from flask import Flask, request
 from flask.views import View
@@ -43,10 +43,12 @@ from ._request.views import (
     name_of,
 )
 from .errors import ConfigError, Reason
-from .issuers import Issuer
 from .refusal import refuse
 from .schemes.interface import Requirement
 from .schemes.outcome import Accepted, Rejected
+
+if TYPE_CHECKING:
+    from .issuers import Issuer
 
 P = ParamSpec("P")
 R = TypeVar("R")

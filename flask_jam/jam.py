@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from ._credentials.access_tokens import Tokens
 from ._credentials.api_key_verbs import ApiKeyVerbs
 from ._credentials.api_keys import ApiKeys
-from ._credentials.foreign_tokens import Issuers
 from ._credentials.logins import LoginInfo, Logins
 from ._credentials.refresh_rotation import Families, Reload, ReuseError, TokenPair
 from ._credentials.revocation import (
@@ -26,14 +25,15 @@ from ._credentials.tickets import Tickets, TicketVerbs
 from ._credentials.verifiers import issuers_of, keyring_for, verifier_for
 from ._helpers.deadline import apart, one_deadline
 from .errors import ConfigError, StoreUnavailable, safe_summary
-from .issuers import Issuer
 from .keys import KeyRing, new_key
 from .settings import JWTSettings, Settings, Source, load
 from .stores.interface import Store, slot_of
 from .stores.memory import MemoryStore
 
 if TYPE_CHECKING:
+    from ._credentials.foreign_tokens import Issuers
     from ._credentials.keyring_watch import KeyringWatch
+    from .issuers import Issuer
 
 _log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ ORDER = (
     "_credentials.access_tokens", "_credentials.login_claims", "_credentials.refresh_rotation",
     "_credentials.session_data", "_credentials.sessions", "_credentials.revocation",
     "_credentials.logins", "_credentials.password_checks", "_credentials.tickets",
-    "_credentials.issuer", "_credentials.issuer_names",
+    "_credentials.issuer_names", "_credentials.issuer",
     "_credentials.key_fetch", "_credentials.issuer_keys",
     "_credentials.foreign_claims", "_credentials.foreign_tokens", "issuers",
     "_credentials.all_tokens", "_credentials.verifiers",

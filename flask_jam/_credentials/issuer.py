@@ -13,16 +13,14 @@ from .._helpers.setting_types import as_flag, as_name, as_seconds, as_text
 from ..errors import ConfigError
 from ..keys import KeyRing
 from ..settings import ALGORITHMS, DAY
+from .issuer_names import ANY_TENANT as ANY_TENANT
+from .issuer_names import TENANT as TENANT
 
 #: What a claim's place may be: its name, a dotted path, or a path as a tuple.
 ClaimPath = str | tuple[str, ...]
 
 _TEN_YEARS = 3650 * DAY
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-#: In an issuer of Microsoft Entra: the tenant, which the claim ``tid`` names.
-TENANT = "{tenantid}"
-#: In place of a list of tenants.
-ANY_TENANT = "any"
 #: In ``require``: the claim must be there, whatever its value.
 PRESENT = "*"
 

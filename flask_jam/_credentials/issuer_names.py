@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from .issuer import ANY_TENANT, TENANT, Issuer
+from typing import Any
+
+#: In an issuer of Microsoft Entra: the tenant, which the claim ``tid`` names.
+TENANT = "{tenantid}"
+#: In place of a list of tenants.
+ANY_TENANT = "any"
 
 
 def is_named(issuer: str, name: str) -> bool:
@@ -14,8 +19,8 @@ def is_named(issuer: str, name: str) -> bool:
     return f"{before}{tenant}{after}" == issuer and bool(tenant) and "/" not in tenant
 
 
-def metadata_url(rules: Issuer) -> str | None:
-    """Return the address of OpenID Connect Discovery; None if it cannot be known."""
+def metadata_url(rules: Any) -> str | None:
+    """Return the address of OpenID Connect Discovery of an ``Issuer``; None if it is not known."""
     issuer, tenants = rules.issuer, rules.tenants or ()
     if tenants:
         if len(tenants) != 1 or ANY_TENANT in tenants:

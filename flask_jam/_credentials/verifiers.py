@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
-from ..issuers import Issuer, from_table
 from ..keys import KeyRing
 from ..settings import JWTSettings, Settings
 from ..stores.interface import Store
 from .access_tokens import Clock, Verifier
-from .all_tokens import AllTokens
-from .foreign_tokens import Issuers
+
+if TYPE_CHECKING:
+    from ..issuers import Issuer
 
 
 def issuers_of(given: Iterable[Issuer], settings: Settings) -> tuple[Issuer, ...]:
@@ -19,6 +20,10 @@ def issuers_of(given: Iterable[Issuer], settings: Settings) -> tuple[Issuer, ...
 
     :raises ConfigError: with a sentence.
     """
+    if not settings.issuers and given in ((), []):
+        return ()
+    from ..issuers import Issuer, from_table  # noqa: PLC0415 - only who takes others' tokens
+
     if isinstance(given, Issuer) or not isinstance(given, Iterable):
         raise ConfigError("issuers: write a list, such as issuers=[auth0(...)]")
     found = (*settings.issuers, *given)
@@ -39,6 +44,9 @@ def verifier_for(
     """
     if not issuers:
         return Verifier(keyring, jwt, store, clock)
+    from .all_tokens import AllTokens  # noqa: PLC0415 - as above
+    from .foreign_tokens import Issuers  # noqa: PLC0415 - as above
+
     # Facts are kept by the verifier, own and foreign ones alike.
     others = Issuers(issuers, clock, cache_size=0, max_token_bytes=jwt.max_token_bytes)
     if others.is_of_one({"iss": jwt.issuer}):

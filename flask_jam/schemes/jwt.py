@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask import Request
 
@@ -16,12 +16,14 @@ from .._helpers.names import name_set, nearest
 from .._helpers.setting_types import COOKIE_PATH
 from .._request.cookies import refresh_name
 from ..errors import ConfigError, Reason, StoreUnavailable, TokenError
-from ..issuers import Issuer
 from ..jam import Jam
 from ..stores.interface import Family
 from .interface import MALFORMED, MISSING, Found
 from .outcome import Accepted, AcceptedByName, Credential
 from .transport import TOKEN68, SeveralCookies, TransportScheme, is_malformed
+
+if TYPE_CHECKING:
+    from ..issuers import Issuer
 
 _new: Any = tuple.__new__  # as in transport.py
 #: Where a refresh token is read, unless the extension was told.
