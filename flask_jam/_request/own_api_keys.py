@@ -67,7 +67,7 @@ def _owner(state: AppState, *, by_key: bool) -> tuple[str, str | None]:
 
 
 def _names_of(caller: Accepted) -> tuple[str, str | None]:
-    return caller.subject or "", getattr(caller, "issuer", None)
+    return caller.subject or "", caller.issuer
 
 
 def _caller(state: AppState) -> Accepted:

@@ -197,7 +197,7 @@ def test_a_revoked_key_is_dead_and_reported_once(jam: Jam) -> None:
     assert jam.api_keys.lookup(key)
     assert jam.revoke_api_key("ann", info.handle) is True
     assert jam.revoke_api_key("ann", info.handle) is False
-    assert heard == [("revoked", {"kind": "api_key", "subject": "ann"})]
+    assert heard == [("revoked", {"kind": "api_key", "subject": "ann", "issuer": None})]
     assert refused(jam.api_keys.lookup, key) is Reason.REVOKED
     assert jam.list_api_keys("ann") == []
 

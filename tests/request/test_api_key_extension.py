@@ -227,7 +227,7 @@ def test_revoking_a_key_is_heard_with_its_kind(app: Flask, jam: Jam) -> None:
     with signals.revoked.connected_to(lambda _, **what: heard.append(what), sender=app):
         jam.revoke_api_key("alice", info.handle)
         jam.revoke_api_key("alice", info.handle)
-    assert heard == [{"kind": "api_key", "subject": "alice"}]
+    assert heard == [{"kind": "api_key", "subject": "alice", "issuer": None}]
 
 
 def test_a_wrong_argument_is_a_sentence_for_the_view(client: FlaskClient, app: Flask) -> None:

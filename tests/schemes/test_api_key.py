@@ -89,7 +89,7 @@ def test_a_key_is_its_owner_and_its_grants(jam: Jam, key: str) -> None:
     handle = jam.list_api_keys("alice")[0].handle
     assert answer == {
         "scheme": "api_key", "source": "header", "subject": "alice", "auth_time": None,
-        "user": None,
+        "user": None, "issuer": None, "token_id": None,
         "payload": {
             "sub": "alice", "name": "backup", "handle": handle, "scope": "read write",
             "roles": ["ops"], "data": {"host": "db1"},
@@ -281,9 +281,16 @@ def test_revoke_subject_ends_keys_and_end_logins_does_not(jam: Jam, key: str) ->
     assert client.get("/key", headers=bearer(key)).status_code == 401
 
 
-def test_a_key_of_another_issuers_subject_is_not_ours(jam: Jam) -> None:
-    key, _ = jam.create_api_key("alice", name="n", issuer="https://idp.example")
-    assert client_of(jam).get("/key", headers=bearer(key)).status_code == 401
+def test_a_key_of_another_issuers_subject_says_whose_it_is(jam: Jam) -> None:
+    issuer = "https://idp.example"
+    key, _ = jam.create_api_key("alice", name="n", issuer=issuer)
+    client = client_of(jam)
+    answer = client.get("/key", headers=bearer(key)).json
+    assert (answer["subject"], answer["issuer"]) == ("alice", issuer)
+    jam.revoke_subject("alice")
+    assert client.get("/key", headers=bearer(key)).status_code == 200
+    jam.revoke_subject("alice", issuer)
+    assert client.get("/key", headers=bearer(key)).status_code == 401
 
 
 def test_a_challenge_names_what_the_header_takes(jam: Jam, key: str) -> None:
