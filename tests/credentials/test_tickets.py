@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
+from werkzeug.local import LocalProxy
 
 from flask_jam import ConfigError, Jam, Reason, Ticket, TokenError
 
@@ -82,6 +83,14 @@ def test_a_function_looks_up_what_a_ticket_is_bound_to(jam: Jam) -> None:
     assert refusal(jam.redeem_ticket, "reset", ticket, bound_to=hash_of) is Reason.REUSED
     assert refusal(jam.redeem_ticket, "other", ticket, bound_to=hash_of) is Reason.WRONG_TYPE
     assert [each.subject for each in asked] == ["ann"] * 4
+
+
+def test_a_proxy_of_a_string_is_that_string(jam: Jam) -> None:
+    value = LocalProxy(lambda: "hash")
+    ticket = jam.issue_ticket("reset", "ann", expires_in=60, bound_to=value)
+    proxy: Any = LocalProxy(lambda: ticket)
+    assert jam.peek_ticket("reset", proxy, bound_to="hash").subject == "ann"
+    assert jam.redeem_ticket("reset", proxy, bound_to=value).subject == "ann"
 
 
 def test_a_ticket_dies_with_its_subject_and_not_with_the_logins(jam: Jam) -> None:
