@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import Any, NoReturn
 
@@ -135,7 +135,7 @@ def refusal(reason: Reason, challenge: str | None = None) -> Refusal:
 def refuse(
     state: AppState,
     why: Rejected,
-    schemes: Iterable[str],
+    schemes: Collection[str],
     requirement: Requirement = _NO_REQUIREMENT,
     *,
     clears: bool = True,
@@ -164,8 +164,10 @@ def refuse(
     if clears and is_page and why.source == "cookie" and why.reason in PERMANENT:
         _clear(state, why.scheme)
     refused = refusal(why.reason, _challenge(state, why.reason, schemes, requirement))
-    auth.refusal = _sent_to_login(state, refused, is_page=is_page)
-    raise auth.refusal
+    if not _is_for_a_dialog(state, why, schemes):
+        refused = _sent_to_login(state, refused, is_page=is_page)
+    auth.refusal = refused
+    raise refused
 
 
 def refuse_login(state: AppState, scheme: str, subject: str | None) -> NoReturn:
@@ -203,6 +205,18 @@ def _clear(state: AppState, scheme: str) -> None:
     if isinstance(found, TransportScheme) and found.cookie_name is not None:
         settings = state.jam.settings
         clear_later(state.app, settings, own_cookie(settings, found.cookie_name))
+
+
+def _is_for_a_dialog(state: AppState, why: Rejected, schemes: Collection[str]) -> bool:
+    """Return True if no login page would help, as the browser itself asks for a password.
+
+    A wrong password is attached to every request, also after a login with a form: only a challenge
+    makes the browser ask for another. A redirect would lead back here without end.
+    """
+    is_wrong = why.reason not in (Reason.MISSING, Reason.STALE)
+    if is_wrong and state.scheme(why.scheme)._has_dialog:
+        return True
+    return all(state.scheme(name)._has_dialog for name in schemes)
 
 
 def _sent_to_login(state: AppState, refused: Refusal, *, is_page: bool) -> Refusal:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from flask import Request
+from werkzeug.exceptions import HTTPException
 
 from ..errors import ConfigError, Reason, SessionError, StoreUnavailable, TokenError, safe_summary
 from ..schemes.interface import Absence, Found, Scheme
@@ -193,7 +194,10 @@ class RequestAuth:
 
     def _first(self) -> Accepted | None:
         for name in self.state.schemes_for(self.request):
-            outcome = self.resolve(name)
+            try:
+                outcome = self.resolve(name)
+            except HTTPException:  # such as a 429 of ``load_user``: only a guard raises it
+                return None
             if isinstance(outcome, Accepted):
                 if type(outcome) is AcceptedByName and not self._is_taken(outcome):
                     return None

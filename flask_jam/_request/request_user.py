@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from flask import Request
+from werkzeug.exceptions import HTTPException
 
 from ..errors import ConfigError, Reason, StoreUnavailable
 from ..schemes.interface import Scheme
@@ -43,7 +44,10 @@ class UserAuth(RequestAuth):
         if self._pending and self.accepted is not None:
             login = self._pending.get(self.accepted.scheme)
             if login is not None and login is self.accepted:
-                self.resolve(login.scheme)
+                try:
+                    self.resolve(login.scheme)
+                except HTTPException:
+                    return None
         return super().look()
 
     def certain(self) -> Accepted | None:

@@ -44,6 +44,7 @@ class BasicScheme(Scheme):
     name = "basic"
     # A browser that was once given them attaches them by itself, to requests of any site.
     ambient = True
+    _has_dialog = True
     vary = ("Authorization",)
     header_name, cookie_name = "Authorization", None
 

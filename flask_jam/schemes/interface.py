@@ -74,6 +74,8 @@ class Scheme:
 
     #: True for the schemes of this package, whose results need no check on each request.
     _is_built_in: ClassVar[bool] = False
+    #: True if a browser asks for the credential in a dialog of its own, and attaches it.
+    _has_dialog: ClassVar[bool] = False
 
     def find(self, request: Request) -> Found:
         """Return the credential that the request carries, :data:`MISSING` or :data:`MALFORMED`.

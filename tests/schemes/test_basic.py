@@ -237,7 +237,7 @@ def test_a_dialog_opens_for_a_person_and_never_for_a_script(
 
 def test_browsers_go_to_the_login_page_and_curl_gets_a_challenge(make_jam: MakeJam) -> None:
     client = new_app(make_jam(login_view="login")).test_client()
-    for headers in (PAGE, NAVIGATION, {**NAVIGATION, **raw(b"ann:wrong")}):
+    for headers in (PAGE, NAVIGATION):
         answer = client.get("/either", headers=headers)
         assert (answer.status_code, answer.location) == (302, "/login?next=/either")
         assert "WWW-Authenticate" not in answer.headers
@@ -245,6 +245,27 @@ def test_browsers_go_to_the_login_page_and_curl_gets_a_challenge(make_jam: MakeJ
     assert (curl.status_code, curl.headers["WWW-Authenticate"]) == (401, CHALLENGE)
     script = client.get("/either", headers={"Sec-Fetch-Mode": "cors"})
     assert (script.status_code, script.headers["WWW-Authenticate"]) == (401, 'Cookie realm="api"')
+
+
+def test_no_login_page_is_shown_where_only_the_dialog_of_a_browser_helps(
+    make_jam: MakeJam,
+) -> None:
+    jam = make_jam(login_view="login")
+    app = new_app(jam)
+    client = app.test_client(use_cookies=False)
+    # A browser attaches an old password also after a login: each redirect would lead back here.
+    logged_in = {"Cookie": f"sessionId={jam.create_session('id of ann', {})}"}
+    wrong = {**NAVIGATION, **raw(b"ann:old")}
+    for path, sent in (
+        ("/either", wrong), ("/either", {**wrong, **logged_in}), ("/basic", NAVIGATION),
+        ("/basic", {**NAVIGATION, **logged_in}), ("/basic", wrong), ("/optional", wrong),
+    ):  # fmt: skip
+        answer = client.get(path, headers=sent)
+        assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, CHALLENGE), path
+        htmx = client.get(path, headers={**sent, "HX-Request": "true"})
+        assert (htmx.status_code, htmx.headers.get("HX-Redirect")) == (401, None), path
+    assert client.get("/recent", headers={**NAVIGATION, **ANN}).status_code == 401
+    assert client.get("/either", headers={**NAVIGATION, **logged_in}).status_code == 200
 
 
 def test_a_route_of_two_schemes_challenges_for_both(client: Any) -> None:
@@ -327,6 +348,22 @@ def test_an_error_of_the_check_is_logged_once_and_authenticates_no_user(
 def test_a_check_may_abort(jam: Jam) -> None:
     client = new_app(jam, lambda *_: abort(429)).test_client()
     assert client.get("/basic", headers=ANN).status_code == 429
+
+
+@each_case("aborts", ["check", "load_user"])
+def test_an_abort_is_raised_by_a_guard_and_never_by_a_question(jam: Jam, aborts: str) -> None:
+    def load(auth: Any) -> Any:
+        return abort(429) if aborts == "load_user" else auth
+
+    app = new_app(jam, (lambda *_: abort(429)) if aborts == "check" else check, load_user=load)
+    for code in (404, 429):  # pages that show who asks, such as in a navigation
+        app.register_error_handler(code, lambda error: (f"{error.code} {told()}", error.code))
+    app.add_url_rule("/hooked", "hooked", lambda: f"{told()} {basic_required.enforce()}")
+    for path in ("/basic", "/either", "/optional", "/hooked"):
+        answer = app.test_client().get(path, headers=ANN)
+        assert (answer.status_code, answer.text) == (429, "429 anonymous"), path
+    assert app.test_client().get("/open", headers=ANN).text == "anonymous"
+    assert app.test_client().get("/nowhere", headers=ANN).text == "404 anonymous"
 
 
 def test_a_check_that_asks_who_asks_is_told_none(jam: Jam) -> None:
