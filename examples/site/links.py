@@ -10,7 +10,14 @@ from flask import Blueprint, Flask, current_app, flash, redirect, render_templat
 from werkzeug.exceptions import Gone
 from werkzeug.wrappers import Response
 
-from flask_jam import Ticket, TokenError, current_subject, public, session_required
+from flask_jam import (
+    Ticket,
+    TokenError,
+    current_subject,
+    current_user_as,
+    public,
+    session_required,
+)
 
 from . import errors, throttle
 from .logins import jam
@@ -25,10 +32,12 @@ _HOUR, _DAY = 3600, 86400
 def init_app(app: Flask) -> None:
     blueprint = Blueprint("links", __name__)
     asks, changes = throttle.limit_mails(app, forgot), throttle.limit_mails(app, change_email)
+    # As strict as closing the account: the owner of the new address can choose a new password.
+    recent = session_required(max_age=app.config["STEP_UP_SECONDS"])
     for rule, name, view in (
         ("/forgot", "forgot", asks),
         ("/reset/<ticket>", "reset", reset),
-        ("/account/email", "change_email", session_required(changes)),
+        ("/account/email", "change_email", recent(changes)),
         ("/confirm/<ticket>", "confirm", confirm),
     ):
         blueprint.add_url_rule(rule, name, view, methods=["GET", "POST"])
@@ -50,7 +59,7 @@ def _is_over(_error: TokenError) -> Response:
     return errors.page(Gone())
 
 
-def _link(endpoint: str, ticket: str) -> str:
+def _link(endpoint: str, ticket: str | None = None) -> str:
     """Return the address for a mail. Its host is a setting: that of a request is the sender's."""
     return current_app.config["SITE_URL"].rstrip("/") + url_for(endpoint, ticket=ticket)
 
@@ -65,7 +74,7 @@ def forgot() -> str:
     address = plain(request.form.get("email", ""))
     user = people().with_email(address)
     # For an address that is unknown, the same work is done, and the ticket is thrown away.
-    subject, bound_to = (user.id, user.password_hash) if user else ("unknown", None)
+    subject, bound_to = (user.id, _state_of(user)) if user else ("unknown", "")
     ticket = jam().issue_ticket(_RESET, subject, expires_in=_HOUR, bound_to=bound_to)
     if user is not None:
         send(Mail(address, "Choose a new password", _link("links.reset", ticket)))
@@ -76,13 +85,13 @@ def forgot() -> str:
 
 @public
 def reset(ticket: str) -> str | tuple[str, int] | Response:
-    user = _user(jam().peek_ticket(_RESET, ticket, bound_to=_password_hash))
+    user = _user(jam().peek_ticket(_RESET, ticket, bound_to=_present_state))
     if request.method == "GET":
         return render_template("reset.html", user=user, wrong={})
     wrong = _mistakes(user)
     if wrong:
         return render_template("reset.html", user=user, wrong=wrong), 422
-    jam().redeem_ticket(_RESET, ticket, bound_to=_password_hash)
+    jam().redeem_ticket(_RESET, ticket, bound_to=_present_state)
     people().set_password(user, request.form["password"])
     jam().revoke_subject(user.id)  # every browser and app, also a thief's
     flash("Your new password is set, and you are signed out everywhere. Log in with it.")
@@ -98,10 +107,14 @@ def _mistakes(user: User) -> dict[str, str]:
     return {field: text for field, text in found.items() if text}
 
 
-def _password_hash(ticket: Ticket) -> str | None:
-    """Return what the ticket is bound to: a change of the password ends it."""
+def _state_of(user: User) -> str:
+    """Return what the link hangs on: a change of the password, or of the address, ends it."""
+    return f"{user.password_hash} {user.email}"
+
+
+def _present_state(ticket: Ticket) -> str | None:
     user = people().get(ticket.subject)
-    return None if user is None or user.is_closed else user.password_hash
+    return None if user is None or user.is_closed else _state_of(user)
 
 
 # --- confirm an e-mail address -----------------------------------------------------------------
@@ -116,8 +129,15 @@ def change_email() -> str | tuple[str, int]:
     ticket = jam().issue_ticket(
         _CONFIRM, current_subject(), expires_in=_DAY, data={"email": address}
     )
+    _warn(current_user_as(User))
     send(Mail(address, "Confirm your address", _link("links.confirm", ticket)))
     return render_template("sent.html", text="Open the link that we have sent to this address.")
+
+
+def _warn(user: User) -> None:
+    """Tell the owner of the present address, who may not be who asked for another."""
+    if user.email is not None:
+        send(Mail(user.email, "Your address is about to change", _link("logins.index")))
 
 
 @public

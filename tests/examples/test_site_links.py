@@ -110,15 +110,18 @@ def test_a_mistake_does_not_use_the_link_up(site: Flask) -> None:
     assert client.post(link, data=FORM).status_code == 303
 
 
-@each_case("end", ["an hour", "a newer link", "a reset", "a closed account", "a revocation"])
+@each_case(
+    "end", ["an hour", "a newer link", "a reset", "a new address", "a closed account", "cut"]
+)
 def test_a_link_ends(site: Flask, site_jam: Jam, clock: Clock, end: str) -> None:
     link, people = reset_link(site), site.extensions["people"]
     {
         "an hour": lambda: clock.tick(3600),
         "a newer link": lambda: forgot(site),
         "a reset": lambda: people.set_password(people.get("1"), "changed elsewhere"),
+        "a new address": lambda: people.set_email(people.get("1"), "alice@new.example"),
         "a closed account": lambda: people.close(people.get("1")),
-        "a revocation": lambda: site_jam.revoke_subject("1"),
+        "cut": lambda: site_jam.revoke_subject("1"),
     }[end]()
     for method in ("GET", "POST"):
         assert browser(site).open(link, method=method, data=FORM).status_code == 410
@@ -126,12 +129,12 @@ def test_a_link_ends(site: Flask, site_jam: Jam, clock: Clock, end: str) -> None
 
 
 def test_a_link_is_for_one_purpose(site: Flask) -> None:
-    reset, client = reset_link(site), signed_in(site, "alice")
-    confirm = confirm_link(client, "alice@new.example")
+    reset, client = reset_link(site), signed_in(site, "bob")
+    confirm = confirm_link(client, "bob@new.example")
     for path in (f"/confirm/{reset[7:]}", f"/reset/{confirm[9:]}", "/reset/x", "/confirm/%00"):
         for method in ("GET", "POST"):
             assert client.open(path, method=method, data=FORM).status_code == 410
-    assert email_of(site) == ALICE
+    assert email_of(site, "bob") == "bob@pantry.example"
     assert client.post(confirm).status_code == client.post(reset, data=FORM).status_code == 303
 
 
@@ -164,6 +167,20 @@ def test_an_address_counts_once_it_is_confirmed(site: Flask) -> None:
     assert newest(site).startswith("/reset/")
 
 
+def test_a_new_address_needs_a_recent_login_and_is_told_to_the_old_one(
+    site: Flask, clock: Clock
+) -> None:
+    thief = signed_in(site, "alice")
+    clock.tick(61)  # of a stolen session
+    for method in ("GET", "POST"):
+        answer = thief.open("/account/email", method=method, data={"email": "t@evil.example"})
+        assert sent_to_login(answer, "/account/email")
+    assert mails(site) == []
+    confirm_link(signed_in(site, "alice"), "alice@new.example")
+    assert [mail.to for mail in mails(site)] == ["alice@new.example", ALICE]
+    assert mails(site)[1].link == "http://localhost:5000/logins/"
+
+
 def test_an_address_of_another_account_is_not_taken_over(site: Flask) -> None:
     client = signed_in(site, "bob")
     link = confirm_link(client, ALICE)  # the answer does not tell that it is taken
@@ -183,7 +200,7 @@ def test_what_is_no_address_gets_no_mail(site: Flask, address: str) -> None:
 
 
 def test_pages_with_a_ticket_are_kept_by_no_cache_and_told_to_no_site(site: Flask) -> None:
-    client = signed_in(site, "alice")
+    client = signed_in(site, "bob")
     confirm, reset = confirm_link(client, "a@b.example"), reset_link(site)
     answers = [client.open(path, method=method, data=form) for path in (confirm, reset, "/reset/x")
                for method, form in (("GET", None), ("POST", {}), ("POST", FORM))]  # fmt: skip
