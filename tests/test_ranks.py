@@ -27,7 +27,7 @@ ORDER = (
     "_credentials.key_rotation", "_credentials.keyring_watch",
     "_credentials.access_tokens", "_credentials.login_claims", "_credentials.refresh_rotation",
     "_credentials.session_data", "_credentials.sessions", "_credentials.revocation",
-    "_credentials.logins", "_credentials.password_checks", "_credentials.tickets",
+    "_credentials.logins", "_credentials.tickets", "_credentials.password_checks",
     "_credentials.issuer_names", "_credentials.issuer",
     "_credentials.key_fetch", "_credentials.issuer_keys",
     "_credentials.foreign_claims", "_credentials.foreign_tokens", "issuers",

@@ -27,6 +27,7 @@ _CHECKSUM = 6
 #: Characters behind the prefix and its underscore.
 _BODY = _ID + _SECRET + _CHECKSUM
 _FORM = re.compile(rf"[01][0-9A-Za-z]{{{_BODY - 1}}}")
+_ANY = re.compile(rf"[a-z][a-z0-9]*_{_FORM.pattern}")
 
 
 def new_key(prefix: str, slot: str) -> str:
@@ -44,6 +45,11 @@ def has_form(text: str, prefix: str) -> bool:
     """
     head = len(prefix)
     return len(text) == head + 1 + _BODY and text[head] == "_" and text[:head].lower() == prefix
+
+
+def is_any_key(text: str) -> bool:
+    """Return True for the form of a key, whatever its prefix."""
+    return _ANY.fullmatch(text) is not None
 
 
 def is_key(text: str, prefix: str) -> bool:

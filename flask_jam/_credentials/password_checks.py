@@ -2,12 +2,14 @@
 
 What is remembered is an HMAC of name and password under a key of this process, never a password.
 It carries the cut-off of its subject from before the check, as a token does, so
-``revoke_subject`` ends it at once and in every process. A failure is never remembered.
+``revoke_subject`` ends it at once and in every process. A failure is never remembered, and neither
+is a token, a key or a ticket in the place of the password: it has an end of its own.
 """
 
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +22,9 @@ from .._helpers.fork_lock import start_anew_in_child
 from ..errors import ConfigError, Reason, SessionError, TokenError
 from ..stores.interface import CLOCK_SKEW, NO_MARKS, Store, slot_of
 from .access_tokens import Clock
-from .sessions import checked_owner
+from .api_key_text import is_any_key
+from .sessions import checked_owner, is_session_id
+from .tickets import is_ticket
 from .token_cache import FactCache
 
 #: Called with name and password; returns the subject, or ``None`` if they are wrong.
@@ -32,6 +36,8 @@ REMEMBERED = 60.0
 MOST = 10_000
 #: How long a request waits for another one with the same name and password, in seconds.
 _LONGEST_WAIT = 5.0
+#: A JWT: its header begins with a brace.
+_TOKEN = re.compile(r"e[wy][\w-]*\.[\w-]+\.[\w-]*", re.ASCII)
 
 
 class _Success(NamedTuple):
@@ -89,7 +95,8 @@ class PasswordChecks:
                 if known is not None and self._holds(known):
                     return known.subject
             success = self._checked(name, password, name if known is None else known.subject)
-            self._known.put(digest, success, ticket)
+            if not _ends_by_itself(password):
+                self._known.put(digest, success, ticket)
             return success.subject
 
     def _digest(self, name: str, password: str) -> bytes:
@@ -158,6 +165,12 @@ class PasswordChecks:
         if returned is None:
             raise TokenError(Reason.INVALID)
         return _subject_from(returned)
+
+
+def _ends_by_itself(password: str) -> bool:
+    """Return True for the form of a credential that may expire, be revoked or be used up."""
+    is_token = _TOKEN.fullmatch(password) is not None or is_any_key(password)
+    return is_token or is_session_id(password) or is_ticket(password)
 
 
 def _subject_from(returned: object) -> str:

@@ -24,7 +24,7 @@ class BasicExtension(_GuardingExtension):
 
     :param check: called with name and password; returns the subject, a non-empty string, or
         ``None`` if they are wrong. A success is remembered for 60 seconds, and until
-        ``jam.revoke_subject``.
+        ``jam.revoke_subject``, for every request of the app: look at nothing but the two.
     :param load_user: called with the ``Accepted`` of a request; returns the user, or ``None`` to
         refuse: see :meth:`user_loader`.
     :raises ConfigError: if ``check`` is ``async``, or does not take two arguments.

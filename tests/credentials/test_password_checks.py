@@ -245,6 +245,34 @@ def test_a_token_in_the_place_of_the_password_is_verified_by_the_check(
     assert refusal(checks, "x-token", "a.b.c") is Reason.INVALID
 
 
+@each_case("end", ["it expires", "it is revoked", "its session ends", "it is redeemed", "a key"])
+def test_a_credential_in_the_place_of_the_password_ends_at_once(
+    jam: Jam, clock: Clock, timer: Clock, end: str
+) -> None:
+    def check(name: str, password: str) -> str | None:
+        if end == "its session ends":
+            return "ann" if jam.get_session(password) is not None else None
+        if end == "it is redeemed":
+            return jam.redeem_ticket("basic", password).subject
+        if end == "a key":
+            return jam.api_keys.lookup(password).owner
+        return str(jam.verify_jwt_token(password)["sub"])
+
+    token = jam.issue_tokens("ann", expires_in=20)["access_token"]
+    key, info = jam.create_api_key("ann", name="script")
+    value, make_an_end = {
+        "it expires": (token, lambda: clock.tick(50)),
+        "it is revoked": (token, lambda: jam.revoke_token(token)),
+        "its session ends": (jam.create_session("ann", {}), lambda: jam.clear_sessions("ann")),
+        "a key": (key, lambda: jam.revoke_api_key("ann", info.handle)),
+        "it is redeemed": (jam.issue_ticket("basic", "ann", expires_in=60), lambda: None),
+    }[end]
+    checks = PasswordChecks(check, jam.store, clock, timer)
+    assert checks.subject_of("ann", value) == "ann"
+    make_an_end()
+    assert refusal(checks, "ann", value) is Reason.INVALID
+
+
 @pytest.mark.slow
 @needs_fork
 def test_a_forked_child_has_another_key_and_remembers_nothing(
