@@ -73,11 +73,12 @@ def forgot() -> str:
         return render_template("forgot.html")
     address = plain(request.form.get("email", ""))
     user = people().with_email(address)
-    # For an address that is unknown, the same work is done, and the ticket is thrown away.
+    # For an address that is unknown, the same work is done, and the mail is thrown away.
     subject, bound_to = (user.id, _state_of(user)) if user else ("unknown", "")
     ticket = jam().issue_ticket(_RESET, subject, expires_in=_HOUR, bound_to=bound_to)
+    mail = Mail(address, "Choose a new password", _link("links.reset", ticket))
     if user is not None:
-        send(Mail(address, "Choose a new password", _link("links.reset", ticket)))
+        send(mail)
     return render_template(
         "sent.html", text="If this address belongs to an account, a link is on its way."
     )

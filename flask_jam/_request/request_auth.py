@@ -274,7 +274,10 @@ class RequestAuth:
         self._admitted = True
 
     def conflict(self, accepted: Accepted) -> Rejected | None:
-        """Return the refusal of a caller, if the request was answered for another one before."""
+        """Return the refusal of a caller, if the request was answered for another one before.
+
+        What a scheme or ``load_user`` raised at that question is raised now.
+        """
         if self._answer is None or accepted is self._answer[0]:
             return None
         earlier = self._answer[0]
@@ -282,6 +285,8 @@ class RequestAuth:
             is_same = earlier.subject is not None and earlier.identity == accepted.identity
             reasons = set() if is_same else {Reason.MALFORMED}
         else:
+            for error in self.failures.values():
+                raise error
             # None was right if no credential came, and not if one was bad or could not be checked.
             rejected = (each for each in self.outcomes.values() if isinstance(each, Rejected))
             reasons = {each.reason for each in rejected} - {Reason.MISSING}

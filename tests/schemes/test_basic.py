@@ -366,6 +366,17 @@ def test_an_abort_is_raised_by_a_guard_and_never_by_a_question(jam: Jam, aborts:
     assert app.test_client().get("/nowhere", headers=ANN).text == "404 anonymous"
 
 
+def test_no_guard_admits_whom_an_aborted_question_did_not_name(jam: Jam) -> None:
+    app = Flask("basic_first")
+    BasicExtension(lambda *_: abort(429), jam, app)
+    SessionExtension(jam, app)
+    app.add_url_rule("/", "view", lambda: f"{told()} {session_required.enforce()} {told()}")
+    cookie = {"Cookie": f"sessionId={jam.create_session('ann', {})}"}
+    client = app.test_client(use_cookies=False)
+    assert client.get("/", headers={**cookie, **ANN}).status_code == 429
+    assert client.get("/", headers=cookie).text == "session:ann None session:ann"
+
+
 def test_a_check_that_asks_who_asks_is_told_none(jam: Jam) -> None:
     seen = []
 
