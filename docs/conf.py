@@ -13,7 +13,9 @@ author = "the Flask-Jam authors"
 project_copyright = "the Flask-Jam authors, BSD-3-Clause"
 release = version = version_of("Flask-Jam")
 
-extensions = ["sphinx.ext.autodoc"]
+extensions = ["sphinx.ext.autodoc", "sphinx_copybutton"]
+# A copy of a console block is its commands alone: no prompt and no output.
+copybutton_prompt_text = "$ "
 exclude_patterns = ["_build"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -22,12 +24,17 @@ autodoc_preserve_defaults = True
 # Long signatures: one parameter per line.
 maximum_signature_line_length = 80
 
-html_theme = "alabaster"
+MONOSPACE = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
+html_theme = "furo"
+html_title = "Flask-Jam"
 html_theme_options = {
-    "description": "Route protection for Flask",
-    "fixed_sidebar": True,
-    "show_relbars": True,
+    "top_of_page_buttons": [],
+    "light_css_variables": {"font-stack--monospace": MONOSPACE},
 }
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
+html_js_files = ["pages.js"]
+html_copy_source = False
 html_show_sourcelink = False
 
 # --- the table of settings ------------------------------------------------------------
