@@ -150,7 +150,7 @@ def test_every_block_is_of_a_kind_that_is_looked_at() -> None:
     # A part of an example is shown as the file has it: the tests of examples run that.
     kinds = re.compile(
         r"(invisible-code-block:|code-block::) (python|http|console|sh|toml|text|javascript)"
-        r"|literalinclude:: \.\./examples/[\w/]+\.py"
+        r"|literalinclude:: (?:\.\./examples/[\w/]+\.py|measured/[\w-]+\.txt)"
     )
     for page, text in PAGES.items():
         blocks = re.findall(r"^ *\.\. (.*(?:code|highlight|prompt|literal).*)$", text, re.M)
@@ -172,8 +172,10 @@ def test_the_first_page_names_what_users_look_for(title: str) -> None:
 
 
 def test_every_picture_is_made_by_a_test_and_shown() -> None:
-    shown = {name for page in PAGES.values() for name in re.findall(r"images/([\w-]+\.png)", page)}
-    assert shown == {path.name for path in (DOCS / "images").iterdir()}
+    texts = [*PAGES.values(), README]
+    linked = {name for text in texts for name in re.findall(r"images/([\w-]+\.(?:png|svg))", text)}
+    assert linked == {path.name for path in (DOCS / "images").iterdir()}
+    shown = {name for name in linked if name.endswith(".png")}  # tests/docs draws the others
     tests = "".join(path.read_text("utf-8") for path in (ROOT / "tests/browser").glob("test_*.py"))
     made = set(re.findall(r'\.picture\("([\w-]+)"', tests))
     assert {re.sub(r"-(?:desktop|phone)\.png$", "", name) for name in shown} <= made

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import doctest
-import os
+import json
 import re
+import runpy
 import shutil
 import socket
 import subprocess
@@ -78,17 +79,22 @@ def normal(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines()).strip()
 
 
-def test_the_console_blocks_print_what_the_readme_shows(port: int, tmp_path: Path) -> None:
-    script = "".join(f"{command}\necho; echo '{MARK}'\n" for command, _ in steps())
-    script = script.replace("http://127.0.0.1:5000", f"http://127.0.0.1:{port}")
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+def shell(script: str, directory: Path) -> list[str]:
     run = subprocess.run(
-        ["bash", "-eu"], input=script, cwd=tmp_path, env=environment, check=True,
+        ["bash", "-eu"], input=script, cwd=directory, check=True,
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
-    outputs = run.stdout.split(MARK)
-    assert len(steps()) > 8
-    for (command, shown), printed in zip(steps(), outputs, strict=False):
+    return run.stdout.split(MARK)
+
+
+def test_the_console_block_prints_what_the_readme_shows(port: int, tmp_path: Path) -> None:
+    local = [(command.replace(":5000/", f":{port}/"), shown) for command, shown in steps()]
+    login, paste, *rest = local
+    token = json.loads(shell(login[0], tmp_path)[0])["access_token"]
+    commands = [login[0], paste[0].replace("eyJ...", token), *(command for command, _ in rest)]
+    outputs = shell("".join(f"{each}\necho; echo '{MARK}'\n" for each in commands), tmp_path)
+    assert len(local) == len(outputs) - 1 == 5
+    for (command, shown), printed in zip(local, outputs, strict=False):
         matches = doctest.OutputChecker().check_output(
             normal(shown), normal(printed), doctest.ELLIPSIS
         )
@@ -105,6 +111,18 @@ def test_the_python_block_runs_and_guards(monkeypatch: pytest.MonkeyPatch) -> No
     client = app.test_client()
     assert client.get("/me").status_code == 401
     assert client.get("/me", headers=bearer(token)).json == {"hello": "alice"}
+
+
+def test_the_quickstart_refreshes_until_the_logout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JAM_JWT_SECRET_KEY", SECRET)
+    file = runpy.run_path(str(ROOT / "examples" / "quickstart.py"))
+    client = file["create_app"]().test_client()
+    form = {"name": "alice", "password": "wonderland"}
+    pair = client.post("/login", data=form).json
+    pair = client.post("/refresh", data={"refresh_token": pair["refresh_token"]}).json
+    assert client.post("/logout", headers=bearer(pair["access_token"])).status_code == 204
+    again = client.post("/refresh", data={"refresh_token": pair["refresh_token"]})
+    assert again.status_code == 401
 
 
 def test_the_quickstart_stays_small() -> None:
