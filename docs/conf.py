@@ -26,6 +26,8 @@ maximum_signature_line_length = 80
 
 MONOSPACE = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace"
 html_theme = "furo"
+# The default underlines the names of modules, like links.
+pygments_dark_style = "github-dark"
 html_title = "Flask-Jam"
 html_theme_options = {
     "top_of_page_buttons": [],
