@@ -25,6 +25,7 @@ PHRASES = {
     "api key": "api-keys.html",
     "log out everywhere": "logins.html",
     "remember me": "remember.html",
+    "Auth0": "issuers.html",
     "nginx": "cross-site.html",
 }
 #: What axe looks at: a page, the colours, a width.
