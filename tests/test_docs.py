@@ -61,6 +61,16 @@ def test_every_page_is_in_the_table_of_contents_once() -> None:
     assert sorted(listed) == sorted(set(PAGES) - {"index"})
 
 
+def test_the_first_page_keeps_the_kinds_of_pages_apart() -> None:
+    lists = PAGES["index"].split(".. toctree::")[1:]
+    captions = [re.findall(r"^   :caption: (\w+)", each, re.MULTILINE) for each in lists]
+    kinds = list(dict.fromkeys(kind for (kind,) in captions))
+    assert kinds in (
+        ["Tutorial", "Guides", "Reference", "Explanation"],
+        ["Guides", "Reference", "Explanation"],
+    )
+
+
 def rooms_of_the_map() -> list[list[str]]:
     """The files of each table of the map."""
     section = re.split(r"^The map\n-+\n", PAGES["how-it-works"], flags=re.MULTILINE)[1]
