@@ -40,6 +40,7 @@ NEEDS = {
     "tests/browser/test_links.py": ("flask_limiter",),
     "tests/browser/test_site.py": ("flask_limiter",),
     "tests/browser/test_site_pages.py": ("flask_limiter",),
+    "tests/docs/test_tutorial.py": ("flask_sqlalchemy",),
     "tests/examples/test_site.py": ("flask_limiter",),
     "tests/examples/test_site_devices.py": ("flask_limiter",),
     "tests/examples/test_site_forms.py": ("flask_limiter",),

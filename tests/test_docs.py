@@ -159,7 +159,8 @@ def test_every_block_is_of_a_kind_that_is_looked_at() -> None:
     # Sybil runs Python blocks and compares HTTP blocks; another spelling it would pass over.
     # A part of an example is shown as the file has it: the tests of examples run that.
     kinds = re.compile(
-        r"(invisible-code-block:|code-block::) (python|http|console|sh|toml|text|javascript)"
+        r"(invisible-code-block:|code-block::) "
+        r"(python|http|console|sh|toml|text|javascript|html\+jinja|nginx)"
         r"|literalinclude:: (?:\.\./examples/[\w/]+\.py|measured/[\w-]+\.txt)"
     )
     for page, text in PAGES.items():
