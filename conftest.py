@@ -41,6 +41,7 @@ NEEDS = {
     "tests/browser/test_site.py": ("flask_limiter",),
     "tests/browser/test_site_pages.py": ("flask_limiter",),
     "tests/docs/test_tutorial.py": ("flask_sqlalchemy",),
+    "tests/docs/test_tutorial_deployed.py": ("flask_sqlalchemy", "gunicorn"),
     "tests/examples/test_site.py": ("flask_limiter",),
     "tests/examples/test_site_devices.py": ("flask_limiter",),
     "tests/examples/test_site_forms.py": ("flask_limiter",),

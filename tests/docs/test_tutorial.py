@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 import importlib
 import re
+import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -199,10 +203,10 @@ def test_step_5_gives_keys_that_read_and_do_not_write(app_after: Build) -> None:
     assert client.get("/api/notes", headers=key).status_code == 401
 
 
-def reset_link(app: Flask, log: pytest.LogCaptureFixture, email: str) -> str:
+def reset_link(app: Flask, log: pytest.LogCaptureFixture, address: str) -> str:
     """Ask for a link, and return the path of the mail that is in the log."""
     log.clear()
-    answer = app.test_client().post("/forgot", data={"email": email}, **PAGE)
+    answer = app.test_client().post("/forgot", data={"email": address}, **PAGE)
     assert "a link is on its way" in answer.text
     found = re.search(r"http://localhost:5000(/reset/\S+)", log.text)
     return found[1] if found else ""
@@ -242,6 +246,48 @@ def test_step_6_ends_the_link_of_an_account_that_is_locked(
     assert status(browser(app), link) == 410
 
 
+class MailServer:
+    """A server that takes one mail by SMTP and keeps it."""
+
+    def __init__(self) -> None:
+        self.mail = ""
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._take)
+
+    def __enter__(self) -> MailServer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._thread.join(10)
+        self._listener.close()
+
+    def _take(self) -> None:
+        self._listener.settimeout(10)
+        connection, _ = self._listener.accept()
+        with connection, connection.makefile("rw", newline="\r\n") as file:
+            answer = "220 mail"
+            while answer:
+                print(answer, file=file, flush=True)
+                verb = file.readline().strip().upper()
+                answer = {"DATA": "354 go on", "QUIT": ""}.get(verb, "250 ok")
+                if verb == "DATA":
+                    print(answer, file=file, flush=True)
+                    self.mail, answer = "".join(iter(file.readline, ".\r\n")), "250 ok"
+
+
+def test_step_6_sends_the_link_by_a_mail_server(app_after: Build) -> None:
+    app = app_after("password-reset")
+    with MailServer() as server:
+        app.config["MAIL_SERVER"] = server.address
+        app.test_client().post("/forgot", data={"email": BOB["email"]}, **PAGE)
+    mail = email.message_from_string(server.mail, policy=email.policy.default)
+    assert mail["To"] == BOB["email"]
+    link = mail.get_content().strip().removeprefix("http://localhost:5000")
+    assert status(browser(app), link) == 200
+
+
 def test_step_7_asks_for_the_password_again_and_leads_back(app_after: Build) -> None:
     app = app_after("step-up")
     with frozen_time(app) as clock:
@@ -270,3 +316,25 @@ def test_step_7_closes_an_account_everywhere(app_after: Build) -> None:
 def test_step_9_says_whether_the_store_answers(app_after: Build) -> None:
     app = app_after("redis")
     assert status(app.test_client(), "/ready") == 204
+
+
+def test_step_10_makes_links_below_the_prefix_of_the_proxy(
+    app_after: Build, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = app_after("deploy")
+    settings = {
+        "JAM_JWT_SECRET_KEY": SECRET,
+        "FLASK_SQLALCHEMY_DATABASE_URI": app.config["SQLALCHEMY_DATABASE_URI"],
+        "FLASK_SITE_URL": "https://shop.example",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    served = importlib.import_module("notebook.wsgi").app
+    served.logger.setLevel("INFO")
+    forwarded = {"Proto": "https", "Host": "shop.example", "Prefix": "/notebook"}
+    headers = {f"X-Forwarded-{name}": value for name, value in forwarded.items()}
+    page = served.test_client().post("/forgot", data={"email": BOB["email"]}, headers=headers)
+    assert "a link is on its way" in page.text
+    assert re.search(r"https://shop\.example/notebook/reset/\S+", caplog.text)
+    with served.app_context():
+        sys.modules["notebook.models"].db.engine.dispose()
