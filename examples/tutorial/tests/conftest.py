@@ -14,7 +14,9 @@ def app():
     )
     with app.app_context():
         db.create_all()
-        for user in (User(email="ada@example.org", role="admin"), User(email="bob@example.org")):
+        ada = User(email="ada@example.org", role="admin")
+        bob = User(email="bob@example.org")
+        for user in (ada, bob):
             user.set_password("correct horse")
             user.notes.append(Note(text=f"A note of {user.email}"))
             db.session.add(user)
