@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from ..servers import gone
 from .blocks import ROOT, Block
 
-WITHIN = 30.0
+WITHIN = 60.0
 #: What the test has done already: an environment with all packages, in a folder of its own.
 DONE = ("mkdir ", "python3 -m venv ", "pip install ")
 #: Programs that run until they are stopped, and the port that each opens.
@@ -23,6 +27,20 @@ PASSWORDS = {"ada@example.org": "correct horse", "bob@example.org": "battery sta
 QUESTIONS = ("Password:\n", "Repeat for confirmation:\n")
 # pytest-flask and dash are packages of ``bench``: a reader of the tutorial has neither.
 PYTEST = "-p no:flask -p no:dash -p no:cacheprovider"
+
+
+def is_open(port: int) -> bool:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def until(true: Callable[[], bool], log: Path) -> None:
+    """Wait until it is true; fail with what the server has logged."""
+    end = time.monotonic() + WITHIN
+    while not true():
+        assert time.monotonic() < end, log.read_text(encoding="utf-8")
+        time.sleep(0.05)
 
 
 class Terminal:
@@ -77,23 +95,31 @@ class Terminal:
     def type(self, command: str) -> str:
         """Type a command, wait for its end, and return what it has printed."""
         assert self._shell.stdin
-        assert self._shell.stdout
         if self._is_stale and "localhost:5000/" in command and "flask" in self._running:
             self._serve(self._running["flask"][0])
         self._shell.stdin.write(f"{self._answered(command)} </dev/null\necho; echo =END=\n")
         self._shell.stdin.flush()
-        printed: list[str] = []
-        while not printed or printed[-1] != "=END=\n":
-            line = self._shell.stdout.readline()
-            assert line, printed
-            printed.append(line)
-        return "".join(printed[:-1]).strip()
+        return self._read().strip()
+
+    def _read(self) -> str:
+        """Return what is printed up to the end mark. A command that hangs ends with its shell."""
+        assert self._shell.stdout
+        deadline = threading.Timer(WITHIN, self._shell.kill)
+        deadline.start()
+        printed = ""
+        for line in self._shell.stdout:
+            if line == "=END=\n":
+                deadline.cancel()
+                return printed
+            printed += line
+        raise AssertionError(printed)
 
     def stop(self, program: str) -> None:
         """Stop a server, and wait for its end."""
         if program in self._running:
             _, pid = self._running.pop(program)
-            self.type(f"kill {pid}; wait {pid}")
+            os.kill(pid, signal.SIGTERM)
+            until(lambda: gone(pid), self.folder / f"{program}.log")
 
     def close(self) -> None:
         assert self._shell.stdin
@@ -113,15 +139,7 @@ class Terminal:
         options = f" --no-reload --port {port}" if program == "flask" else ""
         pid = self.type(f"{command}{options} >{program}.log 2>&1 & echo $!").split()[-1]
         self._running[program] = (command, int(pid))
-        self._wait_for(program, port)
-
-    def _wait_for(self, program: str, port: int) -> None:
-        end = time.monotonic() + WITHIN
-        while time.monotonic() < end:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                return
-            time.sleep(0.05)
-        raise AssertionError((self.folder / f"{program}.log").read_text(encoding="utf-8"))
+        until(lambda: is_open(port), self.folder / f"{program}.log")
 
     def _with_ports(self, text: str) -> str:
         return re.sub("|".join(map(str, self.ports)), lambda m: str(self.ports[int(m[0])]), text)
