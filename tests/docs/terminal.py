@@ -96,7 +96,7 @@ class Terminal:
         """Type a command, wait for its end, and return what it has printed."""
         assert self._shell.stdin
         if self._is_stale and "localhost:5000/" in command and "flask" in self._running:
-            self._serve(self._running["flask"][0])
+            self.restart("flask")
         self._shell.stdin.write(f"{self._answered(command)} </dev/null\necho; echo =END=\n")
         self._shell.stdin.flush()
         return self._read().strip()
@@ -114,12 +114,18 @@ class Terminal:
             printed += line
         raise AssertionError(printed)
 
+    def restart(self, program: str) -> None:
+        """Stop a server and start it again, as it was started."""
+        self._serve(self._running[program][0])
+
     def stop(self, program: str) -> None:
         """Stop a server, and wait for its end."""
         if program in self._running:
-            _, pid = self._running.pop(program)
+            command, pid = self._running.pop(program)
             os.kill(pid, signal.SIGTERM)
-            until(lambda: gone(pid), self.folder / f"{program}.log")
+            # The threads of a process outlive its first one by a moment, with its sockets.
+            port = self._port(command)
+            until(lambda: gone(pid) and not is_open(port), self.folder / f"{program}.log")
 
     def close(self) -> None:
         assert self._shell.stdin
@@ -131,8 +137,7 @@ class Terminal:
         self._shell.stdout.close()
 
     def _serve(self, command: str) -> None:
-        (start,) = [start for start in SERVERS if command.startswith(start)]
-        program, port = command.split()[0], self.ports[SERVERS[start]]
+        program, port = command.split()[0], self._port(command)
         self.stop(program)
         self._is_stale = self._is_stale and program != "flask"
         # Restarting is ours: a reloader takes seconds to notice a file.
@@ -140,6 +145,10 @@ class Terminal:
         pid = self.type(f"{command}{options} >{program}.log 2>&1 & echo $!").split()[-1]
         self._running[program] = (command, int(pid))
         until(lambda: is_open(port), self.folder / f"{program}.log")
+
+    def _port(self, command: str) -> int:
+        (port,) = [port for start, port in SERVERS.items() if command.startswith(start)]
+        return self.ports[port]
 
     def _with_ports(self, text: str) -> str:
         return re.sub("|".join(map(str, self.ports)), lambda m: str(self.ports[int(m[0])]), text)

@@ -81,6 +81,8 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
                     terminal.run(block)
             if step == "site":
                 write_note(terminal)
+            if step == "redis":
+                stay_logged_in(terminal)
         yield terminal
     finally:
         terminal.close()
@@ -101,6 +103,13 @@ def write_note(terminal: Terminal) -> None:
 def make_key(terminal: Terminal) -> None:
     page = terminal.type(f"{log_in(terminal)}/keys/new -d name=backup")
     (terminal.values["KEY"],) = re.findall(r"jam_\w+", page)
+
+
+def stay_logged_in(terminal: Terminal) -> None:
+    """Restart the app: what is in Redis survives it."""
+    ask = log_in(terminal)
+    terminal.restart("flask")
+    assert "Buy milk" in terminal.type(f"{ask}/")
 
 
 @pytest.fixture
