@@ -150,10 +150,10 @@ class Jam(ApiKeyVerbs, TicketVerbs):
 
     # --- tokens ---
 
-    def make_payload(self, /, exp: float | None = None, **data: Any) -> dict[str, Any]:
+    def make_payload(self, /, exp: float | timedelta | None = None, **data: Any) -> dict[str, Any]:
         """``data`` with ``jti``, ``iat``, ``exp``, and ``iss`` and ``aud`` where configured.
 
-        :param exp: life in seconds from now; ``jwt.expire`` where nothing is said.
+        :param exp: life from now, in seconds or a ``timedelta``; ``jwt.expire`` if not given.
         """
         return self.tokens.payload(exp, data)
 

@@ -10,6 +10,7 @@ import hashlib
 import math
 import secrets
 from collections.abc import Callable, Collection, Mapping
+from datetime import timedelta
 from typing import Any
 
 from .._helpers.strict_json import strict_object
@@ -146,9 +147,10 @@ class Tokens:
         self.clock = clock
         self._verifier = verifier
 
-    def payload(self, exp: float | None, data: Mapping[str, Any]) -> dict[str, Any]:
+    def payload(self, exp: float | timedelta | None, data: Mapping[str, Any]) -> dict[str, Any]:
         """``data`` with ``jti``, ``iat``, ``exp``, and ``iss`` and ``aud`` where configured."""
         life = self._settings.expire if exp is None else exp
+        life = life.total_seconds() if isinstance(life, timedelta) else life
         if isinstance(life, bool) or not isinstance(life, (int, float)) or not math.isfinite(life):
             raise TokenError(Reason.INVALID, "exp: write the life of the token in seconds")
         return self._completed(data, life)

@@ -82,10 +82,11 @@ def test_ids_are_long_and_never_the_same(jam: Jam) -> None:
     assert {len(one) for one in ids} == {43}
 
 
-@each_case("life", [1, 60, 60.9, 86400])
-def test_exp_counts_seconds_from_now(jam: Jam, life: float) -> None:
+@each_case("life", [1, 60, 60.9, 86400, datetime.timedelta(hours=1)])
+def test_exp_counts_seconds_from_now(jam: Jam, life: float | datetime.timedelta) -> None:
     payload = jam.make_payload(exp=life)
-    assert payload["exp"] == int(NOW + life)
+    seconds = life.total_seconds() if isinstance(life, datetime.timedelta) else life
+    assert payload["exp"] == int(NOW + seconds)
     assert type(payload["exp"]) is int
 
 
