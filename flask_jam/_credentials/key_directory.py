@@ -63,14 +63,21 @@ class KeyringDirectory:
         except OSError as error:
             raise self._unreadable(error) from None
 
-    def read(self) -> list[Member]:
+    def read(self, *, was_there: bool = False) -> list[Member]:
         """Return the members; none if there is no file yet.
 
+        :param was_there: the file was just seen: that it is gone now is an error.
         :raises ConfigError: if it cannot be read, is open to others or is no ring.
         """
         self._check_directory()
         raw = self._raw()
+        if raw is None and was_there:
+            raise self.gone()
         return [] if raw is None else members_of(raw, str(self.file))
+
+    def gone(self) -> ConfigError:
+        """Return the error of a file that is missing, and was there before."""
+        return ConfigError(f"jwt.keyring: {self.file} is gone")
 
     def _raw(self) -> bytes | None:
         try:

@@ -79,15 +79,22 @@ class KeyringWatch:
     def _read(self) -> None:
         stamp = self.directory.stamp()
         if stamp is None and self._known is not None:
-            raise ConfigError(f"jwt.keyring: {self.directory.file} is gone")
+            raise self.directory.gone()
         if stamp is not None and stamp != self._known:
-            members = self.directory.read()
-            self.ring = Ring([*self.configured, *members], self.lives)
+            self.ring = Ring([*self.configured, *self._members()], self.lives)
             # Only now: what was half written is read again.
             self._known = stamp
         if self._complaint is not None:
             self._complaint = None
             _log.warning("the key ring can be read again")
+
+    def _members(self) -> list[Member]:
+        members, now = self.directory.read(was_there=True), self.clock()
+        own = [each for each in self.ring.members if each.key and each.setting is None]
+        # No command takes the last key that has signed: an empty ring is a copy that failed.
+        if not members and any(each.active_at <= now for each in own):
+            raise ConfigError(f"jwt.keyring: {self.directory.file} has no key any more")
+        return members
 
     def _complain(self, sentence: str) -> None:
         if sentence != self._complaint:

@@ -273,7 +273,7 @@ def test_empty_directory_without_another_key_says_what_makes_one(ring: Rotating)
     assert jam.issue_tokens("ann")
 
 
-@each_case("damage", ["cut off", "gone", "open file", "open directory", "loop"])
+@each_case("damage", ["cut off", "gone", "emptied", "open file", "open directory", "loop"])
 def test_damage_later_changes_nothing_and_is_logged_once(
     tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
@@ -284,6 +284,8 @@ def test_damage_later_changes_nothing_and_is_logged_once(
     file, raw = ring.directory.file, ring.directory.file.read_bytes()
     if damage == "cut off":
         file.write_bytes(raw[:-30])
+    elif damage == "emptied":
+        file.write_text('{"keys": []}')
     elif damage == "open directory":
         ring.path.chmod(0o755)
     elif damage == "open file":
@@ -306,6 +308,28 @@ def test_damage_later_changes_nothing_and_is_logged_once(
             file.write_bytes(raw)
         look(jam, jam)
         assert caplog.messages[1:] == ["the key ring can be read again"]
+
+
+@each_case("secret", [None, SECRET])
+def test_file_that_goes_between_two_steps_of_a_look_changes_nothing(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, secret: str | None
+) -> None:
+    ring = Rotating(tmp_path / f"keys-{secret is None}", clock)
+    jam = ring.jam(**({"secret_key": secret} if secret else {}))
+    ring.rotate(jam)
+    clock.tick(SPREAD)
+    look(jam)
+    token, directory = jam.issue_tokens("ann")["access_token"], watch_of(jam).directory
+    ring.path.joinpath("keyring.json").touch()
+    seen = directory.stamp()
+
+    def stamp() -> object:
+        directory.file.unlink()
+        return seen
+
+    monkeypatch.setattr(directory, "stamp", stamp)
+    look(jam)
+    assert jam.verify_jwt_token(token)["sub"] == "ann"
 
 
 # --- requests read no file ------------------------------------------------------------------------
