@@ -480,7 +480,7 @@ def _new_state(app: Flask, jam: Jam) -> AppState:
     jam.subscribe(forward)
     finalize(app, jam.unsubscribe, forward).atexit = False
     _warn_of_shared_secret(app, jam)
-    _publish_keys(app, jam)
+    _publish_keys(state)
     return state
 
 
@@ -521,12 +521,12 @@ def _jam_from_config(app: Flask) -> Jam:
     return Jam._for_app(load(None, app.config))
 
 
-def _publish_keys(app: Flask, jam: Jam) -> None:
-    path = jam.settings.jwt.jwks_path
+def _publish_keys(state: AppState) -> None:
+    path = state.jam.settings.jwt.jwks_path
     if path is not None:
         from ._request.published_keys import publish_keys  # noqa: PLC0415 - few apps have it
 
-        publish_keys(app, jam, path)
+        publish_keys(state, path)
 
 
 def _warn_of_shared_secret(app: Flask, jam: Jam) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 
-from flask import Flask, Response, abort, request
+from flask import Response, abort, request
 
 from .._credentials.key_members import public_set
 from .._credentials.key_states import JWKS_MAX_AGE
+from ..errors import ConfigError
 from ..guards import public
 from ..jam import Jam
+from ..keys import Key
+from .app_state import AppState
 
 ENDPOINT = "flask_jam_jwks"
 
@@ -20,8 +23,9 @@ class PublishedKeys:
 
     def __init__(self, jam: Jam) -> None:
         self._jam = jam
-        #: The names of the keys, and the text that was written of them.
-        self._written: tuple[tuple[str, ...], bytes] = ((), b"")
+        #: The keys, and the text that was written of them. Not their names: a ring that was written
+        #: by hand may give a name to another key.
+        self._written: tuple[tuple[Key, ...] | None, bytes] = (None, b"")
 
     def answer(self) -> Response:
         """Return the set, or 304 to a client that has it; 404 if every key is a secret."""
@@ -37,16 +41,30 @@ class PublishedKeys:
 
     def _body(self) -> bytes | None:
         keys = self._jam.verifier.keyring.keys
-        names = tuple(key.kid for key in keys)
-        written = self._written
-        if not names or written[0] != names:
+        known, body = self._written
+        if known is not keys:
             found = public_set(keys)
             body = json.dumps(found, separators=(",", ":")).encode() if found["keys"] else b""
-            self._written = written = names, body
-        return written[1] or None
+            self._written = keys, body
+        return body or None
 
 
-def publish_keys(app: Flask, jam: Jam, path: str) -> None:
+def check_path(state: AppState) -> None:
+    """Refuse to serve an app of which another route has the path of the public keys.
+
+    :raises ConfigError: as others would read there what is not the keys.
+    """
+    path = state.jam.settings.jwt.jwks_path
+    for rule in state.app.url_map.iter_rules():
+        if rule.rule == path and rule.endpoint != ENDPOINT and "GET" in (rule.methods or {"GET"}):
+            raise ConfigError(
+                f"jwt.jwks_path: the endpoint {rule.endpoint} has the path {path} already: remove "
+                "it, or publish the keys at another path"
+            )
+
+
+def publish_keys(state: AppState, path: str) -> None:
     """Add the route to an app, open on purpose."""
-    keys = PublishedKeys(jam)
-    app.add_url_rule(path, ENDPOINT, public(keys.answer))
+    keys = PublishedKeys(state.jam)
+    state.app.add_url_rule(path, ENDPOINT, public(keys.answer))
+    state.start_checks.append(check_path)

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import jwt as pyjwt
@@ -18,6 +19,7 @@ from werkzeug.test import TestResponse
 
 from flask_jam import ConfigError, Jam, JWTExtension, current_auth, jwt_required, protect
 from flask_jam._credentials.foreign_tokens import Issuers
+from flask_jam._credentials.key_members import make_key
 from flask_jam.audit import routes
 from flask_jam.issuers import Issuer
 from flask_jam.keys import KeyRing, new_key
@@ -113,6 +115,28 @@ def test_route_is_open_under_default_deny_and_audited_as_public(jam: Jam) -> Non
     (listed,) = [route for route in routes(app) if route.rule == PATH]
     assert (listed.origins, listed.methods) == (("public",), ("GET",))
     assert app.test_client().get("/me").status_code == 401
+
+
+def test_name_that_got_another_key_is_published_anew(ring: Rotating, jam: Jam) -> None:
+    app = new_app(jam)
+    before = asked(app)
+    *_, old = members = ring.directory.read()
+    other = replace(make_key(old.alg), kid=old.kid)
+    ring.directory.write([*members[:-1], replace(old, key=other)])
+    look(jam)
+    after = asked(app)
+    names = [[key["kid"] for key in answer.json["keys"]] for answer in (before, after)]  # type: ignore[index]
+    assert names[0] == names[1]
+    assert after.headers["ETag"] != before.headers["ETag"]
+
+
+def test_another_route_at_the_path_is_an_error(jam: Jam) -> None:
+    app = Flask("shop", static_folder=None)
+    app.add_url_rule(PATH, "own", lambda: {"keys": []}, methods=["GET"])
+    JWTExtension(jam, app)
+    app.testing = True
+    with pytest.raises(ConfigError, match="endpoint own has the path"):
+        asked(app)
 
 
 def test_other_methods_are_405(jam: Jam) -> None:
