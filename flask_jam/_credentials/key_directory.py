@@ -178,11 +178,16 @@ class KeyringDirectory:
 
         :raises ConfigError: if it could not be written: then the old ring is there.
         """
+        if self.file.is_symlink():  # of a mounted secret, or a copy: those who share it saw nothing
+            raise ConfigError(
+                f"jwt.keyring: {self.file} is a link: run this command where the ring is made"
+            )
         raw = text_of(members).encode()
         new = self.path / f"{_NEW}{secrets.token_hex(8)}"
         descriptor = self._opened(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
             with open(descriptor, "wb") as file:
+                self._keep_group(descriptor)
                 file.write(raw)
                 file.flush()
                 os.fsync(descriptor)
@@ -206,10 +211,22 @@ class KeyringDirectory:
         return descriptor
 
     def _hand_over(self, descriptor: int) -> None:
-        """Give what root writes to the owner of the directory, who runs the app."""
-        if hasattr(os, "geteuid") and os.geteuid() == 0:
+        """Give what root writes to the owner of the directory, who runs the app.
+
+        Not what has another name elsewhere: the owner may have linked a file of root's to here.
+        """
+        is_root = hasattr(os, "geteuid") and os.geteuid() == 0
+        if is_root and os.fstat(descriptor).st_nlink == 1:
             owner = self.path.stat()
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
+
+    def _keep_group(self, descriptor: int) -> None:
+        """Let the group read what it could read before: an app whose ring another user rotates."""
+        with suppress(FileNotFoundError):
+            old = self.file.stat()
+            if os.name == "posix" and old.st_mode & stat.S_IRGRP:
+                os.fchown(descriptor, -1, old.st_gid)
+                os.fchmod(descriptor, stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP)
 
     def _sync_directory(self) -> None:
         # The ring has been replaced: a file system that cannot do this is no failure.

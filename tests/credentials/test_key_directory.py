@@ -133,6 +133,24 @@ def test_group_may_read(directory: KeyringDirectory) -> None:
     assert len(directory.read()) == 1
 
 
+def test_group_that_may_read_a_ring_may_read_the_next_one(directory: KeyringDirectory) -> None:
+    write(directory, member())
+    directory.file.chmod(0o640)
+    for _ in range(2):
+        write(directory, member(), member())
+        info = directory.file.stat()
+        assert (stat.S_IMODE(info.st_mode), info.st_gid) == (0o640, directory.path.stat().st_gid)
+    assert len(directory.read()) == 2
+
+
+def test_link_to_a_shared_ring_is_not_replaced(directory: KeyringDirectory, tmp_path: Path) -> None:
+    write(directory, member())
+    shared = directory.file.rename(tmp_path / "shared.json")
+    directory.file.symlink_to(shared)
+    assert "is a link" in said(lambda: write(directory, member(), member()))
+    assert len(directory.read()) == 1
+
+
 def test_read_only_mount_has_any_mode_and_its_files_do_not(
     directory: KeyringDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -300,6 +318,18 @@ def test_ring_that_root_writes_belongs_to_the_owner_of_the_directory(
     write(directory, member())
     owners = {path.stat().st_uid for path in directory.path.iterdir()}
     assert owners == {12345}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_file_of_root_that_was_linked_to_here_stays_with_root(
+    directory: KeyringDirectory, tmp_path: Path
+) -> None:
+    foreign = tmp_path / "shadow"
+    foreign.touch(0o600)
+    os.link(foreign, directory.path / LOCK)
+    os.chown(directory.path, 12345, 12345)
+    write(directory, member())
+    assert (foreign.stat().st_uid, directory.file.stat().st_uid) == (0, 12345)
 
 
 def test_private_members_are_whole(directory: KeyringDirectory) -> None:
