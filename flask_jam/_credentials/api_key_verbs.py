@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from .._helpers.deadline import one_deadline
 from .api_keys import ApiKeyInfo, ApiKeys
 
 
@@ -15,7 +14,6 @@ class ApiKeyVerbs:
 
     api_keys: ApiKeys
 
-    @one_deadline
     def create_api_key(  # noqa: PLR0913 - whose it is, what it may do, how long
         self,
         subject: str,
@@ -51,7 +49,6 @@ class ApiKeyVerbs:
         """Return the living API keys of a subject, the oldest first."""
         return self.api_keys.listed(subject, issuer)
 
-    @one_deadline
     def rotate_api_key(
         self,
         subject: str,
@@ -71,7 +68,6 @@ class ApiKeyVerbs:
         self.api_keys.check_permits()
         return self.api_keys.rotate(subject, handle, overlap, issuer)
 
-    @one_deadline
     def revoke_api_key(self, subject: str, handle: str, issuer: str | None = None) -> bool:
         """End the API key that :meth:`list_api_keys` shows under a handle.
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, NamedTuple
 
+from .._helpers.deadline import one_deadline
 from .._helpers.names import name_set
 from .._helpers.strict_json import copy_json, strict_dumps
 from ..errors import Reason, SessionError, TokenError
@@ -78,6 +79,7 @@ class ApiKeys:
         for permit in self.permits:
             permit()
 
+    @one_deadline
     def create(  # noqa: PLR0913 - whose it is, what it may do, how long
         self,
         subject: str,
@@ -136,6 +138,7 @@ class ApiKeys:
         """Return the living keys of a subject, the oldest first."""
         return [_info(key) for key in self._walk(_owner(subject, issuer))]
 
+    @one_deadline
     def rotate(
         self,
         subject: str,
@@ -155,6 +158,7 @@ class ApiKeys:
             raise _no_rotation(found)
         return text, _info(found.made)
 
+    @one_deadline
     def revoke(self, subject: str, handle: str, issuer: str | None = None) -> bool:
         """End a key in one step; return True if it was alive."""
         owner, attempt = _owner(subject, issuer), secrets.token_hex(8)

@@ -26,6 +26,7 @@ from flask_jam import (
     session_required,
     signals,
 )
+from flask_jam._helpers import deadline
 from flask_jam.audit import open_routes, routes
 
 from ..cases import each_case
@@ -199,6 +200,21 @@ def test_a_store_that_is_down_is_a_503(
     assert client.post("/open/create").status_code == 503
 
 
+def test_the_questions_of_one_creation_share_a_deadline(
+    client: FlaskClient, jam: Jam, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def noted(step: Any) -> Any:
+        return lambda *args: (seen.append(deadline._verb.get()), step(*args))[1]
+
+    for name in ("standing", "create_api_key"):
+        monkeypatch.setattr(jam.store, name, noted(getattr(jam.store, name)))
+    assert client.post("/create").status_code == 200
+    assert len(seen) == 2
+    assert seen[0] is seen[1] is not None
+
+
 def test_another_site_changes_no_keys(client: FlaskClient, jam: Jam) -> None:
     handle = client.post("/create").json["handle"]
     for path in ("/open/create", f"/open/rotate/{handle}", f"/open/revoke/{handle}"):
@@ -250,15 +266,15 @@ def test_the_verbs_are_for_the_callers_of_their_app(jam: Jam, app: Flask) -> Non
 
 def test_one_extension_serves_two_apps_and_one_app_takes_one(jam: Jam) -> None:
     keys, key = ApiKeyExtension(jam), jam.create_api_key("alice", name="n")[0]
-    for name in ("one", "two"):
-        app = Flask(name)
+    apps = [Flask(name) for name in ("one", "two")]  # one that is gone has no permit
+    for app in apps:
         keys.init_app(app)
         keys.init_app(app)
         app.add_url_rule("/", "view", keys.required(lambda: current_app.name))
-        assert app.test_client().get("/", headers=bearer(key)).text == name
+        assert app.test_client().get("/", headers=bearer(key)).text == app.name
     assert len(jam.api_keys.permits) == 2
     with pytest.raises(RuntimeError, match="keep one, which reads one header"):
-        ApiKeyExtension(jam, app)
+        ApiKeyExtension(jam, apps[0])
 
 
 @each_case("header", [None, "", "X API", 5, "X:Y", "X_Key"])
