@@ -84,6 +84,8 @@ class KeyRing:
     :param signer: the one that signs, or ``None``: then this service only verifies.
     :param nameless: those of ``keys`` that came without a ``kid``: a token may call them by any
         (RFC 7515 4.1.4: it is a hint).
+    :param unnamed: those of ``keys`` that tokens without a ``kid`` are of, if they have rivals: the
+        others sign none without.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class KeyRing:
         *,
         nameless: Iterable[Key] = (),
         may_be_empty: bool = False,
+        unnamed: Iterable[Key] = (),
     ) -> None:
         self._keys = tuple(keys)
         if len({(key.kid, key.alg) for key in self._keys}) < len(self._keys):
@@ -106,6 +109,7 @@ class KeyRing:
         for key in self._keys:
             _add(self._by_kid.setdefault(key.kid, {}), key)
         self._without_kid = _table(self._keys)
+        self._without_kid.update((alg, key) for alg, key in _table(unnamed).items() if alg)
         self._under_any_kid = _table(nameless)
         self._derived: dict[str, tuple[bytes, ...]] = {}
 

@@ -154,8 +154,12 @@ class Ring:
     def keyring(self, now: float) -> KeyRing:
         """Return the keys that verify now, and the one that signs."""
         kept = [m.key for m in self._living if m.key and not self._is_over(m, now)]
+        if not kept:
+            return EmptyRing()
         signer = self.signer(now)
-        return KeyRing(kept, signer.key if signer else None) if kept else EmptyRing()
+        # A token without a kid is older than the ring, or of a service that has the secret.
+        given = [m.key for m in self._living if m.key and m.setting is not None]
+        return KeyRing(kept, signer.key if signer else None, unnamed=given)
 
 
 class EmptyRing(KeyRing):

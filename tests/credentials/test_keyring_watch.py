@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jwt as pyjwt
 import pytest
 
 from flask_jam import ConfigError, Jam, TokenError
@@ -217,6 +218,21 @@ def test_secret_key_makes_way_for_a_ring_without_a_logout(ring: Rotating) -> Non
     look(alone)
     assert alone.verify_jwt_token(refreshed["access_token"])["sub"] == "ann"
     assert alone.refresh_tokens(refreshed["refresh_token"])["token_type"] == "Bearer"
+
+
+def test_token_without_a_kid_is_of_the_secret_key_beside_a_ring(ring: Rotating) -> None:
+    now = ring.clock()
+    claims = {"sub": "ann", "jti": "1", "iat": now, "exp": now + 800}
+    token = pyjwt.encode(claims, SECRET, "HS256")
+    both = ring.jam(secret_key=SECRET)
+    for _ in range(2):
+        ring.rotate(both)
+        ring.clock.tick(SPREAD)
+        look(both)
+        assert both.verify_jwt_token(token)["sub"] == "ann"
+    other = pyjwt.encode(claims, SECRET[::-1], "HS256")
+    assert refused(lambda: both.verify_jwt_token(other))
+    assert refused(lambda: ring.jam().verify_jwt_token(token))
 
 
 def test_private_key_verifies_beside_a_ring(ring: Rotating) -> None:
