@@ -15,6 +15,7 @@ from .output import (
     current_jam,
     fail,
     format_option,
+    issuer_option,
     moment,
     print_json,
     print_rows,
@@ -47,6 +48,7 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str | None
     "--expires-in", metavar="TIME", callback=_seconds, help="Such as 90d. Without it: no end."
 )
 @format_option("text", "json")
+@issuer_option
 def create(subject: str, form: str, **grants: Any) -> None:
     """Create an API key of SUBJECT. It is printed now, and never again.
 
@@ -58,9 +60,10 @@ def create(subject: str, form: str, **grants: Any) -> None:
 @apikeys.command("list")
 @click.argument("subject")
 @format_option("table", "json")
-def show(subject: str, form: str) -> None:
+@issuer_option
+def show(subject: str, form: str, issuer: str | None) -> None:
     """List the living API keys of SUBJECT. A handle is no credential."""
-    found = _shared().list_api_keys(subject)
+    found = _shared().list_api_keys(subject, issuer)
     if form == "json":
         print_json([each._asdict() for each in found])
         return
@@ -91,17 +94,19 @@ def _row(key: ApiKeyInfo) -> list[str]:
     help="How long the old key is still good, such as 1h.",
 )
 @format_option("text", "json")
-def rotate(subject: str, handle: str, overlap: float, form: str) -> None:
+@issuer_option
+def rotate(subject: str, handle: str, overlap: float, form: str, issuer: str | None) -> None:
     """Replace the API key HANDLE of SUBJECT by a new one, which keeps its expiry."""
-    _print_key(*_shared().rotate_api_key(subject, handle, overlap), form)
+    _print_key(*_shared().rotate_api_key(subject, handle, overlap, issuer), form)
 
 
 @apikeys.command()
 @click.argument("subject")
 @click.argument("handle")
-def revoke(subject: str, handle: str) -> None:
+@issuer_option
+def revoke(subject: str, handle: str, issuer: str | None) -> None:
     """End the API key HANDLE of SUBJECT. Exits with 1 if there is none."""
-    if not _shared().revoke_api_key(subject, handle):
+    if not _shared().revoke_api_key(subject, handle, issuer):
         fail(f"{subject} has no API key with the handle {handle}")
     click.echo(f"Revoked: the API key {printable(handle)} of {printable(subject)}.")
 

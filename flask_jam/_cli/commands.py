@@ -35,6 +35,7 @@ from .output import (
     current_jam,
     fail,
     format_option,
+    issuer_option,
     moment,
     padded,
     print_json,
@@ -293,15 +294,10 @@ def _said(name: str, value: Any) -> str:
 # --- sessions, logins ---------------------------------------------------------------------------
 
 
-def _of_issuer(command: Any) -> Any:
-    said = "Of a user of this provider, instead of one of this service."
-    return click.option("--issuer", metavar="ISS", help=said)(command)
-
-
 @group.command()
 @click.argument("subject")
 @format_option("table", "json")
-@_of_issuer
+@issuer_option
 def sessions(subject: str, form: str, issuer: str | None) -> None:
     """List the living sessions of SUBJECT. A handle is no credential."""
     found = shared_jam().list_sessions(subject, issuer)
@@ -315,7 +311,7 @@ def sessions(subject: str, form: str, issuer: str | None) -> None:
 @click.argument("subject")
 @click.option("--end", "handle", metavar="HANDLE", help="End this one, and list nothing.")
 @format_option("table", "json")
-@_of_issuer
+@issuer_option
 def logins(subject: str, handle: str | None, form: str, issuer: str | None) -> None:
     """List the logins of SUBJECT: sessions and tokens. A handle is no credential.
 
@@ -354,7 +350,7 @@ def _use(login: SessionInfo | LoginInfo) -> list[str]:
 
 @group.command()
 @click.argument("subject")
-@_of_issuer
+@issuer_option
 def revoke(subject: str, issuer: str | None) -> None:
     """End everything of SUBJECT: tokens, sessions, API keys."""
     jam = shared_jam()

@@ -26,6 +26,12 @@ def format_option(*formats: str) -> Callable[[Any], Any]:
     )
 
 
+def issuer_option(command: Any) -> Any:
+    """Add the option ``--issuer`` to a command that is about a subject."""
+    said = "Of a user of this provider, instead of one of this service."
+    return click.option("--issuer", metavar="ISS", help=said)(command)
+
+
 def current_jam() -> Jam:
     """Return the Jam of the app, or fail."""
     jam = current_app.extensions.get("jam")

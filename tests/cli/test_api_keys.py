@@ -77,6 +77,20 @@ def test_the_list_shows_no_key_and_moves_no_cursor(shared: Flask, clock: Clock) 
     assert told(shared, *KEYS, "list", "bob").count("\n") == 1
 
 
+def test_a_user_of_another_issuer_has_keys_of_their_own(shared: Flask) -> None:
+    there = ("--issuer", "https://idp.example")
+    own, made = (created(shared, "--name", "n", *each)["handle"] for each in ((), there))
+    lists = [told(shared, *KEYS, "list", "alice", *each) for each in ((), there)]
+    assert [(own in each, made in each) for each in lists] == [(True, False), (False, True)]
+    assert failed(shared, *KEYS, "rotate", "alice", made)
+    assert failed(shared, *KEYS, "revoke", "alice", own, *there)
+    told(shared, *KEYS, "rotate", "alice", made, *there, "--format", "json")
+    (newer,) = jam_of(shared).list_api_keys("alice", "https://idp.example")
+    told(shared, *KEYS, "revoke", "alice", newer.handle, *there)
+    assert jam_of(shared).list_api_keys("alice", "https://idp.example") == []
+    assert [each.handle for each in jam_of(shared).list_api_keys("alice")] == [own]
+
+
 def test_a_rotation_prints_the_new_key(shared: Flask, clock: Clock) -> None:
     jam = jam_of(shared)
     old, info = jam.create_api_key("alice", name="n")
