@@ -106,7 +106,9 @@ class KeyringWatch:
     def _first_look(self) -> KeyRing:
         """Return the ring once the thread has looked; the one of the start if that takes long."""
         self._start()
-        self._looked.wait(max(self._wait_until - time.monotonic(), 0.0))
+        is_in_time = self._looked.wait(max(self._wait_until - time.monotonic(), 0.0))
+        if not is_in_time and self._complaint is None:
+            self._complain(f"jwt.keyring: {self.directory.path} has not answered yet")
         return self.current
 
     def _start(self) -> None:

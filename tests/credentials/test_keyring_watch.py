@@ -430,8 +430,8 @@ def test_forked_child_looks_anew(
     assert holds_in_fork(sees_it)
 
 
-def test_directory_that_hangs_delays_the_first_use_only(
-    ring: Rotating, monkeypatch: pytest.MonkeyPatch
+def test_directory_that_hangs_delays_the_first_use_only_and_is_logged(
+    ring: Rotating, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     jam = ring.jam(secret_key=SECRET)
     hanging, going = threading.Event(), threading.Event()
@@ -447,6 +447,8 @@ def test_directory_that_hangs_delays_the_first_use_only(
         token = jam.issue_tokens("ann")["access_token"]
         assert hanging.is_set()
         assert jam.verify_jwt_token(token)["sub"] == "ann"
+        (line,) = caplog.messages
+        assert "has not answered yet" in line
     finally:
         going.set()
 
