@@ -19,6 +19,7 @@ FOLDERS = {
     "tests/browser": ["browser"],
     "tests/beside/heavy": ["slow"],
     "tests/benchmarks": ["slow"],
+    "tests/examples/test_site": ["slow"],
 }
 #: A test that takes one of these talks to a redis-server.
 ON_REDIS = {"redis_server", "redis_jam", "each_server", "three_nodes"}

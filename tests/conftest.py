@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,14 +52,23 @@ def nothing_old_is_looked_through_again() -> None:
     gc.freeze()
 
 
-@pytest.fixture(autouse=True)
-def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    """No test reads the environment's JAM_ variables or the tree's own pyproject.toml."""
-    import os
+@pytest.fixture(scope="session")
+def nowhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty directory that no test may write to: making one for each takes seconds."""
+    return tmp_path_factory.mktemp("nowhere")
 
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, nowhere: Path
+) -> Iterator[None]:
+    """No test reads the environment's JAM_ variables or the tree's own pyproject.toml."""
     for name in [name for name in os.environ if name.startswith("JAM_")]:
         monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+    has_own = "tmp_path" in request.fixturenames
+    monkeypatch.chdir(request.getfixturevalue("tmp_path") if has_own else nowhere)
+    yield
+    assert has_own or not os.listdir(nowhere), "take tmp_path: a test must leave nothing behind"
 
 
 @pytest.fixture(scope="session")

@@ -425,6 +425,7 @@ def example(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Flask]]
         del sys.modules[name]
 
 
+@pytest.mark.slow
 @each_case("name", ["factory", "site", "spa"])
 def test_the_examples_have_no_idle_guard_and_list_every_rule(
     example: Callable[[str], Flask], name: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -209,6 +210,7 @@ def own_module(target: str) -> str | None:
     return ""
 
 
+@cache
 def found(module: str) -> list[Import]:
     path = MODULES[module]
     return list(

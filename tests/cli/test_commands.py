@@ -301,8 +301,9 @@ def test_the_default_format_of_keygen_is_env() -> None:
     assert '\n-----END PRIVATE KEY-----"\n' in new_lines("ES256")
 
 
-@each_case("alg", ["HS256", "ES256", "EdDSA", "RS256"])
-@each_case("form", ["line", "json"])
+@each_case("alg, form", [
+    ("HS256", "line"), ("ES256", "line"), ("EdDSA", "json"), ("RS256", "json"), ("HS256", "json"),
+])  # fmt: skip
 def test_a_new_key_in_one_line_or_as_json_signs_and_verifies(
     alg: str, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
