@@ -49,6 +49,11 @@ class Verifier:
         return self._keyring
 
     @property
+    def longest_life(self) -> float:
+        """How long a token may be taken after it was issued, in seconds."""
+        return self._settings.longest + 2 * (self._settings.leeway + CLOCK_SKEW)
+
+    @property
     def has_own_key(self) -> bool:
         """Whether this service has a key, so that there are tokens of its own."""
         return True
@@ -146,6 +151,11 @@ class Tokens:
         self._store = store
         self.clock = clock
         self._verifier = verifier
+
+    @property
+    def longest_life(self) -> float:
+        """How long any token may be taken after it was issued, in seconds."""
+        return self._verifier.longest_life
 
     def payload(self, exp: float | timedelta | None, data: Mapping[str, Any]) -> dict[str, Any]:
         """``data`` with ``jti``, ``iat``, ``exp``, and ``iss`` and ``aud`` where configured."""

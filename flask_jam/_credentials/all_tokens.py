@@ -14,13 +14,13 @@ from ..errors import Reason, TokenError
 from ..jws import read_jws
 from ..keys import KeyRing
 from ..settings import JWTSettings
-from ..stores.interface import Store
+from ..stores.interface import CLOCK_SKEW, Store
 from .access_tokens import Clock, Verifier, check_type
 from .claims import Facts, facts_of, json_of
 from .foreign_claims import ForeignFacts
 from .foreign_tokens import Issuers
 from .issuer import Issuer
-from .issuer_names import is_named
+from .issuer_names import is_named, names_of
 
 
 class AllTokens(Verifier):
@@ -43,6 +43,12 @@ class AllTokens(Verifier):
         self._by_name = frozenset(by_name)
 
     @property
+    def longest_life(self) -> float:
+        """How long a token may be taken after it was issued, in seconds."""
+        others = (each.longest + 2 * (each.leeway + CLOCK_SKEW) for each in self.issuers.states())
+        return max(super().longest_life, *others)
+
+    @property
     def has_own_key(self) -> bool:
         """Whether this service has a key, so that there are tokens of its own."""
         return self._settings.has_key
@@ -57,7 +63,8 @@ class AllTokens(Verifier):
         """Return True if a guard that names these issuers, or none, takes the tokens of one."""
         if not names:
             return not self.is_by_name(rules)
-        return any(is_named(rules.issuer, name) or is_named(name, rules.issuer) for name in names)
+        own = names_of(rules)
+        return any(is_named(iss, name) or is_named(name, iss) for iss in own for name in names)
 
     def is_by_name(self, rules: Issuer) -> bool:
         """Return True for an issuer whose tokens only those guards take that name it."""

@@ -19,6 +19,18 @@ def is_named(issuer: str, name: str) -> bool:
     return f"{before}{tenant}{after}" == issuer and bool(tenant) and "/" not in tenant
 
 
+def names_of(named: Any) -> tuple[str, ...]:
+    """Return each ``iss`` that an ``Issuer`` stands for; ``{tenantid}`` only for any tenant.
+
+    Two Issuers of Microsoft Entra have one ``issuer`` and differ in their tenants. What is no
+    Issuer is returned as it is.
+    """
+    issuer, tenants = getattr(named, "issuer", named), getattr(named, "tenants", None) or ()
+    if not tenants or ANY_TENANT in tenants:
+        return (issuer,)
+    return tuple(named.of_tenant(tenant) for tenant in tenants)
+
+
 def metadata_url(rules: Any) -> str | None:
     """Return the address of OpenID Connect Discovery of an ``Issuer``; None if it is not known."""
     issuer, tenants = rules.issuer, rules.tenants or ()

@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
-from .._credentials.issuer_names import is_named
+from .._credentials.issuer_names import is_named, names_of
 from .._helpers.names import name_set, nearest
 from .._helpers.strict_json import copy_json
 from ..errors import ConfigError, Reason, safe_summary
@@ -116,7 +116,7 @@ def _named(issuers: Any) -> Any:
     """Return the names of issuers, each of which may be given as an ``Issuer``."""
     if isinstance(issuers, (str, bytes)) or not isinstance(issuers, Iterable):
         return issuers
-    return [getattr(each, "issuer", each) for each in issuers]
+    return [name for each in issuers for name in names_of(each)]
 
 
 def _checked_flag(optional: Any) -> bool:

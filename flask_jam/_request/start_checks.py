@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask
 from flask.sessions import SecureCookieSessionInterface
 
-from .._credentials.issuer_names import is_named
+from .._credentials.issuer_names import is_named, names_of
 from .._helpers.names import nearest
 from ..errors import ConfigError
 from ..guards import Guard
@@ -59,11 +59,10 @@ def _check_issuers(rule: Rule, state: AppState) -> None:
     verifier = state.jam.verifier
     if rule.scheme != JWTScheme.name:
         return
-    known = (
-        [] if state.jam.issuers is None else [each.issuer for each in state.jam.issuers.states()]
-    )
+    issuers = () if state.jam.issuers is None else state.jam.issuers.states()
+    known = [name for each in issuers for name in names_of(each)]
     for name in rule.issuers:
-        if name not in known and not any(is_named(name, each) for each in known):
+        if not any(is_named(name, each) or is_named(each, name) for each in known):
             raise ConfigError(
                 f"{describe(rule)}: this app has no issuer {name!r}{nearest(name, known)}"
             )

@@ -25,7 +25,7 @@ from flask_jam import (
     public,
     session_required,
 )
-from flask_jam.issuers import Issuer
+from flask_jam.issuers import Issuer, entra
 from flask_jam.policies import authorize, role, scope
 from flask_jam.testing import capture, frozen_time
 
@@ -194,6 +194,34 @@ def test_a_guard_names_issuers_by_name_or_as_they_were_given() -> None:
     for wrong in ("https://a.example/", set(), [5], None):
         with pytest.raises(ConfigError, match="issuers"):
             jwt_required(issuers=wrong)  # type: ignore[arg-type]
+
+
+def test_a_guard_with_an_issuer_of_one_tenant_lets_in_no_other_tenant(clock: Clock) -> None:
+    one, two = "1" * 8 + "-1111-1111-1111-" + "1" * 12, "2" * 8 + "-2222-2222-2222-" + "2" * 12
+    sign = {"jwks": A.jwks, "algorithms": "ES256", "jti": "jti"}
+    ours, theirs = (
+        entra(tenant, audience=audience, **sign) for tenant, audience in ((one, "api"), (two, "b"))
+    )
+    template, other = ours.issuer, ours.of_tenant("3" * 8 + one[8:])
+    guards = {
+        "/ours": jwt_required(issuers=[ours]),
+        "/theirs": jwt_required(issuers={theirs.of_tenant(two)}),
+        "/all": jwt_required(issuers={template}),
+    }
+    jam = new_jam(clock, ours, theirs)
+    app = app_of(jam, guards)
+    for tenant, audience, door in ((one, "api", "/ours"), (two, "b", "/theirs")):
+        iss = ours.of_tenant(tenant)
+        token = A.token(iss=iss, tid=tenant, aud=audience, azp="client")
+        expected = {"/ours": 401, "/theirs": 401, "/all": 200, door: 200}
+        assert statuses(app, token, *expected) == expected
+    assert [jam.verifier.is_taken(each, (ours.of_tenant(one),)) for each in (ours, theirs)] == [
+        True,
+        False,
+    ]
+    closed = app_of(jam, {"/x": jwt_required(issuers={other})})
+    with pytest.raises(ConfigError, match="no issuer"):
+        closed.test_client().get("/x")
 
 
 # --- who is seen --------------------------------------------------------------------------------
