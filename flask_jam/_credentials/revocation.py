@@ -187,8 +187,8 @@ class Revocation:
     def _longest_life(self) -> float:
         """Return how long what was minted before a cut-off may still live, in seconds."""
         jwt, session = self._jwt, self._session
-        longest = jwt.longest, jwt.refresh_absolute, session.longest, LONGEST_USUAL
-        return max(longest) + 2 * (jwt.leeway + CLOCK_SKEW)
+        logins = max(jwt.refresh_absolute, session.longest, LONGEST_USUAL)
+        return max(logins + 2 * (jwt.leeway + CLOCK_SKEW), self._tokens.longest_life)
 
     def sessions(self, owner: str, keep: str | None) -> int:
         """End every session of an owner but ``keep``; return how many there were.

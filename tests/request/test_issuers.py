@@ -334,6 +334,17 @@ def test_a_foreign_token_ends_by_the_leeway_of_its_issuer(clock: Clock) -> None:
         assert caught.value.reason is Reason.EXPIRED
 
 
+def test_a_cut_off_is_kept_as_long_as_a_token_of_any_issuer_may_live(clock: Clock) -> None:
+    life = 500 * 86400
+    jam = new_jam(clock, A.issuer(everywhere=True, max_lifetime=life))
+    token = A.token(exp=NOW + life)
+    jam.revoke_subject("ann", A.name)
+    clock.tick(life - 60)
+    with pytest.raises(TokenError) as caught:
+        jam.verify_jwt_token(token)
+    assert caught.value.reason is Reason.REVOKED
+
+
 def test_claims_name_a_foreign_token_only_by_its_id(app: Flask, jam: Jam) -> None:
     token = A.token(jti="by-claims")
     assert jam.revoke_token(A.claims(jti="by-claims"))
