@@ -63,12 +63,14 @@ class Issuers:
     def _add(self, rules: Issuer, keys: KeySource) -> KeySource:
         if rules.tenants == (ANY_TENANT,):
             prefix, _, suffix = rules.issuer.partition(TENANT)
+            if (prefix, suffix) in self._open:
+                raise _twice()
             self._open[prefix, suffix] = Entry(rules.issuer, rules, keys)
             return keys
         for tenant in rules.tenants or (None,):
             iss = rules.issuer if tenant is None else rules.of_tenant(tenant)
             if iss in self._entries:
-                raise ConfigError("two Issuers have one issuer: give one of them all audiences")
+                raise _twice()
             self._entries[iss] = Entry(iss, rules, keys, tenant)
         return keys
 
@@ -209,6 +211,10 @@ class Issuers:
         """End the threads that fetch keys."""
         for keys in self._sources.values():
             keys.close()
+
+
+def _twice() -> ConfigError:
+    return ConfigError("two Issuers have one issuer: give one of them all audiences")
 
 
 def _may_sign(key: Key, entry: Entry) -> bool:

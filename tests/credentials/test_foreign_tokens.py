@@ -170,6 +170,9 @@ def test_an_iss_that_is_there_twice_is_no_token() -> None:
 def test_one_issuer_has_one_entry() -> None:
     with pytest.raises(ValueError, match="two Issuers have one issuer"):
         issuers_of(issuer(), issuer(audience="other"))
+    any_tenant = partial(issuer, TEMPLATE, tenants="any")
+    with pytest.raises(ValueError, match="two Issuers have one issuer"):
+        issuers_of(any_tenant(), any_tenant(audience="other"))
 
 
 def test_facts_of_one_issuer_never_pass_under_the_rules_of_another() -> None:
