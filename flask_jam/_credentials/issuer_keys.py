@@ -36,7 +36,7 @@ LONGEST_STALE = 86400.0
 LONGEST_BACK_OFF = 60.0
 #: A kid that is not known causes a fetch at most once in so many seconds.
 KID_INTERVAL = 30.0
-#: How long a request waits for keys.
+#: How long requests wait for an attempt to fetch keys, from its beginning: later ones do not wait.
 PATIENCE = 2.0
 #: Requests that may wait for a kid at a time. More would take threads from the other requests.
 MOST_WAITING = 4
@@ -121,7 +121,7 @@ class FetchedKeys:
         self.ring: KeyRing | None = None
         self._kept: _Kept | None = None
         self._failures, self._error = 0, ""
-        self._attempts, self._attempted_at = 0, 0.0
+        self._attempts, self._attempted_at, self._began = 0, 0.0, 0.0
         self._asked_at, self._is_asked = float("-inf"), False
         self._waiting = 0
         self._is_closed = False
@@ -149,19 +149,22 @@ class FetchedKeys:
     def _start(self) -> None:
         if self._is_closed or (self._thread is not None and self._thread.is_alive()):
             return
-        self._is_fetching = False
+        self._is_fetching, self._began = False, self._timer()
         self._forget_old()
         self.ring = self._kept.ring if self._kept else None
         arguments = (weakref.ref(self), self._wake)
-        self._thread = threading.Thread(
+        thread = threading.Thread(
             target=_serve, args=arguments, name="flask_jam-issuer-keys", daemon=True
         )
-        weakref.finalize(self, self._wake.set).atexit = False
-        self._thread.start()
+        # The system has no thread to give, or the interpreter ends: the next request tries again.
+        with contextlib.suppress(RuntimeError):
+            thread.start()
+            self._thread = thread
+            weakref.finalize(self, self._wake.set).atexit = False
 
     def _first_ring(self) -> KeyRing:
         """Wait for the first attempt. After one that failed, no request waits for the next."""
-        self._changed.wait_for(lambda: self.ring or self._failures, PATIENCE)
+        self._wait(lambda: self.ring is not None or self._failures > 0)
         if self.ring is None:
             raise IssuerUnavailable
         return self.ring
@@ -175,7 +178,7 @@ class FetchedKeys:
         attempts, failures = self._attempts, self._failures
         self._waiting += 1
         try:
-            is_done = self._changed.wait_for(lambda: self._attempts > attempts, PATIENCE)
+            is_done = self._wait(lambda: self._attempts > attempts)
         finally:
             self._waiting -= 1
         ring = self.ring
@@ -186,14 +189,27 @@ class FetchedKeys:
             raise IssuerUnavailable
         raise TokenError(Reason.INVALID)
 
+    def _wait(self, is_over: Callable[[], bool]) -> bool:
+        """Wait for an attempt. One that hangs, if only in the name server, holds up few requests.
+
+        Else each of them would wait anew, for as long as it hangs.
+        """
+        if self._thread is None:
+            return False
+        waited = max(self._timer() - self._began, 0.0)
+        return self._changed.wait_for(is_over, max(PATIENCE - waited, 0.0))
+
     def _is_asked_for(self) -> bool:
-        """Return True if the set is being fetched, or will be in a moment."""
+        """Return True if the set is being fetched, or will be in a moment. Not in an outage."""
+        if self._is_closed or self._failures:
+            return False
         if self._is_fetching or self._is_asked:
             return True
         now = self._timer()
-        if self._is_closed or self._failures or now - self._asked_at < KID_INTERVAL:
+        if now - self._asked_at < KID_INTERVAL:
             return False
-        self._asked_at, self._is_asked = now, True
+        self._asked_at = self._began = now
+        self._is_asked = True
         self._wake.set()
         return True
 
@@ -211,6 +227,7 @@ class FetchedKeys:
             # One request for a kid. When it is time, the metadata is read again: keys may move.
             url = self._kept.url if self._kept and self._is_asked else None
             self._is_fetching, self._is_asked = True, False
+            self._began = self._timer()
         outcome = self._attempt(url)
         self._publish(outcome)
         # Not under the lock: a handler of the log is code of the app.

@@ -462,8 +462,64 @@ def test_a_provider_that_hangs_from_the_start_is_unavailable(provider: Provider)
     with pytest.raises(IssuerUnavailable):
         keys.find(HEADER)
     provider.released.set()
+    wait_until(lambda: keys.ring is not None)
     assert keys.find(HEADER)[0].kid == "a"
     assert provider.asked == ["/keys"]
+    keys.close()
+
+
+@each_case("kid", ["a", "unknown"])
+def test_requests_wait_two_seconds_for_an_attempt_and_not_two_each(
+    kid: str, clock: Clock, provider: Provider
+) -> None:
+    rules = Issuer("urn:x", audience="api", jwks_uri=provider.jwks_uri)
+    keys = FetchedKeys(rules, timer=clock)
+    if kid == "unknown":
+        keys.find(HEADER)
+    provider.answers["/keys"] = provider.held
+    waited: list[float] = []
+
+    def wait_for(_is_over: Any, seconds: float) -> bool:
+        waited.append(seconds)
+        return False
+
+    keys._changed.wait_for = wait_for  # type: ignore[method-assign, assignment]
+    for passed in (0, 1.5, 60):
+        clock.tick(passed)
+        with pytest.raises(IssuerUnavailable):
+            keys.find({**HEADER, "kid": kid})
+    assert waited == [2, 0.5, 0]
+    provider.released.set()
+    keys.close()
+
+
+def test_in_an_outage_no_request_waits_for_a_kid_also_while_it_is_tried(clock: Clock) -> None:
+    source = Source(KEY)
+    keys = keys_of(source, clock)
+    keys.work()
+    source.error = FetchError("no answer")
+    clock.tick(500)
+    keys.work()
+    keys.find(HEADER)
+    keys._is_fetching = True  # as long as the provider hangs
+    keys._changed.wait_for = None  # type: ignore[method-assign, assignment]
+    with pytest.raises(TokenError):
+        keys.find({"alg": "RS256", "kid": "unknown"})
+    keys.close()
+
+
+def test_where_no_thread_can_be_started_keys_are_unavailable_until_one_can(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    keys = keys_of(Source(KEY), clock)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(IssuerUnavailable):
+            keys.find(HEADER)
+    assert keys.find(HEADER)[0].kid == "a"
     keys.close()
 
 
