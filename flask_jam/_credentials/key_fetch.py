@@ -75,7 +75,7 @@ def _discovered(rules: Issuer, ends: float) -> str:
         url = as_key_url(metadata.get("jwks_uri"))
     except ValueError:
         raise FetchError("jwks_uri of the metadata is no URL that may be fetched") from None
-    if url.is_loopback and not as_key_url(rules.issuer).is_loopback:
+    if url.is_here and not as_key_url(rules.issuer).is_here:
         raise FetchError("jwks_uri of the metadata is an address of this machine")
     return str(metadata["jwks_uri"])
 

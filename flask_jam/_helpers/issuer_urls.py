@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -25,6 +26,11 @@ class KeyURL(NamedTuple):
     port: int
     #: Path and query, as a request line has them.
     target: str
+
+    @property
+    def is_here(self) -> bool:
+        """Return True for a host that is this machine, however it is written."""
+        return is_here(self.host)
 
     @property
     def is_loopback(self) -> bool:
@@ -57,6 +63,19 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.rstrip(".").lower() == "localhost"
+
+
+def is_here(host: str) -> bool:
+    """Return True for this machine, however it is written: 127.1, 0.0.0.0, ::ffff:127.0.0.1."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        try:
+            address = ipaddress.ip_address(socket.inet_aton(host))
+        except OSError:
+            return f".{host.rstrip('.').lower()}".endswith(".localhost")
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_unspecified
 
 
 def discovery_urls(issuer: str) -> list[str]:

@@ -306,12 +306,19 @@ def test_a_url_of_the_metadata_obeys_the_same_rules(url: Any, provider: Provider
 def test_metadata_of_elsewhere_never_points_to_this_machine(
     monkeypatch: pytest.MonkeyPatch, provider: Provider
 ) -> None:
-    metadata = {"issuer": "https://login.example.org", "jwks_uri": provider.jwks_uri}
-    found = FetchedJSON(metadata, None, "")
-    monkeypatch.setattr(key_fetch, "fetch_json", lambda *_: found)
-    with pytest.raises(FetchError, match="this machine"):
-        fetch_keys(Issuer("https://login.example.org", audience="api"))
+    other_spellings = (
+        "127.1", "2130706433", "0x7f.1", "0.0.0.0", "[::]", "[::1]", "[::ffff:127.0.0.1]",
+        "localhost.", "keys.LOCALHOST",
+    )  # fmt: skip
+    for url in (provider.jwks_uri, *(f"https://{host}/keys" for host in other_spellings)):
+        metadata = {"issuer": "https://login.example.org", "jwks_uri": url}
+        found = FetchedJSON(metadata, None, "")
+        with monkeypatch.context() as patch:
+            patch.setattr(key_fetch, "fetch_json", lambda *_, found=found: found)
+            with pytest.raises(FetchError, match="this machine"):
+                fetch_keys(Issuer("https://login.example.org", audience="api"))
     assert provider.asked == []
+    assert not as_key_url("https://localhost.example.org/keys").is_here
 
 
 # --- keys kept fresh ------------------------------------------------------------------
