@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from .._credentials.foreign_tokens import Issuers
 from .._credentials.issuer import ANY_TENANT, Issuer
 from .._credentials.issuer_keys import KeyState
+from .._credentials.issuer_names import names_of
 from .._helpers.names import nearest
 from ..errors import TokenError
 from ..jam import Jam
@@ -58,7 +59,7 @@ def _await_keys(issuers: Issuers) -> None:
 
 def _state(jam: Jam, rules: Issuer, keys: KeyState) -> IssuerState:
     return IssuerState(
-        rules.issuer,
+        _shown(rules),
         "ok" if keys.kids else f"503: no keys ({keys.error or 'not fetched yet'})",
         taken_by(jam, rules),
         len(keys.kids),
@@ -68,6 +69,12 @@ def _state(jam: Jam, rules: Issuer, keys: KeyState) -> IssuerState:
         tuple(rules.audience),
         tuple(rules.algorithms),
     )
+
+
+def _shown(rules: Issuer) -> str:
+    """Return the name of an issuer: of one tenant, as its tokens have it."""
+    names = names_of(rules)
+    return names[0] if len(names) == 1 else rules.issuer
 
 
 def taken_by(jam: Jam, rules: Issuer) -> str:
@@ -97,7 +104,7 @@ def unknown_issuer(jam: Jam, claims: object) -> str | None:
         return None
     if jam.issuers.is_of_one({"iss": iss}):
         return "tid is not the tenant of iss, or no tenant whose tokens are taken"
-    known = [rules.issuer for rules in jam.issuers.states()]
+    known = [name for rules in jam.issuers.states() for name in names_of(rules)]
     return f"its iss is no configured issuer{nearest(iss, known)}"
 
 

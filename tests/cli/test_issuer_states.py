@@ -13,7 +13,7 @@ from flask_jam import Jam, JWTExtension, SessionExtension
 from flask_jam._cli.doctor import examine
 from flask_jam._cli.inspection import inspect
 from flask_jam._credentials.foreign_tokens import Issuers
-from flask_jam.issuers import Issuer
+from flask_jam.issuers import Issuer, entra
 
 from ..cases import each_case
 from ..conftest import SECRET, Clock
@@ -62,6 +62,14 @@ def test_each_issuer_is_listed_with_its_keys_and_who_takes_its_tokens(clock: Clo
     ]  # fmt: skip
     assert ("guards that name it" in lines[1], "every guard" in lines[2]) == (True, True)
     assert shown.exit_code == 0
+
+
+def test_issuers_of_two_tenants_are_told_apart(clock: Clock) -> None:
+    tenants = [digit * 8 + f"-{digit * 4}" * 3 + "-" + digit * 12 for digit in "12"]
+    ours = [entra(each, audience="api", jwks=A.jwks, algorithms="ES256") for each in tenants]
+    shown = run(new_app(clock, *ours), "issuers").stdout
+    for tenant in tenants:
+        assert f"https://login.microsoftonline.com/{tenant}/v2.0 " in shown
 
 
 def test_an_issuer_without_keys_is_told_with_the_reason(clock: Clock) -> None:
