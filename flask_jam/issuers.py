@@ -118,6 +118,8 @@ def keycloak(url: str, realm: str, *, audience: Audience, **rules: Any) -> Issue
         ``audience="my-client", audience_claim="azp"``. Roles are those of the realm; those of a
         client: ``roles=("resource_access", "my-client", "roles")``.
     """
+    if not isinstance(url, str):
+        raise ConfigError("url is that of the server, such as https://sso.example.org")
     issuer = f"{url.rstrip('/')}/realms/{_name(realm)}"
     usual = {
         "jwks_uri": f"{issuer}/protocol/openid-connect/certs",
@@ -183,7 +185,10 @@ def _made(issuer: str, audience: Audience, usual: dict[str, Any], rules: dict[st
     """Return the issuer of a preset. What it requires is required with what the caller requires."""
     if "jwks" in rules:
         usual = {**usual, "jwks_uri": None}
-    require = {**usual.get("require", {}), **(rules.pop("require", None) or {})}
+    added = rules.pop("require", None) or {}
+    if not isinstance(added, Mapping):
+        raise ConfigError('require is a mapping of claims to values, such as {"azp": "my-client"}')
+    require = {**usual.get("require", {}), **added}
     return Issuer(issuer, audience=audience, **{**usual, **rules, "require": require})
 
 

@@ -334,6 +334,10 @@ TABLES: dict[str, tuple[Any, str]] = {
     "a URL as domain": ({"preset": "okta", "domain": "https://x.okta.com"}, "without https://"),
     "a pool with a slash": (
         {"preset": "cognito", "region": "eu-1", "user_pool": "a/b", "clients": "c"}, "slashes"),
+    "requirements that are a list": (
+        {"preset": "okta", "domain": "x.okta.com", "require": ["cid"]}, "require is a mapping"),
+    "a URL that is no string": (
+        {"preset": "keycloak", "url": 5, "realm": "r", "audience": "a"}, "url is that of"),
     "two ways to say tenants": (
         {"preset": "entra", "audience": "a", "tenant": GUID, "tenants": "any"}, "entra takes"),
     "a version that is none": (
