@@ -476,14 +476,17 @@ def test_a_provider_that_hangs_from_the_start_is_unavailable(provider: Provider)
 
 
 @each_case("kid", ["a", "unknown"])
-def test_requests_wait_two_seconds_for_an_attempt_and_not_two_each(
-    kid: str, clock: Clock, provider: Provider
-) -> None:
-    rules = Issuer("urn:x", audience="api", jwks_uri=provider.jwks_uri)
-    keys = FetchedKeys(rules, timer=clock)
+def test_requests_wait_two_seconds_for_an_attempt_and_not_two_each(kid: str, clock: Clock) -> None:
+    source, released = Source(KEY), threading.Event()
+
+    def fetch(rules: Issuer, url: str | None) -> FetchedJSON:
+        if kid == "a" or source.urls:  # hang from the start, or once there are keys
+            released.wait()
+        return source(rules, url)
+
+    keys = keys_of(fetch, clock)
     if kid == "unknown":
         keys.find(HEADER)
-    provider.answers["/keys"] = provider.held
     waited: list[float] = []
 
     def wait_for(_is_over: Any, seconds: float) -> bool:
@@ -495,8 +498,9 @@ def test_requests_wait_two_seconds_for_an_attempt_and_not_two_each(
         clock.tick(passed)
         with pytest.raises(IssuerUnavailable):
             keys.find({**HEADER, "kid": kid})
+        wait_until(lambda: keys._is_fetching)
     assert waited == [2, 0.5, 0]
-    provider.released.set()
+    released.set()
     keys.close()
 
 
