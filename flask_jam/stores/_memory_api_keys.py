@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import replace
 from typing import Any
 
@@ -68,7 +69,8 @@ class MemoryApiKeys:
             return None
         if self._is_revoked(found, now):
             return replace(found, is_revoked=True)
-        if digest == found.digest and now < found.expires_at and not found.is_used_lately(now):
+        is_right = hmac.compare_digest(digest.encode(), found.digest.encode())
+        if is_right and now < found.expires_at and not found.is_used_lately(now):
             found = self._api_keys[key] = replace(found, last_used_at=now)
         return found
 
