@@ -27,23 +27,23 @@ from .guards import Guard
 
 
 class Route(NamedTuple):
-    """A rule of an app with methods that are guarded alike."""
+    """A rule of an app, with the methods that have the same guards."""
 
     rule: str
     methods: tuple[str, ...]
     endpoint: str
     #: File and line of the view.
     source: str
-    #: All guards in one text, with ``&`` between those that must all be satisfied.
+    #: All guards in one string, with ``&`` between those that must all be satisfied.
     guard: str
-    #: Where they come from: some of ``app blueprint own is_accessible`` (Flask-Admin's); else
-    #: ``public`` or ``static``. Empty where it is open and not marked so.
+    #: Their origins: some of ``app blueprint own is_accessible`` (Flask-Admin's); else
+    #: ``public`` or ``static``. Empty for a route that is open and not marked so.
     origins: tuple[str, ...]
     guards: tuple[Guard, ...] = ()
 
 
 def routes(app: Flask) -> list[Route]:
-    """Every route, sorted: the same app gives the same list."""
+    """Return every route, sorted: the same app gives the same list."""
     found = [
         _route(app, rule, methods, method)
         for rule in app.url_map.iter_rules()
@@ -54,12 +54,12 @@ def routes(app: Flask) -> list[Route]:
 
 
 def open_routes(app: Flask) -> list[Route]:
-    """Those that are open without being marked ``@public``."""
+    """Return the routes that are open without being marked ``@public``."""
     return [route for route in routes(app) if not route.origins]
 
 
 def _methods(rule: Rule) -> tuple[str, ...]:
-    """Those that reach the view. ``HEAD`` comes with ``GET``, and is guarded as ``GET`` is."""
+    """Return the methods that reach the view. ``HEAD`` is omitted: it is guarded as ``GET``."""
     methods = set(rule.methods or ())
     if has_automatic_options(rule):
         methods.discard("OPTIONS")
@@ -69,13 +69,13 @@ def _methods(rule: Rule) -> tuple[str, ...]:
 
 
 def _groups(view: Any, rule: Rule) -> list[tuple[tuple[str, ...], str | None]]:
-    """Return the methods that are guarded alike, and one method of each group.
+    """Return the methods in groups with the same guards, and one method of each group.
 
-    None stands for all methods of a view that does not tell them apart.
+    None stands for all methods of a view that does not distinguish them.
     """
     methods, cls = _methods(rule), getattr(view, "view_class", None)
     if rule.methods is not None and not methods:
-        return []  # Flask's automatic OPTIONS is all there is
+        return []  # only Flask's automatic OPTIONS
     if rule.methods is None or not is_method_view(cls):
         return [(methods, None)]
     if "GET" in methods and (hasattr(cls, "head") or _access(view, "HEAD") != _access(view, "GET")):
@@ -165,7 +165,7 @@ _VARIABLE = re.compile(r"<(?:([A-Za-z_]\w*)(?:\(.*?\))?:)?[A-Za-z_]\w*>")
 
 
 def early_code(app: Flask) -> list[str]:
-    """Return a sentence for each rule whose own code runs before the guard of ``protect``.
+    """Return a sentence for each rule with code that runs before the guard of ``protect``.
 
     The router calls converters and ``redirect_to`` functions, also for clients that the guard
     refuses.
@@ -199,7 +199,7 @@ def _custom_converters(app: Flask, rule: Rule) -> list[str]:
 
 
 def stable(text: str) -> str:
-    """Without the addresses that Python shows of objects that have no name."""
+    """Remove the memory addresses that Python shows for objects without a name."""
     return re.sub(r" at 0x[0-9A-Fa-f]+", "", text)
 
 
@@ -210,6 +210,6 @@ def _source(view: Any, method: str | None) -> str:
 
 
 def _short(place: str) -> str:
-    """Return a place from here, or from where packages are: the same on every machine."""
+    """Return a path relative to here or to the packages: the same on every machine."""
     here = os.getcwd() + os.sep
     return re.sub(r"^.*[/\\]site-packages[/\\]", "", place.removeprefix(here))

@@ -1,10 +1,10 @@
-"""What can go wrong, and why.
+"""The exceptions of this package, and their reasons.
 
 ::
 
     JamError
     ├── ConfigError        a setting or an argument is wrong (also a ValueError)
-    ├── TokenError         a token is refused, or could not be minted    .reason
+    ├── TokenError         a token is refused, or could not be issued    .reason
     ├── SessionError       a session is gone, or its data cannot be kept .reason
     └── StoreUnavailable   the store did not answer; nothing is known    .reason
         └── IssuerUnavailable   the keys of a token's issuer are not there yet
@@ -22,9 +22,9 @@ from types import CodeType
 
 
 class Reason(str, Enum):
-    """Why something was refused: what exceptions and signals carry.
+    """The reason of a refusal, as exceptions and signals carry it.
 
-    Every member equals its own text: ``Reason.EXPIRED == "expired"``.
+    Every member equals its string: ``Reason.EXPIRED == "expired"``.
     """
 
     MISSING = "missing"
@@ -53,11 +53,11 @@ class Reason(str, Enum):
 
 
 class JamError(Exception):
-    """The root of everything that this package raises on its own."""
+    """The base class of every exception that this package raises."""
 
 
 def safe_summary(error: BaseException, own: object = None) -> str:
-    """Name the type of an error and where it was raised. Its text may quote what it was given.
+    """Return an error's type and location. Its message is left out: it may quote secrets.
 
     :param own: the callable of the app that raised: the place is the innermost line of its file,
         not of a library that it called. Without such a line, as when the arguments do not fit, it
@@ -90,7 +90,7 @@ def _code_of(own: object) -> CodeType | None:
             if not hasattr(own, "__code__"):
                 own = inspect.unwrap(type(own).__call__)
         code = getattr(own, "__code__", None)
-    except Exception:  # an object of the app's, whose attributes may do anything
+    except Exception:  # an object of the app, whose attributes may do anything
         return None
     return code if isinstance(code, CodeType) else None
 
@@ -109,7 +109,7 @@ class _RefusalError(JamError):
 
 
 class TokenError(_RefusalError):
-    """A token was refused, or could not be minted; ``reason`` says why."""
+    """A token was refused, or could not be issued; ``reason`` says why."""
 
     def __init__(self, reason: Reason, sentence: str = "the token is not valid") -> None:
         super().__init__(reason, sentence)
@@ -125,7 +125,7 @@ class SessionError(_RefusalError):
 
 
 class StoreUnavailable(_RefusalError):  # noqa: N818 - a public name
-    """The store did not answer. Never the same as "unknown": callers refuse with 503."""
+    """The store did not answer, which never means "unknown": callers refuse with 503."""
 
     def __init__(self, sentence: str = "the store did not answer") -> None:
         super().__init__(Reason.UNAVAILABLE, sentence)

@@ -1,6 +1,6 @@
-"""The extensions: they build and register at start, and do nothing at request time.
+"""The extensions: they set an app up at start, and do nothing at request time.
 
-No state of an app is on an extension, so one may serve many apps. What belongs to an app is in
+An extension holds no state of an app, so one may serve many apps. The state of an app is in
 ``app.extensions["flask_jam"]``; its Jam is in ``app.extensions["jam"]``.
 """
 
@@ -69,10 +69,10 @@ _SIGNALS = {"revoked": signals.revoked, "reuse_detected": signals.reuse_detected
 
 
 class JamExtension:
-    """Makes a :class:`~flask_jam.Jam` reachable: ``current_app.extensions["jam"]``.
+    """Make a :class:`~flask_jam.Jam` available: ``current_app.extensions["jam"]``.
 
-    :param jam: the one to use; built from ``app.config`` and the environment where there is none.
-    :param app: initialised at once if given.
+    :param jam: the one to use; by default built from ``app.config`` and the environment.
+    :param app: an app to initialise at once.
     """
 
     def __init__(self, jam: Jam | None = None, app: Flask | None = None) -> None:
@@ -86,7 +86,7 @@ class JamExtension:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Register on an app. Twice is harmless.
+        """Register on an app. Repeating it is harmless.
 
         :raises RuntimeError: if the app has another Jam already.
         :raises ConfigError: if a setting is wrong.
@@ -94,11 +94,11 @@ class JamExtension:
         self._register(_state_of(app, self._jam))
 
     def _register(self, state: AppState) -> None:
-        """Add what this extension brings."""
+        """Register the schemes and hooks of this extension."""
 
 
 class _GuardingExtension(JamExtension):
-    """Registers one scheme on each app, and what loads its users."""
+    """Register one scheme on each app, with the function that loads its users."""
 
     def __init__(self, jam: Jam | None, app: Flask | None, load_user: LoadUser | None) -> None:
         self._states: WeakSet[AppState] = WeakSet()
@@ -108,11 +108,11 @@ class _GuardingExtension(JamExtension):
         super().__init__(jam, app)
 
     def user_loader(self, load_user: F) -> F:
-        """Have a function load the user of each request: a decorator for ``load_user=``.
+        """Register the function that loads the user of each request, like ``load_user=``.
 
         It is called with the ``Accepted`` of the request, and returns the user, or ``None`` to
-        refuse. It serves every extension of the app that has none of its own. A second one
-        replaces the first.
+        refuse. It also serves the extensions of the app that have none. A second function replaces
+        the first.
 
         :raises ConfigError: if it is ``async``, or does not take one argument.
         """
@@ -150,11 +150,11 @@ class _GuardingExtension(JamExtension):
 
 
 class SchemeExtension(_GuardingExtension):
-    """Any other credential: a :class:`~flask_jam.schemes.Scheme` of your own.
+    """Any other kind of credential: your own :class:`~flask_jam.schemes.Scheme`.
 
-    :param scheme: what finds and verifies it.
+    :param scheme: finds and verifies the credential.
     :param load_user: see :meth:`user_loader`.
-    :raises ConfigError: if it is no scheme.
+    :raises ConfigError: if it is not a scheme.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class SchemeExtension(_GuardingExtension):
 
 
 class _LoginExtension(_GuardingExtension):
-    """Adds the verbs that log in and out, on the transports of the package."""
+    """Add ``login``, ``refresh`` and ``logout``."""
 
     _built: type[TransportScheme]
 
@@ -240,19 +240,19 @@ class _LoginExtension(_GuardingExtension):
     def logout(self, *, clear_site_data: bool = False) -> None:
         """End every login of this scheme that the request carries; clear the cookies.
 
-        For tokens that is the access token, expired or not, and every token of the same login.
+        With tokens, it ends the access token, expired or not, and every token of the same login.
 
-        :param clear_site_data: have the browser drop what it kept of your pages (ASVS 14.3.1).
+        :param clear_site_data: have the browser delete what it stored of your pages (ASVS 14.3.1).
         """
         state, scheme = self._on_app()
         end_login(state, scheme, clear_site_data=clear_site_data)
 
     def refuse_login(self, subject: str | None = None) -> NoReturn:
-        """Emit ``login_failed``, and raise a 401: wrong name, or wrong password.
+        """Emit ``login_failed`` and raise a 401, for a wrong name or password.
 
-        It is an answer like every other refusal, and never the redirect to ``login_view``.
+        It is answered like every other refusal, but never by a redirect to ``login_view``.
 
-        :param subject: who the login was for, as far as that is known: the client has chosen it.
+        :param subject: the user whom the client named, if any. The client chose it: don't trust it.
         :raises Refusal: always; an HTTP exception.
         """
         state, scheme = self._on_app()
@@ -276,10 +276,10 @@ class JWTExtension(_LoginExtension):
         value. By default ``Bearer`` in the header Authorization, and ``None`` in any other.
     :param refresh_sources: where :meth:`refresh` looks for the refresh token: ``body``, ``cookie``,
         and ``header`` for that of the access token.
-    :param reload_claims: called with subject and claims at each refresh; gives the new claims, or
-        ``None`` to refuse.
-    :param refresh_path: what the URLs of refresh and logout have in common, such as ``/auth``: only
-        there does the cookie of the refresh token go. By default to the URLs that end in
+    :param reload_claims: called with subject and claims at each refresh; returns the new claims,
+        or ``None`` to refuse.
+    :param refresh_path: the common path of the refresh and logout URLs, such as ``/auth``. The
+        cookie of the refresh token is sent only there; by default, only to the URLs that end in
         ``refresh`` and ``logout``.
     :raises ConfigError: if there is neither a header nor a cookie.
     """
@@ -331,14 +331,14 @@ class JWTExtension(_LoginExtension):
     ) -> dict[str, Any]:
         """Return a token pair for a user who has just logged in as ``subject`` (RFC 6749 5.1).
 
-        With a ``cookie_name`` both tokens are set as cookies too; where there is no
-        ``header_name``, they are in nothing else.
+        With a ``cookie_name`` both tokens are set as cookies, too; without a ``header_name``, they
+        are only in the cookies.
 
         :param refresh: ``False`` for an access token alone; a cookie with the refresh token of an
             earlier login is cleared.
-        :param expires_in: how long the access tokens of this login live, in seconds: less than
+        :param expires_in: lifetime of this login's access tokens, in seconds: less than
             ``jwt.expire``.
-        :param claims: claims of your own.
+        :param claims: your own claims.
         """
         named = {"scopes": scopes, "roles": roles, "refresh": refresh, "expires_in": expires_in}
         return token_login.login(*self._token_scheme(), subject, {**claims, **named})
@@ -346,9 +346,9 @@ class JWTExtension(_LoginExtension):
     def refresh(self) -> dict[str, Any]:
         """Return the next pair for the refresh token of the request; or a refusal.
 
-        It is the field ``refresh_token`` of a JSON or form body, or has a cookie of its own; see
-        ``refresh_sources``. If ``jwt.rotate_refresh_tokens`` is off, one that is in no cookie stays
-        as it is, and the answer is an access token alone.
+        It is read from the field ``refresh_token`` of a JSON or form body, or from its cookie; see
+        ``refresh_sources``. If ``jwt.rotate_refresh_tokens`` is off, a token outside of a cookie
+        stays valid, and the answer is an access token alone.
         """
         return token_login.refresh(*self._token_scheme(), self._reload_claims)
 
@@ -400,35 +400,35 @@ class SessionExtension(_LoginExtension):
         auth_time: float | None = None,
         issuer: str | None = None,
     ) -> dict[str, Any]:
-        """A new session for who has just proved to be ``session_key``; its cookie is set.
+        """Create a session for ``session_key``, a user whose password was just checked.
 
-        A session that the request came with is ended. The id is in what is returned only where a
-        header carries it.
+        It sets the cookie and ends the session that the request carried. The returned dict has the
+        id only if a header carries it.
 
-        :param remember: True keeps the cookie and takes ``session.remember_idle`` and
-            ``session.remember_absolute``; False gives a cookie that ends with the browser; None as
-            ``session.remember`` says.
-        :param idle: seconds without a use after which this one ends, if sooner than the settings.
-        :param absolute: seconds from now after which this one ends, if sooner than the settings.
-        :param auth_time: when the user proved who they are, which ``max_age`` counts from, as a
-            timestamp: for a login that was made elsewhere. 0 if that is unknown; None for now.
-        :param issuer: the provider that vouches for ``session_key``, after a login there:
-            ``current_auth().identity`` is ``(issuer, session_key)`` then.
+        :param remember: True for a persistent cookie with ``session.remember_idle`` and
+            ``session.remember_absolute``; False for a cookie that ends with the browser; None for
+            the setting ``session.remember``.
+        :param idle: seconds without use after which it ends, if sooner than the settings.
+        :param absolute: seconds from now after which it ends, if sooner than the settings.
+        :param auth_time: timestamp of the user's authentication, for a login made elsewhere:
+            ``max_age`` counts from it. 0 if unknown; None for now.
+        :param issuer: the provider that authenticated ``session_key``, after a login there: then
+            ``current_auth().identity`` is ``(issuer, session_key)``.
         """
         life = Life(remember, idle, absolute, auth_time)
         return session_login.login(*self._session_scheme(), session_key, data, life, issuer)
 
     def update(self, data: Mapping[str, Any] | None = None, /, **changes: Any) -> None:
-        """Change top-level keys of the session of this request; ``g.payload`` has them at once.
+        """Change top-level keys of this request's session; ``g.payload`` has them at once.
 
-        Also in the request that logged in. Without a session, and for a login by token: a refusal.
+        This also works in the request that logged in. Refuse if the request has no session.
 
         :raises SessionError: for data that is not plain JSON, or too large.
         """
         session_login.update(*self._session_scheme(), {**(data or {}), **changes})
 
     def refresh(self) -> dict[str, Any]:
-        """A new id for the session of this request, after a change of privilege; or a refusal."""
+        """Give this request's session a new id, after a change of privilege; or refuse."""
         return session_login.refresh(*self._session_scheme())
 
     def _session_scheme(self) -> tuple[AppState, SessionScheme]:
@@ -441,18 +441,18 @@ class SessionExtension(_LoginExtension):
         return session_login.own_sessions(*self._session_scheme())
 
     def handle(self) -> str | None:
-        """Under which handle :meth:`list` shows the session that is asking; or ``None``."""
+        """Return the handle of the current session in :meth:`list`, or ``None``."""
         return session_login.own_handle(*self._session_scheme())
 
     def end(self, handle: str) -> bool:
-        """End one of one's own sessions; whether there was one. Or a refusal.
+        """End one of the user's own sessions; return False if the handle isn't theirs. Or refuse.
 
-        :param handle: as :meth:`list` gives it: no credential, and good for one's own only.
+        :param handle: as :meth:`list` returns it: no credential, and only valid for its user.
         """
         return session_login.end_own_session(*self._session_scheme(), handle)
 
     def end_others(self) -> int:
-        """Log out everywhere else; how many sessions that ended. Or a refusal (ASVS 7.4.3)."""
+        """Log out everywhere else; return the number of ended sessions. Or refuse (ASVS 7.4.3)."""
         return session_login.end_other_sessions(*self._session_scheme())
 
 
@@ -485,7 +485,7 @@ def _new_state(app: Flask, jam: Jam) -> AppState:
 
 
 def _use_loader(state: AppState, name: str, load_user: LoadUser) -> None:
-    # An app without a loader resolves its requests by the class that knows of none.
+    # An app without a loader uses the class without users.
     state.auth_class = state.loading_class or UserAuth
     state.use_loader(name, load_user)
     add_template_global(state.app, "current_user", current_user)
@@ -498,7 +498,7 @@ def _load_commands() -> Group:
 
 
 def _forwarder(app_: Flask, jam: Jam) -> Any:
-    """Send what a Jam reports: from the current app where it has this Jam, else from each."""
+    """Return an observer that sends signals: from the current app if it has this Jam, else all."""
     held = ref(app_)  # a Jam that outlives its apps must not keep them
 
     def forward(event: str, what: Mapping[str, Any]) -> None:
@@ -513,9 +513,9 @@ def _forwarder(app_: Flask, jam: Jam) -> Any:
 
 
 def _jam_from_config(app: Flask) -> Jam:
-    """Build the Jam of an app; warn of settings that only Flask-JWT-Extended reads."""
+    """Build the Jam of an app; warn about settings that only Flask-JWT-Extended reads."""
     names = left_over_names(app.config)
-    # Side by side with it they are no mistake: it has its own defaults in there, too.
+    # If both are installed they are no mistake: the other's own defaults are in there, too.
     if names and "flask-jwt-extended" not in app.extensions:
         _log.warning("Flask-Jam does not read these settings; write instead: %s", names)
     return Jam._for_app(load(None, app.config))

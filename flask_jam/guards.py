@@ -1,8 +1,8 @@
-"""Guards: what stands in front of a view, and what it asks of a caller.
+"""Guards: decorators that let a view run only for certain callers.
 
 A guard is a value: made once, hashable by identity, safe to share. ``jwt_required`` and
-``session_required`` are two of them; calling one with conditions gives another; ``|`` gives one
-that is content with either; one above the other asks for both.
+``session_required`` are two of them. Calling one with conditions returns another; ``|`` returns one
+that accepts either; stacked guards must both be satisfied.
 """
 
 from __future__ import annotations
@@ -59,20 +59,20 @@ class Guard(AnyGuard):
     """Lets a view run when one of its rules is met.
 
     Put it directly below ``@app.route`` and above all other decorators: a cache between the two
-    would hand one person's page to everybody. It takes functions, ``async`` functions and
+    would serve one user's page to all. It takes functions, ``async`` functions and
     :class:`flask.views.View` classes.
     """
 
     def __init__(self, *rules: Rule) -> None:
         if not rules:
-            raise ConfigError("a guard without a rule lets nobody in: start from jwt_required")
+            raise ConfigError("a guard without a rule lets no caller in: start from jwt_required")
         self._rules = rules
         only = rules[0] if len(rules) == 1 and not rules[0].asks else None
         self._plain = None if only is None else only.scheme
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """One for each scheme that is let in: any of them."""
+        """The rules, one of which must be met: one for each scheme."""
         return self._rules
 
     def __repr__(self) -> str:
@@ -104,17 +104,17 @@ class Guard(AnyGuard):
     ) -> Guard: ...
 
     def __call__(self, view: Any = None, /, **conditions: Any) -> Any:
-        """Guard a view; or, with conditions, another guard.
+        """Guard a view; or, given conditions, return another guard.
 
-        :param optional: let in who presents nothing; a bad credential is refused all the same.
-        :param scopes: all of these in the claim ``scope``.
-        :param roles: any of these in the claim ``roles``.
-        :param max_age: seconds since the login, at most (RFC 9470).
-        :param check: called with the payload; only ``True`` itself lets in.
-        :param sources: where the credential may come from: ``header``, ``cookie``. From elsewhere
-            it counts as missing.
-        :param issuers: exactly whose tokens it takes, by name or as an ``Issuer``. Own tokens then
-            need ``| jwt_required``.
+        :param optional: let a request without a credential in; a bad credential is still refused.
+        :param scopes: names that must all be in the claim ``scope``.
+        :param roles: names of which one must be in the claim ``roles``.
+        :param max_age: the longest time since the login, in seconds (RFC 9470).
+        :param check: called with the payload; only the value ``True`` lets the caller in.
+        :param sources: where the credential may come from: ``header``, ``cookie``. One from another
+            source counts as missing.
+        :param issuers: the only issuers whose tokens it accepts, by name or as an ``Issuer``. Your
+            own tokens then need ``| jwt_required``.
         :raises ConfigError: for an argument of the wrong kind.
         """
         if view is None:
@@ -136,7 +136,7 @@ class Guard(AnyGuard):
         return self._around(view)
 
     def _configured(self, conditions: dict[str, Any]) -> Guard:
-        """Another guard: what is said here replaces, what is not said stays."""
+        """Return another guard: the given conditions replace those of this one, the others stay."""
         if len(self.rules) != 1:
             raise ConfigError("set conditions on each guard before joining them with |")
         for name in conditions:
@@ -161,7 +161,7 @@ class Guard(AnyGuard):
 
     def _enforce(self, auth: RequestAuth) -> None:
         if auth.environ.get("REQUEST_METHOD") == "OPTIONS" and self._is_preflight(auth.state.app):
-            return  # it carries no credential, and no view answers it
+            return  # an OPTIONS that carries no credential and reaches no view
         if not self._weigh(auth) and not self._is_hook(auth.state.app):
             auth.hide()
 
@@ -180,7 +180,7 @@ class Guard(AnyGuard):
         return self._weigh(auth)
 
     def _weigh(self, auth: RequestAuth) -> bool:
-        """Go through all rules, and let in or refuse."""
+        """Evaluate all rules, and let the caller in or refuse."""
         refused: tuple[Rule, Rejected] | None = None
         admitted: Accepted | None = None
         for rule in self._rules:
@@ -197,7 +197,7 @@ class Guard(AnyGuard):
                 elif reason is None:
                     admitted = outcome
                 elif refused is None or refused[1].reason is Reason.WRONG_ISSUER:
-                    # Of two rules for one scheme, the one that takes the issuer has the word.
+                    # Of two rules for one scheme, the one that accepts the issuer decides.
                     refused = rule, auth.denied(outcome, reason)
         if admitted is None:
             self._without_credential(auth, refused)
@@ -249,7 +249,7 @@ class Guard(AnyGuard):
         return guarded
 
     def _around_class(self, cls: Any) -> Any:
-        """Guard what ``as_view`` makes, so that no subclass can lose it by its ``decorators``."""
+        """Guard the product of ``as_view``, so that a subclass's ``decorators`` cannot drop it."""
         if not issubclass(cls, View):
             raise ConfigError(f"{cls.__name__} is no flask.views.View: guard a view")
         own = cls.__dict__.get("as_view")
@@ -265,13 +265,13 @@ class Guard(AnyGuard):
         return cls
 
 
-#: A good token.
+#: Require a valid token.
 jwt_required = Guard(Rule("jwt"))
-#: A living session.
+#: Require a valid session.
 session_required = Guard(Rule("session"))
-#: A name and a password that the application has checked.
+#: Require a name and a password that the app has checked.
 basic_required = Guard(Rule("basic"))
-#: A living API key.
+#: Require a valid API key.
 api_key_required = Guard(Rule("api_key"))
 
 
@@ -288,11 +288,11 @@ def public(*, origins: Iterable[str]) -> Callable[[Callable[P, R]], Callable[P, 
 
 
 def public(view: Any = None, /, *, origins: Iterable[str] = ()) -> Any:
-    """Mark a view as open on purpose. It asks nothing by itself; ``current_auth()`` in it does.
+    """Mark a view as open on purpose. It does not look up the user unless the view does.
 
     :param origins: other origins that may send this view a request with a cookie, such as an
         OpenID provider that posts back to it: ``public(origins={"https://idp.example"})``.
-    :raises ConfigError: if it is guarded as well, or for what is no origin.
+    :raises ConfigError: if the view is guarded as well, or for an invalid origin.
     """
     trusted = _origins(origins)
     if view is None:
@@ -326,7 +326,7 @@ setattr(_opened, OPENS, True)  # what public(origins=…) gives
 
 
 def _passed_on(view: Any) -> Any:
-    """Another function that does the same: on another route the view itself may be closed."""
+    """Return a function that calls the view: on another route the view itself may be guarded."""
     if inspect.iscoroutinefunction(view):
 
         @wraps(view)

@@ -1,7 +1,7 @@
-"""Other issuers whose tokens are taken: the rules for one, and presets for the usual providers.
+"""Other issuers whose tokens are accepted: the rules for one, and presets for usual providers.
 
-A preset is an :class:`Issuer` with what is the same for every customer of a provider. Every rule
-can still be given: ``auth0("example.eu.auth0.com", audience="https://api.example.org", leeway=5)``.
+A preset is an :class:`Issuer` with the values that all customers of a provider share. Every rule
+can be overridden: ``auth0("example.eu.auth0.com", audience="https://api.example.org", leeway=5)``.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ Audience = str | Collection[str]
 
 
 def oidc(issuer: str, *, audience: Audience, **rules: Any) -> Issuer:
-    """Any provider of OpenID Connect: its keys are found through its metadata."""
+    """Return the issuer of any OpenID Connect provider, whose metadata names its keys."""
     return Issuer(issuer, audience=audience, **{"typ_optional": True, **rules})
 
 
 def auth0(domain: str, *, audience: Audience, **rules: Any) -> Issuer:
-    """Auth0, or a custom domain of it.
+    """Return the issuer of an Auth0 tenant or of its custom domain.
 
     :param domain: such as ``example.eu.auth0.com``.
     :param audience: the identifier of your API. Roles are its ``permissions``.
@@ -60,12 +60,12 @@ def entra(
     version: int = 2,
     **rules: Any,
 ) -> Issuer:
-    """Microsoft Entra ID.
+    """Return the issuer of Microsoft Entra ID.
 
     :param tenant: the id (GUID) of your directory.
     :param audience: the client id of your API; ``api://…`` with version 1.
-    :param tenants: in place of ``tenant``: those of several directories, or ``"any"``.
-    :param version: of the access tokens, ``accessTokenAcceptedVersion`` of the app.
+    :param tenants: in place of ``tenant``: the ids of several directories, or ``"any"``.
+    :param version: the version of access tokens: ``accessTokenAcceptedVersion`` of the app.
     """
     if (tenant is None) == (tenants is None):
         raise ConfigError('entra takes a tenant, or tenants=[...], or tenants="any"')
@@ -92,11 +92,11 @@ def entra(
 
 
 def cognito(region: str, user_pool: str, *, clients: Audience, **rules: Any) -> Issuer:
-    """Amazon Cognito. Its access tokens have no audience: the client stands for it.
+    """Return the issuer of Amazon Cognito. Its access tokens have a client and no audience.
 
     :param region: such as ``eu-central-1``.
     :param user_pool: the id of the pool, such as ``eu-central-1_AbCdEfGhI``.
-    :param clients: the ids of the app clients whose tokens are taken. Roles are the groups.
+    :param clients: the ids of the app clients whose tokens are accepted. Roles are the groups.
     """
     issuer = f"https://cognito-idp.{_host(region, 'region')}.amazonaws.com/{_name(user_pool)}"
     usual = {
@@ -111,10 +111,10 @@ def cognito(region: str, user_pool: str, *, clients: Audience, **rules: Any) -> 
 
 
 def keycloak(url: str, realm: str, *, audience: Audience, **rules: Any) -> Issuer:
-    """Keycloak.
+    """Return the issuer of a Keycloak realm.
 
-    :param url: of the server, such as ``https://sso.example.org``.
-    :param audience: what an audience mapper puts into ``aud``. Without a mapper:
+    :param url: the URL of the server, such as ``https://sso.example.org``.
+    :param audience: the value that an audience mapper puts into ``aud``. Without a mapper:
         ``audience="my-client", audience_claim="azp"``. Roles are those of the realm; those of a
         client: ``roles=("resource_access", "my-client", "roles")``.
     """
@@ -133,7 +133,7 @@ def keycloak(url: str, realm: str, *, audience: Audience, **rules: Any) -> Issue
 def okta(
     domain: str, *, audience: Audience = "api://default", server: str = "default", **rules: Any
 ) -> Issuer:
-    """Okta, with an authorization server of your own. (Tokens of the org server are not for you.)
+    """Return the issuer of an Okta custom authorization server. (Org server tokens are opaque.)
 
     :param domain: such as ``example.okta.com``.
     :param server: the id of the authorization server.
@@ -151,10 +151,10 @@ def okta(
 
 
 def google(client_ids: Audience, *, hosted_domain: str | None = None, **rules: Any) -> Issuer:
-    """Google's ID tokens, as Sign in with Google gives them. (Its access tokens are opaque.)
+    """Return the issuer of Sign in with Google ID tokens. (Its access tokens are opaque.)
 
-    :param client_ids: yours, one for each app.
-    :param hosted_domain: only users of this Google Workspace.
+    :param client_ids: your client ids, one for each app.
+    :param hosted_domain: accept only users of this Google Workspace.
     """
     usual = {
         "jwks_uri": "https://www.googleapis.com/oauth2/v3/certs",
@@ -166,9 +166,9 @@ def google(client_ids: Audience, *, hosted_domain: str | None = None, **rules: A
 
 
 def firebase(project: str, **rules: Any) -> Issuer:
-    """The ID tokens of Firebase Authentication.
+    """Return the issuer of Firebase Authentication's ID tokens.
 
-    :param project: its id.
+    :param project: the id of the project.
     """
     keys = "service_accounts/v1/jwk/securetoken@system.gserviceaccount.com"
     usual = {
@@ -182,7 +182,7 @@ def firebase(project: str, **rules: Any) -> Issuer:
 
 
 def _made(issuer: str, audience: Audience, usual: dict[str, Any], rules: dict[str, Any]) -> Issuer:
-    """Return the issuer of a preset. What it requires is required with what the caller requires."""
+    """Return the issuer of a preset, with its required claims and those of the caller."""
     if "jwks" in rules:
         usual = {**usual, "jwks_uri": None}
     added = rules.pop("require", None) or {}
@@ -207,11 +207,11 @@ PRESETS: dict[str, Callable[..., Issuer]] = {
 
 
 def from_table(table: Mapping[str, Any]) -> Issuer:
-    """Return the issuer of one ``[[jam.issuers]]`` table: the arguments of an :class:`Issuer`.
+    """Return the issuer of one ``[[jam.issuers]]`` table of :class:`Issuer` arguments.
 
-    With ``preset = "auth0"`` they are those of the preset.
+    With ``preset = "auth0"`` they are the arguments of the preset.
 
-    :raises ConfigError: with a sentence.
+    :raises ConfigError: for an unknown preset or rule, or a missing one.
     """
     if not isinstance(table, Mapping):
         raise ConfigError("write each issuer as a table: [[jam.issuers]]")

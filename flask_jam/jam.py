@@ -1,4 +1,4 @@
-"""``Jam``: settings, keys and a store, put together. It knows no Flask."""
+"""``Jam``: settings, keys and a store, without Flask."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-#: The subject that is asked for when it only matters whether the store answers.
+#: The subject that a readiness check looks up.
 _NO_ONE = "flask_jam.ready"
 
-#: Called with the name of an event and what belongs to it, after the event is durable.
+#: Called with the name of an event and its details, after the event is durable.
 Observer = Callable[[str, Mapping[str, Any]], None]
 
 
@@ -61,7 +61,7 @@ def _keyring_watch(jwt: JWTSettings, clock: Callable[[], float]) -> KeyringWatch
 
 
 def _with_random_key(jwt: JWTSettings) -> JWTSettings:
-    """Return the settings with a key of this process, if they have none."""
+    """Return the settings; with a random key for this process, if they have none."""
     if jwt.has_key:
         return jwt
     made = new_key(jwt.alg)
@@ -80,10 +80,10 @@ class Jam(ApiKeyVerbs, TicketVerbs):
 
     :param config: a mapping ``{"jwt": {...}, "session": {...}}``; a path to ``.toml``, ``.json``
         or ``.yaml``; or ``None``: the environment (``JAM_...``) over ``./pyproject.toml``.
-    :param store: where state is kept; on Redis where ``redis_url`` says so, else in this process's
-        memory.
+    :param store: where state is kept; by default Redis if ``redis_url`` is set, else the memory of
+        this process.
     :param clock: returns seconds since the epoch; ``time.time`` by default.
-    :param issuers: other services whose tokens are taken: see :mod:`flask_jam.issuers`.
+    :param issuers: other services whose tokens are accepted: see :mod:`flask_jam.issuers`.
     :raises ConfigError: with a sentence that says what to write instead.
     """
 
@@ -109,7 +109,7 @@ class Jam(ApiKeyVerbs, TicketVerbs):
         self.verifier = verifier_for(keyring, self.settings.jwt, self.store, self.clock, given)
         if self.keyring_watch is not None:
             self.keyring_watch.attach(self.verifier.rekey)
-        #: The other issuers, if there are any.
+        #: The other issuers, if any.
         self.issuers: Issuers | None = getattr(self.verifier, "issuers", None)
         self.tokens = Tokens(self.settings.jwt, self.store, self.clock, self.verifier)
         self.families = Families(self.tokens, self.store, self.settings.jwt, self.clock)
@@ -135,15 +135,15 @@ class Jam(ApiKeyVerbs, TicketVerbs):
 
     @classmethod
     def _for_app(cls, settings: Settings) -> Jam:
-        """Build the Jam of an app that gave none: it warns of a missing key at its first token."""
-        # A service that takes the tokens of others needs none, and may not want to make any.
+        """Build the default Jam of an app: it warns about a missing key at its first token."""
+        # A service that accepts tokens of others needs none, and may not want to issue any.
         jwt = settings.jwt if settings.issuers else _with_random_key(settings.jwt)
         jam = cls(replace(settings, jwt=jwt))
         jam.settings, jam._owes_warning = settings, jwt is not settings.jwt
         return jam
 
     def _will_use_tokens(self) -> None:
-        """Warn of a missing key, if that is still due. An app with sessions only needs none."""
+        """Warn once about a missing key. An app with sessions only needs none."""
         if self._owes_warning:
             self._owes_warning = False
             KeyRing.from_settings(self.settings.jwt)  # warns
@@ -159,7 +159,7 @@ class Jam(ApiKeyVerbs, TicketVerbs):
 
     @one_deadline
     def gen_jwt_token(self, payload: Mapping[str, Any]) -> str:
-        """The signed token of a payload; missing ``jti``, ``iat``, ``exp`` are filled in.
+        """Return the signed token of a payload; add ``jti``, ``iat`` and ``exp`` if missing.
 
         :raises TokenError: for a payload that verification would refuse.
         """
@@ -168,13 +168,13 @@ class Jam(ApiKeyVerbs, TicketVerbs):
 
     @one_deadline
     def verify_jwt_token(self, token: str) -> dict[str, Any]:
-        """Return the claims of a good token, as a new ``dict``.
+        """Return the claims of a valid token, as a new ``dict``.
 
-        It takes what a plain ``jwt_required`` takes. ``scope`` and ``roles`` of another issuer's
-        token are as its rules have found them; ``iss`` says whose it is.
+        It accepts the tokens that a plain ``jwt_required`` accepts. In another issuer's token,
+        ``scope`` and ``roles`` are what its rules derived; ``iss`` names the issuer.
 
         :raises TokenError: with ``reason``.
-        :raises StoreUnavailable: if revocation could not be asked.
+        :raises StoreUnavailable: if revocation could not be checked.
         """
         self._will_use_tokens()
         return self.verifier.verify_plain(token).fresh()
@@ -192,7 +192,7 @@ class Jam(ApiKeyVerbs, TicketVerbs):
         """Return an access token and the first refresh token of a new login (RFC 6749 5.1).
 
         :param refresh: ``False`` for an access token alone.
-        :param expires_in: how long the access tokens of this login live, in seconds: less than
+        :param expires_in: lifetime of this login's access tokens, in seconds: less than
             ``jwt.expire``.
         :raises TokenError: for a subject or a claim that verification would refuse.
         """
@@ -215,9 +215,9 @@ class Jam(ApiKeyVerbs, TicketVerbs):
         expires_in: float | timedelta | None = None,
         **claims: Any,
     ) -> TokenPair:
-        """Do what :meth:`issue_tokens` does; return what the access token says, too.
+        """Like :meth:`issue_tokens`, but also return the claims of the access token.
 
-        What is known of the client is given by position, as its names may be those of claims.
+        Details of the client are positional, as their names may be those of claims.
         """
         if not isinstance(refresh, bool):
             raise ConfigError("refresh must be True or False")
@@ -230,12 +230,13 @@ class Jam(ApiKeyVerbs, TicketVerbs):
     def refresh_tokens(
         self, refresh_token: str, *, reload_claims: Reload | None = None
     ) -> dict[str, Any]:
-        """Return the next pair of a login; each refresh token is good once.
+        """Return the next pair of a login; each refresh token can be used once.
 
         If ``jwt.rotate_refresh_tokens`` is off, return an access token alone.
 
-        :param reload_claims: called with subject and claims: the new claims, or ``None`` to refuse.
-        :raises TokenError: ``reused`` for one that was rotated: then the family is dead.
+        :param reload_claims: called with subject and claims; returns the new claims, or ``None`` to
+            refuse.
+        :raises TokenError: ``reused`` for a token that was rotated before: the family is revoked.
         """
         return self.rotate_pair(refresh_token, reload_claims=reload_claims).answer
 
@@ -247,9 +248,9 @@ class Jam(ApiKeyVerbs, TicketVerbs):
         reload_claims: Reload | None = None,
         always: bool = False,
     ) -> TokenPair:
-        """Do what :meth:`refresh_tokens` does; return what the access token says, too.
+        """Like :meth:`refresh_tokens`, but also return the claims of the access token.
 
-        :param always: rotate whatever ``jwt.rotate_refresh_tokens`` says.
+        :param always: rotate, even if ``jwt.rotate_refresh_tokens`` is off.
         """
         self._will_use_tokens()
         is_kept = not always and not self.settings.jwt.rotate_refresh_tokens
@@ -269,28 +270,24 @@ class Jam(ApiKeyVerbs, TicketVerbs):
 
         :param token_or_claims: a token of another issuer is given as a string, or as the
             :class:`~flask_jam.Accepted` of the request that presented it.
-        :returns: True if it was alive and is revoked now. False if it has expired, was revoked
-            before or is not one of yours: that is not an error (RFC 7009 2.2).
+        :returns: True if it was valid and is revoked now. False if it has expired, was revoked
+            before or isn't one of your tokens: that is not an error (RFC 7009 2.2).
         :raises TokenError: for claims that are incomplete: pass all of them, or the token.
         """
         return self.revocation.token(token_or_claims)
 
     @one_deadline
     def end_login(self, token: str) -> str | None:
-        """Log out: an access token, expired or not, and the whole family that it belongs to.
+        """Revoke a token and its whole family: an access token, expired or not, or a refresh token.
 
-        A refresh token ends its family.
-
-        :returns: the owner of what was ended; ``None`` for what is no token of ours.
+        :returns: the owner of the ended login; ``None`` for a string that isn't one of our tokens.
         """
         return self.revocation.login(token)
 
     def revoke_subject(self, subject: str | Authenticated, issuer: str | None = None) -> None:
-        """Revoke everything that a subject has now.
+        """Revoke everything a subject has now: tokens, logins, sessions, API keys and tickets.
 
-        Its tokens, refresh families, sessions, API keys and tickets.
-
-        :param subject: or an :class:`~flask_jam.Accepted`, for exactly its identity.
+        :param subject: the subject, or an :class:`~flask_jam.Accepted`, for exactly its identity.
         :param issuer: for the subject of another issuer: its tokens, and what was made for it
             here. ``None`` is this service, and ends nothing of another issuer.
         """
@@ -312,58 +309,58 @@ class Jam(ApiKeyVerbs, TicketVerbs):
         ip: str | None = None,
         issuer: str | None = None,
     ) -> str:
-        """A new session of ``session_key``; its id.
+        """Create a session of ``session_key``; return its id.
 
         :param remember: True for ``session.remember_idle`` and ``session.remember_absolute``; None
-            as ``session.remember`` says.
-        :param idle: seconds without a use after which this one ends, if sooner than the settings.
-        :param absolute: seconds from now after which this one ends, if sooner than the settings.
-        :param auth_time: when the user proved who they are, which a guard's ``max_age`` counts
-            from, as a timestamp; None for now.
-        :param issuer: who vouches for ``session_key``; ``None`` for this service itself.
-        :raises SessionError: for data that is not plain JSON or too large, and for a life that is
-            longer than the settings allow.
+            for the setting ``session.remember``.
+        :param idle: seconds without use after which it ends, if sooner than the settings.
+        :param absolute: seconds from now after which it ends, if sooner than the settings.
+        :param auth_time: timestamp of the user's authentication, from which a guard's ``max_age``
+            counts; None for now.
+        :param issuer: the provider that authenticated ``session_key``; ``None`` for this service.
+        :raises SessionError: for data that is not plain JSON or too large, and for a lifetime
+            beyond the settings.
         """
         life = Life(remember, idle, absolute, auth_time)
         owner = checked_owner(session_key, issuer)
         return self.sessions.create(owner, data, user_agent, ip, life)
 
     def get_session(self, session_id: str) -> dict[str, Any] | None:
-        """A copy of the data; ``None`` for an id that is unknown, expired or malformed."""
+        """Return a copy of the data; ``None`` for an id that is unknown, expired or malformed."""
         return self.sessions.get(session_id)
 
     def update_session(self, session_id: str, data: Mapping[str, Any]) -> None:
-        """Merge top-level keys in one step.
+        """Merge top-level keys into a session's data, atomically.
 
-        :raises SessionError: if it is gone; it is never revived.
+        :raises SessionError: if the session has ended; it is never revived.
         """
         self.sessions.update(session_id, data)
 
     def rework_session(self, session_id: str) -> str:
-        """A new id for the same data; the old one is dead in the same step.
+        """Give a session a new id, and invalidate the old one in the same step.
 
-        If the answer was lost, call it with the old id again: for 10 seconds, and until the new
-        id is used, that gives the same new id.
+        If the reply was lost, call it with the old id again: for 10 seconds, and until the new
+        id is used, it returns the same new id.
 
-        :raises SessionError: if it is gone.
+        :raises SessionError: if the session has ended.
         """
         return self.sessions.rework(session_id)[0]
 
     def delete_session(self, session_id: str) -> int:
-        """End a session; how many there were: 1 or 0."""
+        """End a session; return the number of ended sessions, 1 or 0."""
         return int(self.end_session(session_id) is not None)
 
     @one_deadline
     def end_session(self, session_id: str) -> str | None:
-        """Log out: end a session; its owner, or ``None`` when there was none."""
+        """End a session; return its owner, or ``None`` if there was none."""
         return self.revocation.session(self.sessions.delete(session_id))
 
     def delete_session_by_handle(
         self, session_key: str, handle: str, issuer: str | None = None
     ) -> bool:
-        """End the one of ``session_key`` that :meth:`list_sessions` shows under a handle.
+        """End the session of ``session_key`` that :meth:`list_sessions` shows under a handle.
 
-        :returns: whether there was one: a handle of another user's session ends nothing.
+        :returns: True if there was one. A handle of another user's session ends nothing.
         """
         owner = self.sessions.delete_by_handle(checked_owner(session_key, issuer), handle)
         return self.revocation.session(owner) is not None
@@ -371,31 +368,31 @@ class Jam(ApiKeyVerbs, TicketVerbs):
     def clear_sessions(
         self, session_key: str, issuer: str | None = None, *, keep: str | None = None
     ) -> int:
-        """End every session of ``session_key``; how many there were.
+        """End every session of ``session_key``; return the number of ended sessions.
 
-        :param keep: the id of one that stays: so a user logs out everywhere else (ASVS 7.4.3).
+        :param keep: the id of a session to keep, to log a user out everywhere else (ASVS 7.4.3).
         """
         return self.revocation.sessions(checked_owner(session_key, issuer), keep)
 
     def list_sessions(self, session_key: str, issuer: str | None = None) -> list[SessionInfo]:
-        """The living sessions of ``session_key``, the oldest first."""
+        """Return the valid sessions of ``session_key``, the oldest first."""
         return self.sessions.listed(checked_owner(session_key, issuer))
 
     def handle_of(self, session_id: str) -> str:
-        """Under which handle :meth:`list_sessions` shows the session of an id.
+        """Return the handle under which :meth:`list_sessions` shows a session.
 
-        :raises SessionError: for what has not the shape of an id.
+        :raises SessionError: for a string that has not the form of an id.
         """
         return handle_of(session_id)
 
     # --- logins: sessions and refresh families ---
 
     def list_logins(self, subject: str, issuer: str | None = None) -> list[LoginInfo]:
-        """Return the living logins of a subject, the oldest first: sessions and token logins.
+        """Return the active logins of a subject, the oldest first: sessions and token logins.
 
         An access token without a refresh token is no login.
 
-        :raises TokenError: for what can be no subject.
+        :raises TokenError: for a value that cannot be a subject.
         """
         return self.logins.listed(checked_subject(subject, issuer))
 
@@ -409,10 +406,11 @@ class Jam(ApiKeyVerbs, TicketVerbs):
     def end_logins(self, subject: str, issuer: str | None = None) -> int:
         """Log a subject out everywhere: end every session, refresh token and its access tokens.
 
-        All of them are refused from one step on, also a login that is on its way. Tokens without a
-        login, as of :meth:`gen_jwt_token`, live on: :meth:`revoke_subject` ends these as well.
+        All are refused from one atomic step on, including a login in progress. Tokens without a
+        login, such as those of :meth:`gen_jwt_token`, stay valid: :meth:`revoke_subject` revokes
+        them, too.
 
-        :returns: how many logins there were.
+        :returns: the number of ended logins.
         :raises StoreUnavailable: also if they have ended, but could not all be counted.
         """
         return self.logins.end_all(checked_subject(subject, issuer))
@@ -420,9 +418,9 @@ class Jam(ApiKeyVerbs, TicketVerbs):
     # --- operations ---
 
     def ready(self) -> bool:
-        """Return True if the store answers now, within its deadline. No cache is asked.
+        """Return True if the store answers now, within its deadline. No cache is used.
 
-        It does not raise if the store is down: the reason is in the log and in :meth:`stats`.
+        It does not raise if the store is down: the log and :meth:`stats` have the reason.
         """
         try:
             self.store.standing(slot_of(_NO_ONE), _NO_ONE, self.clock())
@@ -433,7 +431,7 @@ class Jam(ApiKeyVerbs, TicketVerbs):
     def stats(self) -> dict[str, dict[str, Any]]:
         """Return counts of this process, ready for JSON: groups of names and numbers.
 
-        Nothing is asked, so it answers at once also when the store is down.
+        It makes no store call, so it returns at once even if the store is down.
         """
         tokens = self.verifier.cache_info()
         counts = {"hits": tokens.hits, "misses": tokens.misses}
@@ -445,11 +443,11 @@ class Jam(ApiKeyVerbs, TicketVerbs):
     # --- events ---
 
     def subscribe(self, observer: Observer) -> None:
-        """Have ``revoked`` and ``reuse_detected`` reported, after they are durable."""
+        """Call an observer for ``revoked`` and ``reuse_detected``, after they are durable."""
         self._observers.append(observer)
 
     def unsubscribe(self, observer: Observer) -> None:
-        """Report to it no more."""
+        """Remove an observer."""
         self._observers.remove(observer)
 
     def _report(self, event: str, **what: Any) -> None:

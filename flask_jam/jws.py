@@ -1,8 +1,7 @@
-"""The gate and the signature: from a text that a client sent to a header and a payload.
+"""Parse and verify a JWS: from a client's string to a header and a payload.
 
-Nothing looks at a token before the gate: it is cheap, it is strict where PyJWT is lenient (RFC
-8725 2.6, 3.7, 3.14), and everything behind it may rely on what it let through. This is also the
-one home of base64url and of JSON that came from outside.
+Every token is parsed here first: the parser is cheap, it is strict where PyJWT is lenient (RFC 8725
+2.6, 3.7, 3.14), and the code behind it may rely on its checks. Base64url is decoded only here.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from .keys import Key, KeyRing
 MAX_HEADER_BYTES = 2048
 
 _THREE_SEGMENTS = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
-# Extensions of which we understand none (RFC 7515 4.1.11, RFC 7797), and members of JWE.
+# Extensions that we do not support (RFC 7515 4.1.11, RFC 7797), and members of JWE.
 _REFUSED_MEMBERS = frozenset({"crit", "b64", "zip", "enc", "epk", "p2c", "p2s", "cty"})
 
 
 def verify_jws(
     token: str, keyring: KeyRing, *, max_bytes: int = 8192
 ) -> tuple[dict[str, Any], bytes]:
-    """The header and payload of a token whose signature holds. No claim is looked at.
+    """Return header and payload of a token whose signature is valid. No claim is checked.
 
     :param max_bytes: a longer token is refused unread.
     :raises TokenError: ``too_large`` or ``invalid``.
@@ -49,7 +48,7 @@ def verify_jws(
 
 
 class UnverifiedJWS(NamedTuple):
-    """A token behind the gate. Its signature was not checked: believe nothing of it."""
+    """A parsed token whose signature was not checked: trust nothing in it."""
 
     header: Mapping[str, Any]
     payload: bytes
@@ -64,7 +63,7 @@ class UnverifiedJWS(NamedTuple):
 def read_jws(token: str, *, max_bytes: int = 8192) -> UnverifiedJWS:
     """Return the parts of a token, to choose the keys that verify it.
 
-    :raises TokenError: as :func:`verify_jws` does for what is no token.
+    :raises TokenError: ``too_large`` or ``invalid``, for a string that is no token.
     """
     match = _gate(token, max_bytes)
     parts = _header(match[1]), _decode(match[2]), _decode(match[3])
@@ -83,7 +82,7 @@ def _gate(token: str, max_bytes: int) -> re.Match[str]:
 
 
 def sign_jws(payload: bytes, key: Key) -> str:
-    """A compact JWS with ``alg``, ``typ`` and ``kid``."""
+    """Return a compact JWS with ``alg``, ``typ`` and ``kid``."""
     return pyjwt.PyJWS().encode(payload, key.private, algorithm=key.alg, headers=_headers(key))
 
 
@@ -92,7 +91,7 @@ def _headers(key: Key) -> dict[str, str]:
 
 
 def signed_length(payload: bytes, key: Key) -> int:
-    """Return how long :func:`sign_jws` would make the token, without signing."""
+    """Return the length of the token that :func:`sign_jws` would return, without signing."""
     header = json.dumps({"alg": key.alg, **_headers(key)}, separators=(",", ":"))
     sizes = len(header), len(payload), key.signature_bytes
     return sum((size * 4 + 2) // 3 for size in sizes) + 2  # base64url without padding, two dots
@@ -111,7 +110,7 @@ def _header(segment: str) -> Mapping[str, Any]:
 
 
 def _decode(segment: str) -> bytes:
-    """Canonical base64url (RFC 4648 3.5): one spelling for one value. The alphabet was checked."""
+    """Decode canonical base64url (RFC 4648 3.5), which has one spelling for a value."""
     rest = len(segment) % 4
     if rest and segment[-1] not in _LAST[rest]:
         raise TokenError(Reason.INVALID)

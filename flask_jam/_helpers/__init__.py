@@ -1,1 +1,1 @@
-"""Small tools that several rooms share. Independent of Flask."""
+"""Small tools that several packages share. Independent of Flask."""

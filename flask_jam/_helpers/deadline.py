@@ -1,4 +1,4 @@
-"""Deadlines: the time that questions to a store may take, alone or as one verb.
+"""Deadlines of store calls, for one call or for a verb that makes several.
 
 Only the time within questions counts. A verb that calls back into the application, such as a
 refresh with ``reload_claims``, is not charged for what the application does.
@@ -15,12 +15,12 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: When the current question must be answered, on the monotonic clock.
+#: The deadline of the current store call, on the monotonic clock.
 _deadline: ContextVar[float | None] = ContextVar("flask_jam_deadline", default=None)
 
 
 class _Verb:
-    """The seconds that the questions of one verb have taken together."""
+    """The seconds that the store calls of one verb have taken together."""
 
     __slots__ = ("spent",)
 
@@ -32,9 +32,9 @@ _verb: ContextVar[_Verb | None] = ContextVar("flask_jam_verb", default=None)
 
 
 class answered_within:  # noqa: N801 - a context manager, as a class because that is faster
-    """Give everything that is asked in here ``seconds`` together, connecting included.
+    """Bound all store calls in the block to ``seconds`` together, connecting included.
 
-    Never more than what is left of an outer deadline, or of the verb that is being carried out.
+    An outer deadline, or that of the current verb, shortens it.
     """
 
     def __init__(self, seconds: float | None) -> None:
@@ -72,7 +72,7 @@ def time_left(usual: float) -> float:
 
 
 def one_deadline(verb: Callable[P, T]) -> Callable[P, T]:
-    """Make a verb that asks several questions take no longer than one question may.
+    """Bound a verb that makes several store calls by the deadline of a single call.
 
     A verb within a verb shares its deadline. One that walks what an owner has, in steps, needs a
     deadline for each step and is not decorated.
@@ -86,7 +86,7 @@ def one_deadline(verb: Callable[P, T]) -> Callable[P, T]:
 
 
 def apart(callback: Callable[P, T]) -> Callable[P, T]:
-    """Make a callback of the application, which runs within a verb, take none of its time."""
+    """Exclude the time of an application callback from the deadline of its verb."""
 
     @wraps(callback)
     def alone(*args: P.args, **kwargs: P.kwargs) -> T:

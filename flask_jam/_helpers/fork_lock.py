@@ -1,7 +1,7 @@
-"""What a forked child needs: locks that it finds free, and objects that start anew in it.
+"""Locks that are free in a forked child, and objects that are reset in it.
 
-A fork copies locks as they are: one held by another thread would stay held in the child for ever.
-There are two kinds against that:
+A fork copies locks as they are: one held by another thread would stay held in the child forever.
+Two kinds avoid that:
 
 - :func:`fork_safe_lock` guards data. It is taken before a fork and released on both sides, so a
   child never has half a change. Code that holds one takes no other lock and calls no code of the
@@ -36,7 +36,7 @@ _held: list[threading.Lock] = []
 
 
 def fork_safe_lock() -> threading.Lock:
-    """Return a lock for data that a child process finds free. See above for what may hold it."""
+    """Return a lock that is free in a forked child. See above for what its holder may do."""
     lock = threading.Lock()
     with _registry:
         _locks.add(lock)
@@ -50,7 +50,7 @@ def start_anew_in_child(owner: StartsAnew) -> None:
 
 
 class Gate:
-    """Lets one thread at a time through; in a forked child it is open again."""
+    """Let one thread through at a time; a forked child gets an open gate."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -10,7 +10,7 @@ from ..errors import ConfigError
 
 
 def nearest(word: object, choices: Iterable[str]) -> str:
-    """The choice that was probably meant, as the end of a sentence, or nothing."""
+    """Return the choice that was probably meant, as the end of a sentence, or an empty string."""
     folded = {choice.lower(): choice for choice in choices}
     near = difflib.get_close_matches(str(word).lower(), list(folded), n=1, cutoff=0.6)
     return f"; did you mean {folded[near[0]]}?" if near else ""
@@ -27,16 +27,16 @@ _EXAMPLES = {
 
 
 def name_set(names: object, what: str) -> tuple[str, ...]:
-    """The names, sorted and unique. A bare text is refused: it would be read letter by letter.
+    """Return the names, sorted and unique. Reject a bare string: it would be read by letter.
 
-    :param what: the argument, such as ``scopes``, for the sentence.
+    :param what: the name of the argument, such as ``scopes``, for the error.
     :raises ConfigError: if these are no names.
     """
     if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
         raise ConfigError(f'{what}: write a set of names, such as {what}={{"{_EXAMPLES[what]}"}}')
     found = list(names)
     if not all(isinstance(name, str) and name for name in found):
-        raise ConfigError(f"{what}: every name must be a text that is not empty")
+        raise ConfigError(f"{what}: every name must be a non-empty string")
     if what == "scopes" and not all(_SCOPE_TOKEN.fullmatch(name) for name in found):
         raise ConfigError("scopes: a name has no spaces, quotes or backslashes (RFC 6749 3.3)")
     return tuple(sorted(set(found)))

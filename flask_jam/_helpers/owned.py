@@ -1,4 +1,4 @@
-"""The names of what each owner has in memory, by age and by end."""
+"""Index of what each owner has in memory, by age and by expiry."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Owned:
         return len(self._noted)
 
     def put(self, name: str, born: float, end: float) -> None:
-        """Note a name, or its new end."""
+        """Add a name, or update its expiry."""
         if name in self._noted:
             age, old_end = self._noted[name]
             del self._ends[bisect_left(self._ends, (old_end, name))]
@@ -32,23 +32,23 @@ class Owned:
         insort(self._ends, (end, name))
 
     def drop(self, name: str) -> None:
-        """Forget a name, if it is there."""
+        """Remove a name, if present."""
         if name in self._noted:
             age, end = self._noted.pop(name)
             del self._ages[bisect_left(self._ages, age)]
             del self._ends[bisect_left(self._ends, (end, name))]
 
     def due(self, now: float, most: int) -> list[str]:
-        """Return names whose noted end has come, at most so many."""
+        """Return at most ``most`` names that have expired."""
         count = bisect_left(self._ends, (math.nextafter(now, math.inf),))
         return [name for _, name in self._ends[: min(count, most)]]
 
     def last_end(self) -> float:
-        """Return the latest of the noted ends."""
+        """Return the latest expiry."""
         return self._ends[-1][0]
 
     def page(self, after: str, most: int) -> list[tuple[str, str]]:
-        """Return the next names by age, at most so many, each with the place behind it."""
+        """Return at most ``most`` names by age, each with the cursor that follows it."""
         start = 0
         if after:
             born, _, count = after.partition(" ")
@@ -58,14 +58,14 @@ class Owned:
 
 
 class OwnerIndex(dict[str, Owned]):
-    """The names of every owner who has any."""
+    """The names of every owner."""
 
     def put(self, owner: str, name: str, born: float, end: float) -> None:
-        """Note a name of an owner, or its new end."""
+        """Add a name of an owner, or update its expiry."""
         self.setdefault(owner, Owned()).put(name, born, end)
 
     def drop(self, owner: str, name: str) -> None:
-        """Forget a name, and its owner with the last one."""
+        """Remove a name, and its owner with the last one."""
         owned = self.get(owner)
         if owned is not None:
             owned.drop(name)
@@ -73,19 +73,19 @@ class OwnerIndex(dict[str, Owned]):
                 del self[owner]
 
     def due(self, owner: str, now: float, most: int) -> list[str]:
-        """Return names whose noted end has come, at most so many."""
+        """Return at most ``most`` names that have expired."""
         return self[owner].due(now, most) if owner in self else []
 
     def last_end(self, owner: str) -> float:
-        """Return the latest of the noted ends, 0 where there is none."""
+        """Return the latest expiry, or 0 if the owner has no names."""
         return self[owner].last_end() if owner in self else 0.0
 
     def page(self, owner: str, after: str, most: int) -> list[tuple[str, str]]:
-        """Return the next names by age, at most so many, each with the place behind it."""
+        """Return at most ``most`` names by age, each with the cursor that follows it."""
         return self[owner].page(after, most) if owner in self else []
 
     def excess(self, owner: str, new: str, most: int, step: int) -> list[str]:
-        """Return the oldest names but for ``most``, at most ``step``, and never ``new``."""
+        """Return the oldest names beyond ``most``: at most ``step``, and never ``new``."""
         over = min(len(self.get(owner, ())) - most, step)
         if most == 0 or over <= 0:
             return []

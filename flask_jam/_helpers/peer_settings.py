@@ -1,4 +1,4 @@
-"""Settings of Flask-JWT-Extended, each with what is written here instead."""
+"""Settings of Flask-JWT-Extended, each with its replacement."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 _TRANSPORT = "JWTExtension(header_name=…, cookie_name=…)"
 _NO_CSRF = "nothing (there is no CSRF token)"
 _NOT_IN_A_URL = "nothing (a token in a URL ends up in logs: send it in the header)"
-#: Its settings in ``app.config``, and what is written here instead.
+#: Its settings in ``app.config``, and their replacements.
 FLASK_JWT_EXTENDED = {
     "JWT_SECRET_KEY": "JAM_JWT_SECRET_KEY",
     "JWT_PRIVATE_KEY": "JAM_JWT_PRIVATE_KEY",
@@ -57,9 +57,9 @@ FLASK_JWT_EXTENDED = {
 
 
 def left_over_names(app_config: Mapping[str, Any]) -> str:
-    """Name the settings of Flask-JWT-Extended in a config, each with what to write instead.
+    """Return the settings of Flask-JWT-Extended in a config, each with its replacement.
 
-    :returns: part of a sentence, without any value; empty if there are none.
+    :returns: part of a sentence that quotes no value; empty if there are none.
     """
     found = {name: FLASK_JWT_EXTENDED[name] for name in FLASK_JWT_EXTENDED if name in app_config}
     return ", ".join(

@@ -1,4 +1,4 @@
-"""Keys as PEM text: read in every form that a setting may have, or told why they are none."""
+"""PEM keys: read in every form that a setting may have, or rejected with the reason."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Pem(NamedTuple):
     """PEM text in its usual form."""
 
     text: str
-    #: The setting that it comes from.
+    #: The setting that holds it.
     setting: str
 
 
 def read_pem(text: str | None, file: str | None, setting: str) -> Pem | None:
-    """Return the text of a setting, or of the file that it names; None if there is neither.
+    """Return the PEM text of a setting or of the file that it names; None if neither is set.
 
-    :raises ConfigError: if there are both, or the file cannot be read.
+    :raises ConfigError: if both are set, or the file cannot be read.
     """
     if text and file:
         raise ConfigError(f"write {setting} or {setting}_file, not both")
@@ -51,9 +51,9 @@ _BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOT
 
 
 def normal_pem(text: str) -> str:
-    r"""Return PEM text in its usual form, however a .env file or a dashboard has written it.
+    r"""Return PEM text in its usual form, whatever a .env file or a dashboard made of it.
 
-    Undone are ``\n`` written as two characters, indentation, line endings of other systems, lines
+    It undoes ``\n`` written as two characters, indentation, line endings of other systems, lines
     joined by spaces, and quotes: each block gets lines of its own.
     """
     # Base64 has no backslash. Text that was quoted twice has two in front of an n.
@@ -73,7 +73,7 @@ def _normal_block(block: re.Match[str]) -> str:
 def load_private(pem: Pem) -> Any:
     """Return the private key.
 
-    :raises ConfigError: with a sentence that says why there is none.
+    :raises ConfigError: if the text is no such key; the sentence says why.
     """
     try:
         return serialization.load_pem_private_key(pem.text.encode(), password=None)
@@ -88,7 +88,7 @@ def load_private(pem: Pem) -> Any:
 def load_public(pem: Pem) -> Any:
     """Return the public key.
 
-    :raises ConfigError: with a sentence that says why there is none.
+    :raises ConfigError: if the text is no such key; the sentence says why.
     """
     try:
         return serialization.load_pem_public_key(pem.text.encode())
@@ -107,7 +107,7 @@ _ENCRYPTED = (
 
 
 def _explain(pem: Pem, wanted: str) -> NoReturn:
-    """Raise a sentence that says why PEM text is not a key, by its first and last line alone."""
+    """Raise an error that explains why PEM text is not a key, from its first and last line."""
     text, setting = pem
     what, other = wanted.lower(), "public" if wanted == "PRIVATE KEY" else "private"
     file = "_file" if setting.endswith("_file") else ""

@@ -1,4 +1,4 @@
-"""Checks for setting values: each takes a raw value and returns the typed one.
+"""Validators of setting values: each takes a raw value and returns the typed one.
 
 They raise ValueError with the second half of a sentence, "must be …". It never quotes the value.
 """
@@ -18,7 +18,7 @@ from .names import nearest
 
 
 def _type_of(value: Any) -> str:
-    """Return the type's name, with the reason why a string may have become a number or a flag."""
+    """Return the type's name; explain how a string may have become a number or a flag."""
     name = type(value).__name__
     if isinstance(value, (bool, int, float)):
         read = "true and false as a flag" if isinstance(value, bool) else "digits as a number"
@@ -54,7 +54,7 @@ def as_text(value: Any) -> str:
 
 
 def as_name(value: Any) -> str:
-    """Check an issuer or audience as every token with it is checked later."""
+    """Check an issuer or audience by the rules that apply to it in a token."""
     text = as_text(value)
     if len(text) > 256 or _SURROGATE.search(text):
         raise ValueError("must be a string of 1 to 256 characters in valid UTF-8")
@@ -106,7 +106,7 @@ def as_view(value: Any) -> str:
 
 
 def as_views(value: Any) -> tuple[tuple[str, str], ...]:
-    """Check the login page of each blueprint; the environment has them in one string."""
+    """Check the login page of each blueprint; an environment variable has them in one string."""
     if isinstance(value, str):
         pairs = [part.partition("=") for part in value.split(",") if part.strip()]
         value = {name.strip(): view.strip() for name, _, view in pairs}
@@ -121,7 +121,7 @@ def as_views(value: Any) -> tuple[tuple[str, str], ...]:
 
 
 def as_tables(value: Any) -> tuple[Any, ...]:
-    """Check a list of tables; the environment has it as JSON. What is in them is checked later."""
+    """Check a list of tables, which is JSON in the environment. Their content is checked later."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -174,19 +174,19 @@ def as_secret(value: Any) -> bytes:
 
 @dataclass(frozen=True)
 class FallbackText:
-    """One string of former secrets, as the environment has it."""
+    """Former secrets in one string, as an environment variable holds them."""
 
     text: str = field(repr=False)
 
     def keys(self, least: int, current: bytes | None) -> tuple[bytes, ...]:
-        """Return every secret that the string may stand for.
+        """Return every secret that the string may contain.
 
         A former secret must verify whatever it contains, commas and whitespace included. So the
         string counts as a whole, too, and each part as written and stripped. Some of these keys
         never signed anything; that costs nothing, because a token names its key by a thumbprint.
 
-        :param least: bytes of the shortest key that the algorithm takes. Shorter parts never were
-            keys, and are left out.
+        :param least: length of the shortest key that the algorithm takes, in bytes. Shorter parts
+            never were keys and are left out.
         :param current: the secret that signs now.
         """
         parts, raw = _json_strings(self.text), []
@@ -299,7 +299,7 @@ _ORIGIN = re.compile(
     r"(?::([1-9][0-9]{0,4}))?"
 )
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
-#: Pages of these have no origin of their own, or there are no pages of them.
+#: Pages with these schemes have no origin of their own, or there are no such pages.
 _WITHOUT_ORIGIN = frozenset(
     {"about", "blob", "data", "file", "filesystem", "ftp", "javascript", "ws", "wss"}
 )
@@ -311,7 +311,7 @@ def normal_origin(text: str) -> str | None:
     :returns: None for anything else than a whole origin (RFC 6454 6.1): one with a path, a user,
         a wildcard or a port out of range, and ``null``.
     """
-    # Only of ASCII: the lower case of other letters may be ASCII.
+    # ASCII only: the lower case of other letters may be ASCII.
     match = _ORIGIN.fullmatch(text.lower()) if text.isascii() else None
     if match is None or int(match[3] or 1) > 65535 or match[1] in _WITHOUT_ORIGIN:
         return None

@@ -1,4 +1,4 @@
-"""Strict JSON: read without ambiguity, written so that it reads back the same."""
+"""Strict JSON: unambiguous to read, and read back exactly as written."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, NoReturn
 from ..errors import Reason, TokenError
 
 MAX_DEPTH = 16
-#: In seconds. Beyond, a double does not count single seconds.
+#: In seconds. Beyond it, a double cannot represent single seconds.
 LARGEST_TIMESTAMP = 2**53
 
 
 def strict_object(raw: bytes) -> dict[str, Any]:
-    """The JSON object in strict UTF-8, without what two parsers could read in two ways.
+    """Parse a JSON object in strict UTF-8; reject what two parsers could read in two ways.
 
     Refused: other encodings and a byte order mark (RFC 8725 3.7), duplicate members (RFC 8259 4),
     NaN and infinities, lone surrogates, nesting deeper than 16, anything but an object.
@@ -79,7 +79,7 @@ def _check_names(value: Any) -> None:
     # json.dumps would write the name 1 as "1", which may be there already.
     if isinstance(value, Mapping):
         if not all(isinstance(name, str) for name in value):
-            raise TypeError("the names in a JSON object are texts")
+            raise TypeError("the names in a JSON object are strings")
         value = value.values()
     elif not isinstance(value, (list, tuple)):
         return
@@ -88,7 +88,7 @@ def _check_names(value: Any) -> None:
 
 
 def strict_dumps(value: Any) -> bytes:
-    """JSON that :func:`strict_object` reads back as it was.
+    """Return JSON that :func:`strict_object` reads back unchanged.
 
     :raises TypeError: for a value or a name that JSON has no form for.
     :raises ValueError: for NaN, an infinity, a cycle or a lone surrogate.
@@ -99,7 +99,7 @@ def strict_dumps(value: Any) -> bytes:
 
 
 def copy_json(value: Any) -> Any:
-    """A copy of a JSON value, all the way down."""
+    """Return a deep copy of a JSON value."""
     if isinstance(value, dict):
         return {name: copy_json(inner) for name, inner in value.items()}
     return [copy_json(inner) for inner in value] if isinstance(value, list) else value

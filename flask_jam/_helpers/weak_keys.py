@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ed448, ed25519, rsa
 _RFC_7515_A1 = (
     b"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"
 )
-#: Secrets that documentation shows. Long enough, and known to every attacker's word list.
+#: Secrets from documentation: long enough, and in every attacker's word list.
 PUBLISHED_SECRETS = frozenset(
     {
         b"a-string-secret-at-least-256-bits-long",
@@ -32,7 +32,7 @@ _WHITESPACE = " \t\n\r\v\f\x1c\x1d\x1e\x1f\x85\xa0\u200b\u2028\u2029\u2060\u3000
 
 
 def without_whitespace(secret: bytes) -> bytes:
-    """Return a secret without whitespace and invisible characters around it.
+    """Strip whitespace and invisible characters around a secret.
 
     One that is not text, such as random bytes, is returned unchanged: a byte 0x20 or 0x0A at one
     of its ends is part of it.

@@ -1,1 +1,1 @@
-"""Everything that happens in a request, between the router and the view."""
+"""Request handling between the router and the view."""

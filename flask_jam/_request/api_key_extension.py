@@ -1,4 +1,4 @@
-"""The extension for API keys: what scripts send instead of a login."""
+"""``ApiKeyExtension``: API keys on an app."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from .user_loader import LoadUser
 
 
 class ApiKeyExtension(_GuardingExtension):
-    """API keys: ``Authorization: Bearer jam_…``, or a bare value in a header of their own.
+    """API keys: ``Authorization: Bearer jam_…``, or the bare key in another header.
 
-    Its verbs are for views, and for the keys of the caller; ``jam.create_api_key`` and its
-    neighbours are for those of any subject.
+    Its methods are for views and manage the caller's keys; ``jam.create_api_key`` and its
+    neighbours manage those of any subject.
 
     :param header_name: the header to read. A key comes in nothing else.
     :param header_type: the word in front of the key, such as ``Token``, or ``None`` for a bare
@@ -94,10 +94,10 @@ class ApiKeyExtension(_GuardingExtension):
         data: Mapping[str, Any] | None = None,
         by_key: bool = False,
     ) -> tuple[str, ApiKeyInfo]:
-        """Create an API key of the caller. Show it now: it cannot be had again.
+        """Create an API key for the caller. Show it now: it cannot be retrieved later.
 
         :param name: what the user calls it, such as ``backup script``.
-        :param expires_in: seconds from now until it ends; ``None`` for no end.
+        :param expires_in: lifetime in seconds; ``None`` for a key that does not expire.
         :param data: plain JSON of your own, at most 4096 bytes.
         :param by_key: let a caller who came by a key create another one; else that is a 403.
         :returns: the key, and what :meth:`list` shows of it.
@@ -109,22 +109,22 @@ class ApiKeyExtension(_GuardingExtension):
         return own_api_keys.create(self._state(), arguments, by_key=by_key)
 
     def list(self) -> list[ApiKeyInfo]:
-        """Return the living API keys of the caller, the oldest first; or refuse."""
+        """Return the caller's valid API keys, the oldest first; or refuse."""
         return own_api_keys.listed(self._state())
 
     def rotate(
         self, handle: str, overlap: float | timedelta = 0, *, by_key: bool = False
     ) -> tuple[str, ApiKeyInfo]:
-        """Replace an API key of the caller by a new one with the same name, rights and expiry.
+        """Replace one of the caller's API keys with a new one: same name, rights and expiry.
 
-        :param overlap: seconds for which the old key is still good.
+        :param overlap: how long the old key stays valid, in seconds.
         :param by_key: let a caller who came by a key rotate it; else that is a 403.
-        :raises TokenError: if there is no such living key, or it was rotated before.
+        :raises TokenError: if there is no such valid key, or it was rotated before.
         """
         return own_api_keys.rotate(self._state(), handle, overlap, by_key=by_key)
 
     def revoke(self, handle: str) -> bool:
-        """End an API key of the caller; return False if the handle isn't theirs. Or refuse."""
+        """Revoke an API key of the caller; return False if the handle isn't theirs. Or refuse."""
         return own_api_keys.revoke(self._state(), handle)
 
     def _state(self) -> AppState:

@@ -1,4 +1,4 @@
-"""What belongs to one app: its Jam, its schemes, and the checks that run at its first request."""
+"""State of one app: its Jam, its schemes, and the checks that run at its first request."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from .werkzeug_internals import get_request
 _log = logging.getLogger("flask_jam")
 
 EXTENSION_KEY = "flask_jam"
-#: A rule may take any word as method, and what is remembered must have a bound.
+#: A rule may accept any word as method, so the cache needs a bound.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 
 
 class AppState:
-    """Lives in ``app.extensions["flask_jam"]``."""
+    """The state of one app, in ``app.extensions["flask_jam"]``."""
 
     def __init__(self, app: Flask, jam: Jam) -> None:
         self.app = app
@@ -40,24 +40,24 @@ class AppState:
         self.start_checks: list[Callable[[AppState], None]] = []
         #: The request headers on which answers depend.
         self.vary: tuple[str, ...] = ()
-        #: What an answer that depends on the caller says, if the view said nothing.
+        #: ``Cache-Control`` of an answer that depends on the caller, if the view set none.
         self.private: list[tuple[str, str]] = [("Cache-Control", "no-store")]
         self._checked = False
         self._checking = Gate()
         # Werkzeug imports it within the first request, and a child that is forked within an import
         # waits for ever to import the same.
         codecs.lookup("idna")
-        #: Which guards stand in front of a rule; set by the extension, as guards rank above this.
+        #: Returns the guards in front of a rule; set by the extension, as guards rank above this.
         self.guards_in_front: Callable[[Flask, Rule, str], Iterable[Any]] = lambda *_: ()
         self._orders: dict[tuple[str, str], tuple[str, ...]] = {}
-        #: By scheme: what loads its users. Empty if no extension has a loader.
+        #: The ``load_user`` of each scheme. Empty if no extension has one.
         self.loaders: Mapping[str, LoadUser] = {}
         self._own_loaders: Mapping[str, LoadUser] = {}
-        #: By scheme of keys: what says what the owner of a key may do now, or None.
+        #: The ``owner_grants`` of each API key scheme, or None.
         self.owner_grants: Mapping[str, Callable[[Accepted], Any] | None] = {}
-        #: What resolves a request, once there is a loader; set by the extension.
+        #: The class that resolves a request once there is a loader; set by the extension.
         self.auth_class: Any = None
-        #: What that is, where it is not the usual one.
+        #: That class, if it is not the usual one.
         self.loading_class: Any = None
 
     def add(self, owner: object, scheme: Scheme) -> None:
@@ -73,12 +73,12 @@ class AppState:
         self._share_loaders()
 
     def use_loader(self, name: str, load_user: LoadUser) -> None:
-        """Have a function load the users of a scheme, and of those without a loader."""
+        """Register the function that loads the users of a scheme, and of those without a loader."""
         self._own_loaders = {**self._own_loaders, name: load_user}
         self._share_loaders()
 
     def _share_loaders(self) -> None:
-        """Give each scheme its own loader, else that of the first extension which has one."""
+        """Give each scheme its own loader, else that of the first extension with one."""
         own = self._own_loaders
         first = next((own[name] for name in self.schemes if name in own), None)
         if first is not None:
@@ -110,7 +110,7 @@ class AppState:
     def first_request(self, _endpoint: str | None, _view_args: object) -> None:
         """Check all views, then get out of the way.
 
-        Until the checks pass, every request fails: better than serving what is not guarded.
+        Until the checks pass, every request fails: better than serving unguarded views.
         """
         with self._checking.passing():
             if not self._checked:

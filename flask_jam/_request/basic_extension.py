@@ -61,9 +61,9 @@ class BasicExtension(_GuardingExtension):
 
 
 def _check_form(check: Any) -> None:
-    """Refuse what could never check a password.
+    """Raise an error if a function could never check a password.
 
-    :raises ConfigError: with a sentence.
+    :raises ConfigError: if it is no function, is ``async``, or does not take two arguments.
     """
     if not callable(check) or isinstance(check, type):
         raise ConfigError(f"check must be a function, got {kind_of(check)}: {_FORM}")
@@ -74,7 +74,7 @@ def _check_form(check: Any) -> None:
         )
     try:
         signature = inspect.signature(check)
-    except (TypeError, ValueError):  # some callables of C have none
+    except (TypeError, ValueError):  # some callables written in C have none
         return
     try:
         signature.bind("", "")

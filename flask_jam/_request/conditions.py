@@ -27,7 +27,7 @@ Check = Callable[[dict[str, Any]], bool]
 
 @dataclass(frozen=True)
 class Rule:
-    """What one scheme has to bring. Empty means: authenticated is enough."""
+    """The conditions on one scheme. Without any, an authenticated caller is let in."""
 
     scheme: str
     optional: bool = False
@@ -36,31 +36,31 @@ class Rule:
     max_age: float | None = None
     check: Check | None = None
     sources: tuple[str, ...] = ()
-    #: The only ones whose tokens count; empty for those that every plain guard takes.
+    #: The only issuers whose tokens count; empty for those that every plain guard accepts.
     issuers: tuple[str, ...] = ()
 
     @cached_property
     def asks(self) -> bool:
-        """Whether being authenticated is not enough."""
-        # Not the truth of the check itself: a callable may well be false.
+        """Return True if there is a condition beyond being authenticated."""
+        # Not bool(check): a callable may be false.
         has_more = self.max_age is not None or self.check is not None
         return bool(self.scopes or self.roles or self.sources or self.issuers) or has_more
 
     def seen(self, outcome: Outcome) -> Outcome:
-        """Return an outcome as this rule sees it: a credential from elsewhere is missing."""
+        """Return the outcome for this rule: a credential from another source counts as missing."""
         if not self.sources or outcome.source is None or outcome.source in self.sources:
             return outcome
         return Rejected(self.scheme, Reason.MISSING)
 
     def takes(self, accepted: Accepted) -> bool:
-        """Return True if the token of this issuer is one that counts here."""
+        """Return True if the rule accepts tokens of this issuer."""
         if not self.issuers:
             return not isinstance(accepted, AcceptedByName)
         issuer = accepted.issuer
         return issuer is not None and any(is_named(issuer, name) for name in self.issuers)
 
     def unmet(self, accepted: Accepted, clock: Callable[[], float]) -> Reason | None:
-        """The first condition that does not hold, or ``None``."""
+        """Return the first condition that does not hold, or ``None``."""
         if not self.takes(accepted):
             return Reason.WRONG_ISSUER
         payload = accepted.payload
@@ -88,7 +88,7 @@ def _has_one(roles: object, wanted: Iterable[str]) -> bool:
 
 
 def _recent(auth_time: float | None, now: float, max_age: float) -> bool:
-    # Further ahead than two clocks may be apart, a login is not recent: some clock is wrong.
+    # A login further ahead than clocks may differ is not recent: some clock is wrong.
     return auth_time is not None and -CLOCK_SKEW <= now - auth_time <= max_age
 
 
@@ -105,7 +105,7 @@ def _names(what: str) -> Callable[[Any], tuple[str, ...]]:
     def check(names: Any) -> tuple[str, ...]:
         found = name_set(names, what)
         if not found and names != ():
-            # An empty set that comes from somewhere would open the view to everybody.
+            # An empty set, such as a variable that was not filled, would open the view to all.
             raise ConfigError(f"{what}: the set is empty; leave {what} out to ask for none")
         return found
 
@@ -156,14 +156,14 @@ CONDITIONS: dict[str, Callable[[Any], Any]] = {
     "sources": _names("sources"),
     "issuers": lambda issuers: _names("issuers")(_named(issuers)),
 }
-#: Where the schemes of this package find a credential. Another scheme has words of its own.
+#: The sources of this package's schemes. Other schemes name their own.
 _SOURCES = ("header", "cookie")
 
 
 def check_words(rule: Rule) -> None:
-    """Refuse a condition that no credential of the scheme could meet.
+    """Raise an error for a condition that no credential of the scheme could meet.
 
-    :raises ConfigError: with a sentence.
+    :raises ConfigError: for an unknown source.
     """
     for word in rule.sources if rule.scheme in EXTENSIONS else ():
         if word not in _SOURCES:
@@ -172,7 +172,7 @@ def check_words(rule: Rule) -> None:
             )
 
 
-#: Arguments of ``jwt_required`` in Flask-JWT-Extended, and what is written here instead.
+#: Arguments of ``jwt_required`` in Flask-JWT-Extended, and their replacements.
 _FLASK_JWT_EXTENDED = {
     "fresh": "write max_age=300, the seconds since the login",
     "refresh": "remove the guard, and call jwt.refresh() in the view",
@@ -186,7 +186,7 @@ _FLASK_JWT_EXTENDED = {
 
 
 def unknown_condition(name: str) -> str:
-    """Return the sentence about an argument that no guard has."""
+    """Return the error sentence for an argument that no guard has."""
     instead = _FLASK_JWT_EXTENDED.get(name)
     hint = f": {instead}" if instead else nearest(name, CONDITIONS)
     return f"{name} is no condition of a guard{hint}"

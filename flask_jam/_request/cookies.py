@@ -1,4 +1,4 @@
-"""Cookies that carry a credential: one place that names, sets, clears and reads them."""
+"""Credential cookies: their names, and how they are set, cleared and read."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _log = logging.getLogger("flask_jam.cookies")
 
 # RFC 6265 4.1.1: a cookie name is a token of RFC 9110 5.6.2.
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-#: Browsers drop a longer one without a word; it counts with its attributes (ASVS 3.3.5).
+#: Browsers silently drop a longer one; its attributes count, too (ASVS 3.3.5).
 LONGEST = 4096
-#: Of cookies of one name, so many are looked at: a browser keeps one for each domain and path.
+#: How many cookies of one name are read: a browser keeps one for each domain and path.
 MOST_OF_A_NAME = 4
 #: Four times the largest token allowed. Browsers keep 180 cookies of a site.
 _LONGEST_HEADER, _MOST_PAIRS = 4 * 65536, 200
@@ -35,7 +35,7 @@ _AROUND = "\"' \t\r\n\v\f"
 
 
 class Cookie(NamedTuple):
-    """What tells one cookie of a browser from another."""
+    """Name, domain and path: what identifies a cookie in a browser."""
 
     name: str
     path: str = "/"
@@ -47,18 +47,18 @@ def own_cookie(settings: Settings, name: str) -> Cookie:
 
 
 def check_cookie_name(name: object) -> None:
-    """Refuse what no browser would send back.
+    """Raise an error for a name that no browser would send back.
 
-    :raises ConfigError: with a sentence.
+    :raises ConfigError: for such a name.
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigError("cookie_name: write letters, digits, - or _, such as sessionId")
 
 
 def check_prefix(name: str, settings: Settings) -> None:
-    """Refuse a name whose prefix promises what the settings do not keep: no browser stores it.
+    """Raise an error for a name whose prefix contradicts the settings: no browser stores it.
 
-    :raises ConfigError: with a sentence (RFC 6265bis 4.1.3, ASVS 3.3.1).
+    :raises ConfigError: for such a name (RFC 6265bis 4.1.3, ASVS 3.3.1).
     """
     if _is_prefixed(name) and settings.cookie_secure is False:
         raise ConfigError(
@@ -73,9 +73,9 @@ def check_prefix(name: str, settings: Settings) -> None:
 
 
 def check_path(name: str, settings: Settings) -> None:
-    """Refuse a ``__Host-`` name below another path than ``/``: no browser stores it.
+    """Raise an error for a ``__Host-`` name with another path than ``/``: no browser stores it.
 
-    :raises ConfigError: with a sentence (RFC 6265bis 4.1.3.2).
+    :raises ConfigError: for such a name (RFC 6265bis 4.1.3.2).
     """
     if name.lower().startswith("__host-") and settings.cookie_path != "/":
         raise ConfigError(
@@ -92,7 +92,7 @@ def _is_prefixed(name: str) -> bool:
 
 
 def refresh_name(name: str, use: str = "refresh") -> str:
-    """What the cookie of the refresh token is called; one with a path cannot be ``__Host-``."""
+    """Return the name of the refresh token's cookie; with a path it cannot be ``__Host-``."""
     if name.lower().startswith("__host-"):
         name = "__Secure-" + name[len("__Host-") :]
     return f"{name}_{use}"
@@ -101,11 +101,11 @@ def refresh_name(name: str, use: str = "refresh") -> str:
 def refresh_cookies(
     app: Flask, settings: Settings, name: str, path: str | None
 ) -> Iterator[Cookie]:
-    """The cookies of a refresh token: for the URL that refreshes, and for the one that logs out.
+    """Return the cookies of a refresh token: one for the refresh URL, one for the logout URL.
 
     A cookie has one path, so each of the two has its own, and the rest of the site sees neither.
 
-    :param path: what both lie below, where the extension was told.
+    :param path: the path above both, if ``refresh_path`` is set.
     """
     below = settings.cookie_path
     refresh = _shared(app, "refresh") if path is None else path
@@ -121,13 +121,13 @@ def refresh_cookies(
 
 
 def _as_seen(path: str, below: str) -> str:
-    """Return a path as the browser has it: ``cookie_path`` may begin with what a proxy removes."""
+    """Return a path as the browser sees it: ``cookie_path`` may begin with a proxy's prefix."""
     path = request.script_root + path
     return path if _covers(below, path) else below.rstrip("/") + path
 
 
 def _shared(app: Flask, word: str) -> str:
-    """The path of the URL that ends in a word; what several have in common; else all."""
+    """Return the path of the URL that ends in a word; the common part of several; else ``/``."""
     paths = [
         rule.rule.partition("<")[0].rstrip("/") or "/"
         for rule in app.url_map.iter_rules()
@@ -145,23 +145,23 @@ def _covers(path: str, other: str) -> bool:
 
 
 def is_oversized(header: str) -> bool:
-    """Return True for a Cookie header that no browser sends: it is not walked through."""
+    """Return True for a Cookie header too long for a browser: it is not parsed."""
     return len(header) > _LONGEST_HEADER or header.count(";") >= _MOST_PAIRS
 
 
 def values_of(environ: dict[str, Any], name: str) -> list[str]:
     """Return each value that the Cookie header has under exactly this name (RFC 6265 4.2.1).
 
-    Each once, in order: a client may repeat one a thousand times.
+    Duplicates are dropped: a client may repeat a value a thousand times.
     """
     return read_cookies(environ, name)[0]
 
 
 def read_cookies(environ: dict[str, Any], name: str) -> tuple[list[str], bool]:
-    """Return the values under exactly this name, and True if a cookie has nearly this name.
+    """Return the values under exactly this name, and True if another cookie's name is close to it.
 
     A browser sends the name as it is: another parser on the way may read ``name =`` or ``"name"=``
-    as ours. None of them is believed.
+    as ours. None of the values is trusted then.
     """
     header: str = environ.get("HTTP_COOKIE", "")
     return ([], False) if is_oversized(header) else read_values(header, name)
@@ -182,7 +182,7 @@ def read_values(header: str, name: str) -> tuple[list[str], bool]:
 
 @lru_cache(64)
 def _pair(name: str) -> re.Pattern[str]:
-    """Return what finds the values of a name: in one step, where a parser in Python took 5 µs."""
+    """Return the pattern that finds the values of a name: a parser in Python took 5 µs."""
     return re.compile(rf"(?:^|;)[ \t]*{re.escape(name)}=([^;]*)")
 
 
@@ -193,7 +193,7 @@ _trimmed = methodcaller("rstrip", " \t")
 
 
 class Setting(NamedTuple):
-    """A cookie to set, and how long it should live, in seconds: as its credential does."""
+    """A cookie to set, with its lifetime in seconds, which is that of its credential."""
 
     cookie: Cookie
     value: str
@@ -202,9 +202,9 @@ class Setting(NamedTuple):
 
 
 def set_later(app: Flask, settings: Settings, *wanted: Setting) -> None:
-    """Set all of them on the response of this request, whatever view makes that, or none.
+    """Set all of the cookies on the response of this request, or none.
 
-    :raises TokenError: ``too_large``, where browsers would drop one.
+    :raises TokenError: ``too_large``, if browsers would drop one.
     """
     lines = [_line(app, settings, *each) for each in wanted]
     for line, (cookie, *_) in zip(lines, wanted, strict=True):
@@ -227,7 +227,7 @@ def set_later(app: Flask, settings: Settings, *wanted: Setting) -> None:
 
 
 def _warn_of_domain(app: Flask, settings: Settings) -> None:
-    """Warn once of a ``cookie_domain`` that browsers refuse from this host (RFC 6265 5.3)."""
+    """Warn once about a ``cookie_domain`` that browsers reject from this host (RFC 6265 5.3)."""
     domain, host = settings.cookie_domain, request.host.rpartition(":")[0] or request.host
     if domain is None or f".{host.lower()}".endswith("." + domain.lower().lstrip(".")):
         return
@@ -242,9 +242,9 @@ def _warn_of_domain(app: Flask, settings: Settings) -> None:
 
 
 def clear_later(app: Flask, settings: Settings, cookie: Cookie, *, host_only: bool = False) -> None:
-    """Clear it with the attributes that it was set with: browsers keep it otherwise.
+    """Clear a cookie with the attributes that it was set with: browsers keep it otherwise.
 
-    :param host_only: clear the one without a domain, which an earlier ``cookie_domain`` left.
+    :param host_only: clear the one without a domain, set before ``cookie_domain`` was.
     """
     if host_only:
         settings = replace(settings, cookie_domain=None)
@@ -288,9 +288,9 @@ def no_store_later() -> None:
 
 
 def clear_site_data_later() -> None:
-    """Have the browser forget what it kept of this site's pages (ASVS 14.3.1).
+    """Have the browser delete what it stored of this site's pages (ASVS 14.3.1).
 
-    Not its cookies: some may belong to others, and ours are cleared one by one.
+    Cookies are left out: some may belong to other apps, and ours are cleared one by one.
     """
     _add_later(lambda headers: headers.append(("Clear-Site-Data", '"cache", "storage"')))
 

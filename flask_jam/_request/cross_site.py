@@ -1,9 +1,9 @@
-"""The cross-site check: whether a request that a cookie speaks for comes from the site itself.
+"""The cross-site check: does a request with a cookie come from the site itself?
 
-A browser adds the cookie to every request, whichever site made it send one. So the check is where
-the request comes from, by two headers that no script can write (Fetch Metadata; RFC 6454 7.3). No
-page has to carry a token. A client that sends neither header is no browser: no site can make it
-send a cookie that it does not know.
+A browser adds the cookie to every request, whichever site caused it. So the check reads where the
+request comes from, in two headers that no script can write (Fetch Metadata; RFC 6454 7.3). No page
+has to carry a token. A client that sends neither header is no browser: no site can make it send a
+cookie that it does not know.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from .._helpers.setting_types import normal_origin
 
-#: They change nothing (RFC 9110 9.2.1), so another site gains nothing by them. TRACE echoes.
+#: They change nothing (RFC 9110 9.2.1), so another site gains nothing. TRACE echoes: left out.
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -32,10 +32,10 @@ def is_safe(environ: dict[str, Any]) -> bool:
 
 
 def is_from_elsewhere(environ: dict[str, Any], trusted: Collection[str]) -> bool:
-    """Return True if another site made the browser send it, with whatever method."""
+    """Return True if another site made the browser send the request, whatever its method."""
     site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
     if environ.get("HTTP_SEC_FETCH_MODE") == "same-origin":
-        # A service worker that makes a request anew sends a cross-site form as the site's own.
+        # A service worker that repeats a request sends a cross-site form as same-origin.
         return True
     if origin is not None and normal_origin(origin) in trusted:
         return False
@@ -45,9 +45,9 @@ def is_from_elsewhere(environ: dict[str, Any], trusted: Collection[str]) -> bool
 
 
 def _is_own(origin: str, environ: dict[str, Any]) -> bool:
-    """Return True if an origin is the host that was asked. A proxy may end TLS: https always is."""
+    """Return True if an origin is the requested host. A proxy may end TLS, so https counts."""
     own = environ.get("HTTP_HOST") or f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}"
     found, scheme = normal_origin(origin), environ.get("wsgi.url_scheme", "http")
-    # An attacker who changes what plain http carries is not the site.
+    # An attacker who can modify plain http is not the site.
     allowed = ("https",) if scheme == "https" else ("https", "http")
     return found is not None and found in {normal_origin(f"{each}://{own}") for each in allowed}

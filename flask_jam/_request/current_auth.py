@@ -1,4 +1,4 @@
-"""``current_auth()`` and ``g.payload``: both ask the request, when they are read."""
+"""``current_auth()`` and ``g.payload``: both resolve the request when they are read."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from .request_auth import current_request_auth
 
 
 def current_auth() -> Accepted | None:
-    """Return who is asking, at any moment of a request, or ``None``; outside of one, ``None``.
+    """Return the authenticated caller at any point of a request, or ``None``.
 
     The first scheme for which the request carries a credential decides, the schemes of the view's
-    guard first. A bad credential is ``None``, and so is a store that is down: only a guard refuses.
+    guard first. A bad credential gives ``None``, and so does a store that is down: only a guard
+    refuses. Outside of a request it is ``None``.
     """
     if not request or EXTENSION_KEY not in current_app.extensions:
         return None
@@ -25,9 +26,9 @@ def current_auth() -> Accepted | None:
 
 
 class _Anonymous(ChainableUndefined):
-    """What ``current_auth()`` is in a template if no user is known.
+    """The value of ``current_auth()`` in a template if no user is known.
 
-    False, and empty however far a template looks into it, also if it calls a method.
+    It is false, and so is each of its attributes and calls, which render as empty strings.
     """
 
     __slots__ = ()
@@ -37,7 +38,7 @@ class _Anonymous(ChainableUndefined):
 
 
 def current_auth_in_template() -> Accepted | _Anonymous:
-    """Return what :func:`current_auth` does; instead of ``None``, a false and empty value.
+    """Return :func:`current_auth`, with a false and empty value in place of ``None``.
 
     So ``{{ current_auth().payload.name }}`` is empty for an anonymous visitor, whatever the app
     takes as Jinja's ``undefined``.
@@ -49,13 +50,13 @@ _ABSENT: Any = object()
 
 
 def with_payload(base: type[Any]) -> Any:
-    """Return a class of ``g`` whose ``payload`` is looked up when it is read.
+    """Return a class of ``g`` that resolves ``payload`` when it is read.
 
     So a view that does not read it pays nothing, and each of several requests that share an app
     context sees its own. In a request ``"payload" in g`` is always true, and ``None`` is its value
     if no user is known: then ``get``, ``pop`` and ``setdefault`` give their default. Assigning
-    lasts for the request; ``pop`` and ``del`` undo it. Outside of a request it is a plain name,
-    but for reading it, which gives ``None`` if it is not set.
+    lasts for the request; ``pop`` and ``del`` undo it. Outside of a request it is a plain
+    attribute, except that reading it gives ``None`` if it is not set.
     """
 
     class Globals(base):  # type: ignore[misc]

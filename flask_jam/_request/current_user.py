@@ -1,4 +1,4 @@
-"""``current_user``, and what a guarded view knows for sure: the typed user and the subject."""
+"""``current_user``, and for guarded views the typed user and the subject."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .request_auth import current_request_auth
 U = TypeVar("U")
 
 
-class _Nobody:
-    """What ``current_user`` is if no user is there."""
+class _Anonymous:
+    """The value of ``current_user`` if no user is known."""
 
     is_authenticated = is_active = False
     is_anonymous = True
@@ -25,21 +25,21 @@ class _Nobody:
         return False
 
     def __repr__(self) -> str:
-        return "<nobody>"
+        return "<anonymous>"
 
 
-_NOBODY = _Nobody()
-#: What templates ask, for a class of users that does not say it itself.
+_ANONYMOUS = _Anonymous()
+#: What templates read, for user classes that do not define it.
 _IS_THERE = {"is_authenticated": True, "is_active": True, "is_anonymous": False}
 
 
 class _CurrentUser(LocalProxy[Any]):
-    """True if a user is there, whatever the object's own ``bool`` and ``len`` say."""
+    """A proxy that is true if a user is known, whatever the object's ``bool`` and ``len``."""
 
     __slots__ = ()
 
     def __bool__(self) -> bool:
-        return self._get_current_object() is not _NOBODY
+        return self._get_current_object() is not _ANONYMOUS
 
     def __getattr__(self, name: str) -> Any:
         user = self._get_current_object()
@@ -52,19 +52,19 @@ class _CurrentUser(LocalProxy[Any]):
 
 
 def _find() -> Any:
-    """Return the user, or ``_NOBODY``.
+    """Return the user, or ``_ANONYMOUS``.
 
-    :raises ConfigError: in an app without a loader, where it could only ever be ``_NOBODY``.
+    :raises ConfigError: in an app without a loader, where it would always be ``_ANONYMOUS``.
     """
     if not request:
-        return _NOBODY
+        return _ANONYMOUS
     if EXTENSION_KEY not in current_app.extensions:
         raise ConfigError(_NO_LOADER)
     auth = current_request_auth()
     if not auth.state.loaders:
         raise ConfigError(_NO_LOADER)
     accepted = auth.look()
-    return _NOBODY if accepted is None or accepted.user is None else accepted.user
+    return _ANONYMOUS if accepted is None or accepted.user is None else accepted.user
 
 
 _NO_LOADER = (
@@ -72,7 +72,7 @@ _NO_LOADER = (
     "one, ask current_auth()"
 )
 
-#: The user of this request, as ``load_user`` returned it. If no user is there it is false, and its
+#: The user of this request, as ``load_user`` returned it. If no user is known it is false, and its
 #: ``is_authenticated`` is ``False``.
 current_user: Any = _CurrentUser(_find)
 
@@ -112,10 +112,10 @@ def current_subject() -> str:
 
 
 def _let_in(what: str) -> Accepted:
-    """Return who a guard or a login of this request has let in.
+    """Return the caller whom a guard or a login of this request has let in.
 
-    :raises ConfigError: also for a user who is logged in where no guard stands, so that the
-        mistake shows at the first try and not with the first visitor who is not.
+    :raises ConfigError: also for a logged-in user in a view without a guard, so that the mistake
+        shows at the first try and not with the first anonymous visitor.
     """
     accepted = current_request_auth().certain()
     if accepted is None:

@@ -17,7 +17,7 @@ _CHANGES, _SENT = "_flask_jam_changes", "_flask_jam_sent"
 
 
 def hooks_of(where: Scaffold, blueprint: str | None = None) -> list[Hook]:
-    """Return what runs first in a request: the list of ``url_value_preprocessor`` functions.
+    """Return the hooks that run first in a request: the ``url_value_preprocessor`` functions.
 
     It is the earliest point at which a returned value cannot answer the request. The documented
     decorator only appends; a guard must come before the hooks of others.
@@ -32,7 +32,7 @@ def insert_first(app: Flask, hook: Hook) -> None:
 
 
 def remove_hook(app: Flask, hook: Hook) -> None:
-    """Run a hook no more; safe while Flask iterates over the hooks, as the list is replaced."""
+    """Remove a hook; safe while Flask iterates over the hooks, as the list is replaced."""
     hooks = app.url_value_preprocessors
     hooks[None] = [each for each in hooks[None] if each != hook]
 
@@ -61,21 +61,21 @@ def has_own_handler(app: Flask, error: type[Exception], blueprints: list[str]) -
 class DirectAnswer(HTTPException):
     """An HTTP exception whose response is taken as it is.
 
-    Flask runs any other as a WSGI app and reads what it sends: 25 µs (Flask 3.1.3).
+    Flask runs any other exception as a WSGI app and reads its output: 25 µs (Flask 3.1.3).
     """
 
 
-#: What a view returns of which Flask makes a new response.
+#: Return values of a view from which Flask makes a new response.
 _MADE_ANEW = frozenset({str, bytes, dict, list})
-#: The methods of Flask that make it and that run the hooks. Others may give one object twice.
+#: The methods of Flask that make it and run the hooks. An override may return an object twice.
 _MAKE, _PROCESS = "make_response", "process_response"
 
 
 def wrap_finalize_request(app: Flask, last_word: Callable[[Request, Any, bool], Any]) -> None:
-    """Have the last word on every response, whatever a hook or an error handler made of it.
+    """Call a function last on every response, whatever a hook or an error handler did.
 
-    Around ``process_response`` a hook that raises would lose it: Flask then sends the answer that
-    the hook was given, or processes a new one. A function per request (``after_this_request``)
+    Wrapping ``process_response`` would not do: if a hook raises, Flask sends the response that the
+    hook was given, or processes a new one. A function per request (``after_this_request``)
     costs 1.5 µs more and is dropped inside an ``after_request`` hook. What :func:`before_sending`
     was given runs first; after this, nothing can be added to the answer: a stream goes on.
 
@@ -96,7 +96,7 @@ def wrap_finalize_request(app: Flask, last_word: Callable[[Request, Any, bool], 
             for change in attributes.pop(_CHANGES):
                 response = change(response)
         if app.after_request_funcs or context._after_request_functions:
-            is_fresh = False  # a hook may have answered with an object of its own
+            is_fresh = False  # a hook may have returned another object
         elif not is_plain or _MAKE in own or _PROCESS in own:
             is_fresh = False
         response = last_word(context.request, response, is_fresh)
@@ -107,13 +107,13 @@ def wrap_finalize_request(app: Flask, last_word: Callable[[Request, Any, bool], 
 
 
 def app_of_request() -> Flask:
-    """Return the app that the current request is for; another app's context may be pushed."""
+    """Return the app of the current request; another app's context may be pushed."""
     app: Flask = get_request_context().app
     return app
 
 
 def extend_globals(app: Flask, extend: Callable[[type[Any]], Any]) -> None:
-    """Derive the class of ``g``, also of the ``g`` of an app context that is already pushed."""
+    """Extend the class of ``g``, also in an app context that is already pushed."""
     app.app_ctx_globals_class = extend(app.app_ctx_globals_class)
     if get_current_app() is app:
         object.__setattr__(get_globals(), "__class__", app.app_ctx_globals_class)
@@ -122,8 +122,8 @@ def extend_globals(app: Flask, extend: Callable[[type[Any]], Any]) -> None:
 def add_template_global(app: Flask, name: str, value: Any) -> None:
     """Add a name to every template, imported macros included, unless the app has given it a value.
 
-    The environment is not made for it: Flask makes it at the first use, and later changes of
-    ``jinja_options`` would be lost. A context processor does not reach ``{% import %}``.
+    This does not create the Jinja environment: Flask creates it at the first use, and later
+    changes of ``jinja_options`` would be lost. A context processor does not reach ``{% import %}``.
     """
     if "jinja_env" in app.__dict__:
         app.jinja_env.globals.setdefault(name, value)
@@ -139,7 +139,7 @@ def add_template_global(app: Flask, name: str, value: Any) -> None:
 
 
 def before_sending(change: Callable[[Any], Any]) -> None:
-    """Have a function change the response of this request, after every hook of the app.
+    """Register a function that changes the response of this request, after every hook.
 
     ``after_this_request`` is dropped where an ``after_request`` hook calls it.
     """
@@ -147,12 +147,12 @@ def before_sending(change: Callable[[Any], Any]) -> None:
 
 
 def has_left() -> bool:
-    """Return True if the answer of this request has been handed to the server."""
+    """Return True if the response of this request has been handed to the server."""
     return _SENT in request_attributes(get_request())
 
 
 def is_flashed(message: str, category: str) -> bool:
-    """Return True if a message waits to be shown: asking Flask would take it away."""
+    """Return True if a message waits to be shown: Flask's own function would remove it."""
     waiting = session.get("_flashes", ())
     return any(tuple(each) == (category, message) for each in waiting)
 
@@ -167,7 +167,7 @@ def get_current_app() -> Flask | None:
 
 
 def request_attributes(request: Request) -> dict[str, Any]:
-    """Return where state of one request is kept: it must end with it, and ``g`` may not."""
+    """Return the dict for state of one request. It ends with the request, and ``g`` may not."""
     return request.__dict__
 
 

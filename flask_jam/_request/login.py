@@ -1,7 +1,7 @@
-"""What logins of every scheme share: store first, then cookie, then signal.
+"""Steps that logins of every scheme share: store first, then cookie, then signal.
 
-So nothing is handed out or announced that is not durable. A store that does not answer is a 503
-here as on a guarded route: a login that could not be stored has not happened.
+So nothing is sent or announced before it is durable. A store that does not answer is a 503 here as
+on a guarded route: a login that could not be stored has not happened.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .request_auth import current_request_auth
 def arrive(
     state: AppState, credential: Credential, accepted: Accepted, signal: NamedSignal
 ) -> None:
-    """Make this request the new login's: a guard or a logout in it means that one."""
+    """Use a new login for the rest of this request: guards and logout then mean that one."""
     current_request_auth().arrive(credential, accepted)
     no_store_later()
     signals.emit(
@@ -80,7 +80,7 @@ def cookies_of(state: AppState, scheme: TransportScheme) -> Iterator[Cookie]:
 
 
 def clear_twins(state: AppState, scheme: TransportScheme) -> None:
-    """Clear the cookies that a login before ``cookie_domain`` was set has left on this host."""
+    """Clear the host-only cookies of logins from before ``cookie_domain`` was set."""
     settings = state.jam.settings
     if settings.cookie_domain is not None:
         for cookie in cookies_of(state, scheme):
@@ -88,7 +88,7 @@ def clear_twins(state: AppState, scheme: TransportScheme) -> None:
 
 
 def candidates(state: AppState, scheme: TransportScheme) -> list[Credential]:
-    """Return every credential of a scheme in this request, the bad and the doubled too."""
+    """Return every credential of a scheme in this request, bad ones and duplicates included."""
     auth = current_request_auth()
     issued = auth.issued(scheme.name)
     sent = scheme.candidates(auth.environ)
@@ -96,7 +96,7 @@ def candidates(state: AppState, scheme: TransportScheme) -> list[Credential]:
 
 
 def _presented(state: AppState, scheme: TransportScheme) -> list[Credential]:
-    """Return what a logout must end. A header that carries no credential is refused."""
+    """Return the credentials that a logout must end. Refuse a header that carries none."""
     found = candidates(state, scheme)
     if not found or any(each.source != "header" for each in found):
         # Also where no cookie came, as the answer clears it.
@@ -109,9 +109,10 @@ def _presented(state: AppState, scheme: TransportScheme) -> list[Credential]:
 
 
 def check_site(state: AppState, scheme: TransportScheme, *, ends: bool = False) -> None:
-    """Where the answer changes cookies, refuse what another site made a browser send.
+    """Refuse a cross-site request if the answer changes cookies.
 
-    :param ends: whether it ends a login: then also of a GET, as a picture on another site sends.
+    :param ends: True if it ends a login: then a GET is checked, too, as another site's image tag
+        sends one.
     """
     is_foreign = is_from_elsewhere if ends else is_cross_site
     auth = current_request_auth()
@@ -123,7 +124,7 @@ def check_site(state: AppState, scheme: TransportScheme, *, ends: bool = False) 
 def durably(
     state: AppState, scheme: TransportScheme, credential: Credential | None = None
 ) -> Iterator[None]:
-    """Turn errors that the client caused into its refusal; those of the view author propagate."""
+    """Convert errors that the client caused into refusals; the view author's propagate."""
     try:
         yield
     except StoreUnavailable as error:
@@ -143,9 +144,10 @@ def _rejected(scheme: TransportScheme, credential: Credential | None, reason: Re
 def with_known_user(
     state: AppState, credential: Credential, accepted: Accepted, earlier: Outcome | None = None
 ) -> Accepted:
-    """Return who a refresh is for, with the user; refuse if ``load_user`` gives none.
+    """Return the caller of a refresh, with the user; refuse if ``load_user`` returns none.
 
-    :param earlier: whose user was loaded before the store was changed: it is not loaded again.
+    :param earlier: the caller whose user was loaded before the store was changed; it is not
+        loaded again.
     """
     if isinstance(earlier, Accepted) and earlier.identity == accepted.identity:
         return with_user(accepted, earlier.user)
@@ -158,6 +160,6 @@ def with_known_user(
 
 def refuse_action(state: AppState, why: Rejected) -> NoReturn:
     """Refuse a login, refresh or logout."""
-    # A refused refresh says nothing of the access token, which has the other cookie.
+    # A refused refresh says nothing about the access token, which has the other cookie.
     clears = not isinstance(state.scheme(why.scheme), JWTScheme)
     refuse(state, why, (why.scheme,), clears=clears)

@@ -1,7 +1,7 @@
-"""Pages and APIs: who wants which answer, and the way of a visitor to the login page and back.
+"""Login redirects for browsers, 401 for API clients, and the way back after a login.
 
 A person who follows a link to a guarded page should see the login form; a script that asks for
-data should see a 401. What is asked for is told by ``Accept`` and by how the request was made.
+data should see a 401. ``Accept`` and Fetch Metadata tell them apart.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PATH = re.compile(r"/(?!/)[^\\\x00-\x20\x7f]{0,2047}")
 _IN_PATH = "/!$&'()*+,:;=@"  # RFC 3986 3.3
 _ASCII = bytes(range(128))
 _ABSOLUTE = ("http://", "https://")
-#: The last segment of a URL that logs out. A login that led there would be undone at once.
+#: The last segment of a logout URL. A redirect to it would undo the login at once.
 _LOGS_OUT = re.compile(r"(?:log|sign)[-_]?out", re.IGNORECASE)
 
 
@@ -51,23 +51,23 @@ def flash_login_message(settings: Settings) -> None:
 
 
 def login_url(login_view: str) -> str | None:
-    """Where this request should go to log in, and come back from; ``None`` if there is no way.
+    """Return the URL of the login page, with ``next`` for the way back; ``None`` without one.
 
-    A path, not a URL: whoever writes the ``Host`` header must not choose where people log in.
+    It is a path: a client that forges the ``Host`` header must not choose where users log in.
     """
     if request.endpoint == login_view or request.path.rstrip("/") == login_view.rstrip("/"):
         return None
     url = _url_of(login_view)
     if not url.startswith(_ABSOLUTE) and not is_path(url):
         return None
-    # On a host of its own, which the app's configuration names, no path of this one is of use.
+    # A login page on another host, named by the app's configuration, cannot return to a path here.
     back = _next_url() if url.startswith("/") else None
     join = "&" if "?" in url else "?"
     return url if back is None else f"{url}{join}next={quote(back, safe='/')}"
 
 
 def _url_of(login_view: str) -> str:
-    """In ASCII, and empty if it cannot be built here."""
+    """Return the URL of a login view in ASCII; an empty string if it cannot be built here."""
     root = request.script_root
     if login_view.startswith("/"):
         return quote(root, safe=_IN_PATH) + login_view
@@ -86,11 +86,11 @@ def _adapter() -> MapAdapter | None:
     try:
         return current_app.create_url_adapter(request)
     except (HTTPException, ValueError):
-        return None  # the host that was asked for is none, or not trusted
+        return None  # the requested host is invalid or not trusted
 
 
 def _next_url() -> str | None:
-    """The page to come back to: this one, or the one whose script is asking."""
+    """Return the page to come back to: this one, or the one whose script sent the request."""
     if "HX-Request" in request.headers:
         back = _path_in(request.headers.get("HX-Current-URL", ""))
     elif not _answers_get():
@@ -103,7 +103,7 @@ def _next_url() -> str | None:
 
 
 def _answers_get() -> bool:
-    # Not asked of the rule that matched: a GET and a POST of one URL may be two.
+    # Not read from the matched rule: GET and POST of one URL may be two rules.
     adapter = _adapter()
     return adapter is not None and adapter.test(method="GET")
 
@@ -117,7 +117,7 @@ def _path_in(url: str) -> str:
 
 
 def _in_ascii(raw: bytes) -> str:
-    """Percent-encode the bytes of a URL that are not ASCII, as a browser does; nothing else."""
+    """Percent-encode only the non-ASCII bytes of a URL, as a browser does."""
     return quote(raw, safe=_ASCII)
 
 
@@ -125,7 +125,7 @@ def _in_ascii(raw: bytes) -> str:
 
 
 def is_path(target: object) -> bool:
-    """Whether a redirect there stays on this host (ASVS 3.7.2)."""
+    """Return True if a redirect to ``target`` stays on this host (ASVS 3.7.2)."""
     return isinstance(target, str) and _PATH.fullmatch(target) is not None
 
 
@@ -137,7 +137,7 @@ def safe_next(default: str = "/") -> str:
     """
     try:
         target = request.args.get("next") or request.form.get("next")
-    except UnicodeDecodeError:  # what Werkzeug makes of a query of odd bytes
+    except UnicodeDecodeError:  # Werkzeug, for a query that is not UTF-8
         return default
     if target is None or not is_path(target) or _logs_out(target):
         return default
@@ -146,6 +146,6 @@ def safe_next(default: str = "/") -> str:
 
 def _logs_out(target: str) -> bool:
     """Return True if the last segment of a path is logout, log-out, log_out, signout or alike."""
-    # As the router reads it: decoded, and without what a browser resolves.
+    # As the router reads it: decoded, and with dot segments resolved.
     path = posixpath.normpath(unquote(re.split(r"[?#]", target, maxsplit=1)[0]))
     return _LOGS_OUT.fullmatch(posixpath.basename(path)) is not None

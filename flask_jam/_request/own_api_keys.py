@@ -1,4 +1,4 @@
-"""The API keys of the caller, for views: created, listed, rotated and revoked by their owner."""
+"""The caller's API keys, for views: create, list, rotate and revoke."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .cross_site import is_from_elsewhere
 from .flask_internals import get_current_app
 from .request_auth import current_request_auth
 
-#: The scheme.
+#: The name of the scheme.
 NAME = "api_key"
 
 
@@ -42,24 +42,24 @@ def rotate(state: AppState, handle: str, overlap: Any, *, by_key: bool) -> tuple
 
 
 def listed(state: AppState) -> list[ApiKeyInfo]:
-    """Return the living keys of the caller, the oldest first."""
+    """Return the valid keys of the caller, the oldest first."""
     owner = _names_of(_caller(state))
     with _available(state):
         return state.jam.list_api_keys(*owner)
 
 
 def revoke(state: AppState, handle: str) -> bool:
-    """End a key of the caller."""
+    """Revoke a key of the caller."""
     subject, issuer = _owner(state, by_key=True)
     with _available(state):
         return state.jam.revoke_api_key(subject, handle, issuer)
 
 
 def _owner(state: AppState, *, by_key: bool) -> tuple[str, str | None]:
-    """Return whose keys are to be changed."""
+    """Return subject and issuer of the caller, if the request may change keys; or refuse."""
     caller, auth = _caller(state), current_request_auth()
     is_ambient = caller.source == "cookie" or state.scheme(caller.scheme).ambient
-    if is_ambient and is_from_elsewhere(auth.environ, auth.trusted()):  # a picture sends a GET
+    if is_ambient and is_from_elsewhere(auth.environ, auth.trusted()):  # an image tag sends a GET
         refuse(state, auth.denied(caller, Reason.CSRF), (caller.scheme,))
     if caller.scheme == NAME and not by_key:
         refuse_key(state, caller)
@@ -71,7 +71,7 @@ def _names_of(caller: Accepted) -> tuple[str, str | None]:
 
 
 def _caller(state: AppState) -> Accepted:
-    """Return who asks, or refuse for the reason for which no caller is known."""
+    """Return the caller; or refuse, with the reason why none is known."""
     auth = current_request_auth()
     accepted = auth.look()
     if accepted is None:
@@ -86,23 +86,23 @@ def _caller(state: AppState) -> Accepted:
 
 @contextmanager
 def _available(state: AppState) -> Iterator[None]:
-    """Make a store that is down a 503. Mistakes of the view author propagate."""
+    """Turn a store failure into a 503. Mistakes of the view author propagate."""
     try:
         yield
     except StoreUnavailable as error:
         refuse(state, Rejected(NAME, error.reason), (NAME,))
 
 
-# --- a key makes no key -----------------------------------------------------------------------
+# --- a key creates no key ---------------------------------------------------------------------
 
 
 def refuse_key(state: AppState, caller: Accepted) -> NoReturn:
-    """Refuse a caller who came by a key: a stolen one must not make others that outlive it."""
+    """Refuse a caller with a key: a stolen key must not create others that outlive it."""
     refuse(state, current_request_auth().denied(caller, Reason.DENIED), (NAME,))
 
 
 def permit_of(app: Flask) -> Callable[[], None]:
-    """Return what refuses ``jam.create_api_key`` in a request that came by a key."""
+    """Return a function that refuses ``jam.create_api_key`` in a request that used a key."""
     held = ref(app)  # a Jam that outlives its apps must not keep them
 
     def permit() -> None:

@@ -1,4 +1,4 @@
-"""What the owner of an API key may do now: a key never gives more than that."""
+"""Limits of API keys: a key never grants more than its owner may do now."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from .user_loader import check_loader
 #: Called with the ``Accepted`` of a key; returns ``scopes``, ``roles`` or both, or ``None``.
 OwnerGrants = Callable[[Accepted], Mapping[str, Iterable[str]] | None]
 
-#: By argument of ``create_api_key``: where the payload has it.
+#: The claim for each argument of ``create_api_key``.
 _CLAIMS = {"scopes": "scope", "roles": "roles"}
 
 
 class GrantedAuth(UserAuth):
-    """What one request has established, for an app that knows the owners of API keys."""
+    """The state of one request, in an app with ``owner_grants``."""
 
     def load(self, accepted: Accepted) -> Outcome:
-        """Return who is authenticated, with the user; a key gives no more than its owner has.
+        """Return the caller, with the user; a key grants no more than its owner has.
 
-        ``load_user`` may write into the payload what the owner has: it narrows a key, and never
-        widens it.
+        ``load_user`` may write the owner's grants into the payload: they narrow a key, and never
+        widen it.
         """
         if accepted.scheme not in self.state.owner_grants:
             return super().load(accepted) if self.state.loaders else accepted
@@ -49,17 +49,17 @@ class GrantedAuth(UserAuth):
 
 
 def check_owner_grants(owner_grants: object) -> None:
-    """Refuse what could never say what an owner has.
+    """Raise an error for a function that could never return grants.
 
-    :raises ConfigError: with a sentence.
+    :raises ConfigError: if it is no function, is ``async``, or does not take one argument.
     """
     check_loader(owner_grants, "owner_grants", "a mapping or None")
 
 
 def checked_grants(granted: object) -> dict[str, tuple[str, ...]] | None:
-    """Return the names that an owner has, by ``scopes`` and ``roles``; None if there is no owner.
+    """Return an owner's ``scopes`` and ``roles``; None if there is no such owner.
 
-    :raises ConfigError: for another name, which would limit nothing, and for no names at all.
+    :raises ConfigError: for another key, which would limit nothing, and for what is no mapping.
     """
     if granted is None:
         return None
@@ -86,7 +86,7 @@ def _granted_by(payload: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 
 def _limit(payload: dict[str, Any], granted: Mapping[str, tuple[str, ...]]) -> None:
-    """Leave in a payload what is granted, too. What has another form than names is dropped."""
+    """Remove from a payload what is not granted. Values that are not names are dropped."""
     found = _granted_by(payload)
     for name, claim in _CLAIMS.items():
         if claim in payload and name in granted:

@@ -18,17 +18,17 @@ from .werkzeug_internals import add_headers, copy_response, get_request
 #: A directive of Cache-Control; its value may be quoted and hold commas.
 _DIRECTIVE = re.compile(r'(?:[^,"]|"[^"]*")+')
 _DECIDED = {"cache-control", "vary"}
-#: With one of these, no shared cache answers another request with it unasked.
+#: With one of these, a shared cache stores nothing or revalidates each answer.
 _PRIVATE = {"private", "no-store", "no-cache"}
 
 
 def keep_private(request: Request, response: Response, is_fresh: bool) -> Response:
-    """Return the answer with the last word on who may keep it (ASVS 14.3.2).
+    """Add the final caching headers to a response (ASVS 14.3.2).
 
-    What the view and every hook said of caching is known now.
+    It runs after the view and every hook, so what they set is known.
 
-    :param is_fresh: False if a view or a hook may give this object to other requests, too: it is
-        copied then.
+    :param is_fresh: False if a view or a hook may return this object for other requests, too: then
+        it is copied.
     """
     auth: RequestAuth | None = request.__dict__.get(KEY)
     is_known = auth is not None and (auth.seen or auth.refused)
@@ -53,10 +53,10 @@ def keep_private(request: Request, response: Response, is_fresh: bool) -> Respon
 
 
 def _refused(auth: RequestAuth, response: Response) -> Response:
-    """Restore what an error handler of a library dropped of a refusal.
+    """Restore the parts of a refusal that a library's error handler dropped.
 
-    Flask-RESTX gives its own handlers even what has no code; others build a new answer without the
-    challenge, which a 401 must have (RFC 9110 15.5.2).
+    Flask-RESTX passes even exceptions without a code to its handlers; others build a new response
+    without the challenge, which a 401 must have (RFC 9110 15.5.2).
     """
     refusal = auth.refusal
     if refusal is None:
@@ -71,10 +71,10 @@ def _refused(auth: RequestAuth, response: Response) -> Response:
 
 
 def _looked_into(response: Response) -> RequestAuth | None:
-    """Mark a stream that may still ask who it is for: no header can be changed then.
+    """Mark a stream that may still look up the caller: it cannot change headers any more.
 
-    Only a list or a tuple and the file wrappers are known to be done. The page of an
-    HTTPException is run like a WSGI app, so it counts as a stream, too.
+    Only lists, tuples and the file wrappers are known to be complete. The page of an
+    HTTPException runs like a WSGI app, so it counts as a stream, too.
     """
     body: Any = response.response
     wrapper = get_request().environ.get("wsgi.file_wrapper", FileWrapper)
@@ -102,15 +102,15 @@ def _carries_credential(auth: RequestAuth) -> bool:
     return False
 
 
-def _decided(auth: RequestAuth, said: dict[str, list[str]]) -> list[tuple[str, str]]:
-    """Return the headers that say who may keep the answer, with what the view said of it."""
-    caching = _caching(auth, said.get("cache-control", []))
-    values = ("Cache-Control", caching), ("Vary", _vary(auth.state.vary, said.get("vary", [])))
+def _decided(auth: RequestAuth, headers: dict[str, list[str]]) -> list[tuple[str, str]]:
+    """Return the caching headers of the answer, merged with what the view set."""
+    caching = _caching(auth, headers.get("cache-control", []))
+    values = ("Cache-Control", caching), ("Vary", _vary(auth.state.vary, headers.get("vary", [])))
     return [(name, value) for name, value in values if value]
 
 
 def _is_public_file(auth: RequestAuth, response: Response) -> bool:
-    """Return True for a static file; the caller knows that no guard stood before it."""
+    """Return True for a static file; the caller has checked that it is not guarded."""
     rule = auth.request.url_rule
     return rule is not None and response.status_code < 400 and is_static(auth.state.app, rule)
 
@@ -123,7 +123,7 @@ def _caching(auth: RequestAuth, values: list[str]) -> str | None:
 
 
 def _private(value: str) -> str:
-    """Return a Cache-Control that lets no shared cache keep the answer (RFC 9111 5.2.2)."""
+    """Return a Cache-Control that keeps the answer out of shared caches (RFC 9111 5.2.2)."""
     directives = [part.strip() for part in _DIRECTIVE.findall(value)]
     kept = [each for each in directives if not each.lower().startswith(("public", "s-maxage"))]
     if not _PRIVATE.isdisjoint(map(str.lower, kept)):

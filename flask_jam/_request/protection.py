@@ -1,7 +1,7 @@
-"""A guard for every route of an app or a blueprint: what is not ``@public`` is closed.
+"""``protect``: guard every route of an app or a blueprint that is not ``@public``.
 
-A route is known by its endpoint, never by its path: a path has many spellings. What the router
-answers by itself (404, 405, its redirects, automatic ``OPTIONS``) and static files are not guarded.
+A route is identified by its endpoint, never by its path: a path has many spellings. Answers of the
+router itself (404, 405, redirects, automatic ``OPTIONS``) and static files are not guarded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .werkzeug_internals import get_app, get_request
 
 
 class Protection:
-    """A guard in front of every request, before any ``before_request`` function can answer it."""
+    """A hook that guards every request before any ``before_request`` function can answer it."""
 
     def __init__(self, guard: Guard) -> None:
         self.guard = guard
@@ -36,13 +36,13 @@ class Protection:
 
 
 def protect(where: Flask | Blueprint, guard: Guard) -> None:
-    """Guard every route of an app or of a blueprint, also those that come later.
+    """Guard every route of an app or of a blueprint, including those added later.
 
-    ``@public`` is the only way out. A request must satisfy the app's guard, then that of each
-    blueprint that it is in, and then the view's own.
+    Only ``@public`` exempts a view. A request must satisfy the app's guard, then that of each of
+    its blueprints, and then the view's own.
 
-    :raises ConfigError: for an app that has served a request already, or a blueprint that was
-        registered: they take no more hooks.
+    :raises ConfigError: for an app that has served a request, or a blueprint that is registered:
+        they accept no more hooks.
     """
     if not isinstance(guard, Guard):
         raise ConfigError("protect(app, jwt_required): the second argument is a guard")
@@ -58,7 +58,7 @@ def protect(where: Flask | Blueprint, guard: Guard) -> None:
 
 
 def _after_ours(hooks: list[Any]) -> int:
-    """Before everybody else's hooks, after the checks of the start and what is here already."""
+    """Return the position before the app's hooks and after this library's."""
     for number, hook in enumerate(hooks):
         is_check = getattr(hook, "__func__", None) is AppState.first_request
         if not is_check and not isinstance(hook, Protection):
@@ -66,7 +66,7 @@ def _after_ours(hooks: list[Any]) -> int:
     return len(hooks)
 
 
-# --- what is asked of a rule; the audit asks it too ---------------------------------------------
+# --- the guards of a rule, also for the audit ---------------------------------------------------
 
 
 def is_open(app: Flask, rule: Rule, method: str | None) -> bool:
@@ -75,7 +75,7 @@ def is_open(app: Flask, rule: Rule, method: str | None) -> bool:
 
 
 def protections(app: Flask, endpoint: str) -> Iterator[tuple[str, Guard]]:
-    """Every guard in front of an endpoint, the outermost first, with where it comes from."""
+    """Yield every guard in front of an endpoint, the outermost first, with its origin."""
     for name in (None, *blueprints_of(endpoint)):
         for hook in hooks_of(app, name):
             if isinstance(hook, Protection):
@@ -83,7 +83,7 @@ def protections(app: Flask, endpoint: str) -> Iterator[tuple[str, Guard]]:
 
 
 def enforcing_hooks(app: Flask, endpoint: str) -> Iterator[tuple[str, Guard]]:
-    """Guards that ``before_request(guard.enforce)`` has put there."""
+    """Yield the guards that run by ``before_request(guard.enforce)``."""
     for name in (None, *blueprints_of(endpoint)):
         hooks: list[Any] = app.before_request_funcs.get(name, [])
         for guard in (hook.__self__ for hook in hooks if _is_enforce(hook)):

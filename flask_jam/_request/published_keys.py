@@ -19,7 +19,7 @@ ENDPOINT = "flask_jam_jwks"
 
 
 class PublishedKeys:
-    """Answers with a JWK Set (RFC 7517), written once for each ring."""
+    """The view that answers with a JWK Set (RFC 7517), serialized once for each key ring."""
 
     def __init__(self, jam: Jam) -> None:
         self._jam = jam

@@ -1,4 +1,4 @@
-"""What one request has established about its caller: each scheme is resolved at most once."""
+"""Resolve the credentials of a request, once per scheme."""
 
 from __future__ import annotations
 
@@ -22,52 +22,52 @@ from .werkzeug_internals import get_app_context, get_request, get_request_contex
 
 _log = logging.getLogger("flask_jam.schemes")
 
-#: Where it is, in the attributes of the request.
+#: Its key in the attributes of the request.
 KEY = "_flask_jam_auth"
 
 
 class RequestAuth:
-    """Hangs on the request object and ends with it. Its verbs are what happens in a request.
+    """The authentication state of one request. It lives on the request object.
 
-    Most requests change few of these, so the values at the start stand on the class, where none
-    can be changed: setting all on each object took 0.5 µs.
+    Most requests change few attributes, so the initial values are immutable and stand on the
+    class: setting all of them on each object took 0.5 µs.
     """
 
-    #: By scheme: what it raised, where that was no refusal. It is raised at each question.
+    #: By scheme: an exception that was no refusal. It is raised again at each lookup.
     failures: Mapping[str, Exception] = MappingProxyType({})
-    #: Whom a guard or a login of this request has let in.
+    #: The caller whom a guard or a login of this request has let in.
     accepted: Accepted | None = None
-    #: Whether the answer depends on who asks, whether a user was seen, and whether a guard
-    #: refused: see :mod:`private_answers`.
+    #: True if the answer depends on the caller, if a user was seen, and if a guard refused: see
+    #: :mod:`private_answers`.
     depends = seen = refused = False
-    #: What a guard has raised: an HTTP exception.
+    #: The HTTP exception that a guard has raised.
     refusal: Any = None
-    #: Which of several cookies counts, by scheme.
+    #: By scheme: the one of several cookies that counts.
     _chosen: Mapping[str, Credential | Rejected] = MappingProxyType({})
-    #: What a scheme of the app's own has found: it is asked once.
+    #: The results of the app's own schemes, each of which is asked once.
     _found: Mapping[str, Found] = MappingProxyType({})
     #: Credentials that this request itself has issued, by scheme.
     _issued: Mapping[str, Credential] = MappingProxyType({})
-    #: Whether ``accepted`` was set by a guard or a login.
+    #: True if ``accepted`` was set by a guard or a login.
     _admitted = False
-    #: In a tuple: who the request was answered to be from. A guard never contradicts it.
+    #: In a tuple: the caller that the app has been given. A guard never contradicts it.
     _answer: tuple[Accepted | None] | None = None
-    #: Which schemes are being asked, by which threads: one that asks sees no caller.
+    #: The schemes that are being asked, and by which threads: such a thread sees no caller.
     _asking: set[tuple[str, int]] | None = None
-    #: In a tuple: what the app itself assigned to ``g.payload``.
+    #: In a tuple: the value that the app assigned to ``g.payload``.
     _assigned: tuple[Any] | None = None
 
     def __init__(self, state: AppState, request: Request) -> None:
         self.state = state
         self.request = request
         self.environ: dict[str, Any] = request.environ
-        #: By scheme: what was resolved so far.
+        #: By scheme: the outcomes resolved so far.
         self.outcomes: dict[str, Outcome] = {}
 
     # --- asking ---
 
     def resolve(self, name: str) -> Outcome:
-        """Return the outcome of a scheme: computed now, or remembered."""
+        """Return the outcome of a scheme, computed once."""
         outcome = self.outcomes.get(name)
         if outcome is None:
             scheme = self.state.schemes.get(name) or self.state.scheme(name)
@@ -76,11 +76,11 @@ class RequestAuth:
         return outcome
 
     def verdict(self, name: str) -> Outcome:
-        """Return whether the credential of a scheme holds, without asking for its user."""
+        """Return the outcome of a scheme without loading the user."""
         return self.resolve(name)
 
     def _guarded_ask(self, scheme: Scheme) -> Outcome:
-        """Ask a scheme of the app's own: once, also if it fails or asks who asks."""
+        """Ask one of the app's own schemes: once, even if it fails or looks up the caller."""
         if scheme.name in self.failures:
             raise self.failures[scheme.name]
         asking, key = self._asking or set(), (scheme.name, get_ident())
@@ -99,7 +99,7 @@ class RequestAuth:
         return any(thread == own for _, thread in self._asking or ())
 
     def _authenticated(self, scheme: Scheme) -> Outcome:
-        """Return the outcome of a scheme: refusals become values here and nowhere else."""
+        """Return the outcome of a scheme. Only here do refusals become values."""
         found: Credential | Rejected | None = None
         try:
             found = self.credential(scheme)
@@ -116,18 +116,18 @@ class RequestAuth:
         return accepted if scheme._is_built_in else _checked(scheme, found, accepted)
 
     def load(self, accepted: Accepted) -> Outcome:
-        """Return who is authenticated, with the user: this app has no ``load_user``."""
+        """Return the caller as it is: this app has no ``load_user``."""
         return accepted
 
     def credential(self, scheme: Scheme) -> Credential | Rejected:
-        """Return the credential of a scheme: what this request has issued, else what it sent."""
+        """Return the credential of a scheme: issued during this request, else sent with it."""
         if self._issued and scheme.name in self._issued:
             return self._issued[scheme.name]
         if not scheme._is_built_in:
             return self.admissible(scheme, self._find_once(scheme))
         found = scheme.find(self.request)
         if type(found) is Credential and found.source == "header" and not scheme.ambient:
-            return found  # nothing is left to be asked of most
+            return found  # most need no further check
         return self.admissible(scheme, found)
 
     def _find_once(self, scheme: Scheme) -> Found:
@@ -136,7 +136,7 @@ class RequestAuth:
         return self._found[scheme.name]
 
     def admissible(self, scheme: Scheme, found: Found) -> Credential | Rejected:
-        """Reject what must not be verified: absent, malformed, or sent by another site."""
+        """Reject a credential that must not be verified: absent, malformed or sent cross-site."""
         if not isinstance(found, Credential) or found.scheme != scheme.name:
             return _not_found(scheme, found, self.request)
         is_ambient = found.source == "cookie" or scheme.ambient
@@ -146,10 +146,10 @@ class RequestAuth:
         return self._choose(scheme, found) if isinstance(found, SeveralCookies) else found
 
     def _choose(self, scheme: Scheme, found: SeveralCookies) -> Credential | Rejected:
-        """Of several cookies of a name, return the live one; of one owner's, the newest.
+        """Return the valid one of several cookies of a name; the newest, if they have one owner.
 
-        Those of an earlier ``cookie_domain``, or of another app on the host, are dead here. Live
-        ones of two owners are refused: a sibling host may have set one of them.
+        Those of an earlier ``cookie_domain``, or of another app on the host, are invalid here.
+        Valid ones of two owners are refused: a sibling host may have set one of them.
         """
         if scheme.name not in self._chosen:
             self._chosen = {**self._chosen, scheme.name: self._newest(scheme, found)}
@@ -178,10 +178,10 @@ class RequestAuth:
         return {*settings.trusted_origins, *own} if own else settings.trusted_origins
 
     def look(self) -> Accepted | None:
-        """Return who asks, at any moment of the request; refuse nothing.
+        """Return the caller at any point of the request; refuse nothing.
 
         The guard's own schemes are asked first, then the others in the order of ``init_app``. The
-        first one with a credential decides: a bad one is None, and so is a store that is down.
+        first one with a credential decides: a bad one gives None, and so does a store that is down.
         """
         if self._admitted:
             return self.accepted
@@ -207,16 +207,16 @@ class RequestAuth:
         return None
 
     def _is_taken(self, accepted: Accepted) -> bool:
-        """Return True if a guard in front of the view takes the tokens of this issuer.
+        """Return True if a guard in front of the view accepts the tokens of this issuer.
 
-        So a gate that asks ``current_auth()`` is not opened by an issuer that no route names.
+        So a check of ``current_auth()`` is not passed by an issuer that no route names.
         """
         guards = self.state.guards_for(self.request)
         rules = (rule for guard in guards for rule in guard.rules)
         return any(rule.scheme == accepted.scheme and rule.takes(accepted) for rule in rules)
 
     def payload(self) -> Any:
-        """Return what ``g.payload`` is: the payload of the caller, or what the app assigned."""
+        """Return ``g.payload``: the caller's payload, or what the app assigned."""
         accepted = self.look()
         if self._assigned is not None:
             return self._assigned[0]
@@ -225,23 +225,23 @@ class RequestAuth:
     # --- deciding ---
 
     def admits(self, name: str) -> bool:
-        """Admit the caller of a scheme; return False if there is none, or one is to be refused."""
+        """Admit the caller of a scheme; return False if there is none, or it must be refused."""
         outcome = self.outcomes.get(name) or self.resolve(name)
-        if type(outcome) is not Accepted:  # also one whom only some guards take
+        if type(outcome) is not Accepted:  # also a caller whom only some guards accept
             return False
         if self._answer is not None or self._assigned is not None:
             return self.admit(outcome) is None
-        # What admit does, for the first question of a request: one call less on most requests.
+        # The same as admit, for the first lookup: it saves most requests a call.
         self.accepted = outcome
         self._answer = (outcome,)
         self._admitted = self.depends = self.seen = True
         return True
 
     def admit(self, accepted: Accepted) -> Rejected | None:
-        """Let the view see who a guard lets in.
+        """Let the view see the caller whom a guard lets in.
 
-        :returns: the refusal, if the request was answered for another caller before: a gate in
-            ``before_request``, an outer guard and the view must never see two people.
+        :returns: the refusal, if the app has seen another caller in this request: a check in
+            ``before_request``, an outer guard and the view must never see two users.
         """
         conflict = self.conflict(accepted)
         if conflict is not None:
@@ -254,23 +254,23 @@ class RequestAuth:
 
     @property
     def admitted(self) -> bool:
-        """Whether a guard or a login has let a caller in."""
+        """Return True if a guard or a login has let a caller in."""
         return self._admitted and self.accepted is not None
 
     def certain(self) -> Accepted | None:
-        """Return who a guard or a login has let in; None where neither has."""
+        """Return the caller whom a guard or a login has let in; None if neither has."""
         return self.look() if self.admitted else None
 
     def pass_by(self) -> None:
         """Note that an optional guard let the request pass without a credential.
 
-        It settles nothing: who asks may still be known by another scheme.
+        It settles nothing: another scheme may still know the caller.
         """
         self.depends = True
         self._assigned = None
 
     def hide(self) -> None:
-        """Show the view below an optional guard only whom a guard or a login has let in."""
+        """Hide the caller from the view, unless a guard or a login has let them in."""
         self._admitted = True
 
     def conflict(self, accepted: Accepted) -> Rejected | None:
@@ -291,14 +291,14 @@ class RequestAuth:
             rejected = (each for each in self.outcomes.values() if isinstance(each, Rejected))
             reasons = {each.reason for each in rejected} - {Reason.MISSING}
             if type(accepted) is AcceptedByName:
-                reasons.add(Reason.MALFORMED)  # it was there, and no guard that names it
+                reasons.add(Reason.MALFORMED)  # sent, but no guard names the scheme
         if not reasons:
             return None
         reason = Reason.UNAVAILABLE if Reason.UNAVAILABLE in reasons else Reason.MALFORMED
         return Rejected(accepted.scheme, reason, accepted.source)
 
     def refuse(self) -> None:
-        """Note that a guard has refused the request. Who asks can still be looked up."""
+        """Note that a guard has refused the request. The caller can still be looked up."""
         self.refused = self.depends = True
         self._assigned = None
 
@@ -322,7 +322,7 @@ class RequestAuth:
     # --- logging in and out ---
 
     def arrive(self, credential: Credential, accepted: Accepted) -> None:
-        """Use a credential issued during this request: from here on a guard means that one."""
+        """Use a credential issued during this request: from here on guards check that one."""
         self._issued = {**self._issued, credential.scheme: credential}
         self.outcomes[credential.scheme] = accepted
         self._replace(accepted)
@@ -341,19 +341,19 @@ class RequestAuth:
             self._replace(None)
 
     def known(self) -> Accepted | None:
-        """Return who the request was answered to be from, so far; ask nothing."""
+        """Return the caller that the app has seen so far; look nothing up."""
         return self.accepted if self._admitted else (self._answer or (None,))[0]
 
     def assign(self, value: Any) -> None:
-        """Have ``g.payload`` be a value of the app's own, for this request."""
+        """Set ``g.payload`` to a value of the app, for this request."""
         self._assigned = (value,)
 
     def unassign(self) -> None:
-        """Have ``g.payload`` be the caller's again."""
+        """Reset ``g.payload`` to the caller's payload."""
         self._assigned = None
 
     def block(self) -> None:
-        """Know no caller, and ask for none."""
+        """Treat the request as anonymous; look nothing up."""
         self._admitted = True
 
     def _replace(self, accepted: Accepted | None) -> None:
@@ -364,7 +364,7 @@ class RequestAuth:
 
 
 def _checked(scheme: Scheme, credential: Credential, accepted: object) -> Accepted:
-    """Let nothing pass for an identity that is none of this scheme."""
+    """Raise an error if the result of a scheme is no ``Accepted`` of that scheme."""
     author = type(scheme).__name__
     if (
         not isinstance(accepted, Accepted)
@@ -386,7 +386,7 @@ def _checked(scheme: Scheme, credential: Credential, accepted: object) -> Accept
 
 
 def _began(accepted: Accepted) -> tuple[float, float]:
-    """Return when a login and its token were made, to find the newest."""
+    """Return the timestamps of a login and its token, to find the newest."""
     iat = accepted.payload.get("iat")
     return accepted.auth_time or 0.0, float(iat) if isinstance(iat, (int, float)) else 0.0
 
@@ -403,7 +403,7 @@ def _not_found(scheme: Scheme, found: object, request: Request) -> Rejected:
 
 
 def current_request_auth() -> RequestAuth:
-    """Return what the current request has established.
+    """Return the authentication state of the current request.
 
     :raises ConfigError: if no extension was initialised on the app.
     """
@@ -419,7 +419,7 @@ def current_request_auth() -> RequestAuth:
         cls: type[RequestAuth] = state.auth_class or RequestAuth
         auth = request.__dict__[KEY] = cls(state, request)
     elif auth is None or auth.state.app is not app:
-        # In the context of another app no caller is known: the request is not for that one.
+        # In the context of another app no caller is known: the request is not for that app.
         auth = RequestAuth(state_of(app), request)
         auth.block()
     return auth

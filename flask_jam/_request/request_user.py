@@ -1,4 +1,4 @@
-"""The user of a request: loaded once for each credential, before anything is let in by it."""
+"""The user of a request: loaded once per credential, before a guard lets it in."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ T = TypeVar("T")
 
 
 class UserAuth(RequestAuth):
-    """What one request has established, for an app that has a ``load_user``.
+    """The authentication state of one request, in an app with a ``load_user``.
 
     A credential counts as accepted once its user is known. So a guard, ``current_auth()`` and
     ``g.payload`` need not know that users exist.
     """
 
-    #: By scheme: a login of this request whose user was not asked for yet.
+    #: By scheme: a login of this request whose user is not loaded yet.
     _pending: Mapping[str, Accepted] = MappingProxyType({})
 
     def __init__(self, state: AppState, request: Request) -> None:
         super().__init__(state, request)
-        #: By thread: what the app is being asked about, the innermost last.
+        #: By thread: the arguments of running callbacks, the innermost last.
         self._loading: dict[int, tuple[Accepted, ...]] = {}
 
     # --- asking ---
 
     def look(self) -> Accepted | None:
-        """Return who asks; within ``load_user``, its argument."""
+        """Return the caller; within ``load_user``, its argument."""
         if self._loading and (about := self._argument()) is not None:
             return about
         if self._pending and self.accepted is not None:
@@ -51,7 +51,7 @@ class UserAuth(RequestAuth):
         return super().look()
 
     def certain(self) -> Accepted | None:
-        """Return who was let in; within ``load_user``, its argument."""
+        """Return the caller who was let in; within ``load_user``, its argument."""
         return self._argument() or super().certain()
 
     def _argument(self) -> Accepted | None:
@@ -68,11 +68,11 @@ class UserAuth(RequestAuth):
         return outcome if isinstance(outcome, Rejected) else self.load(outcome)
 
     def verdict(self, name: str) -> Outcome:
-        """Return whether the credential of a scheme holds; ``load_user`` is not asked."""
+        """Return the outcome of a scheme without calling ``load_user``."""
         return self.outcomes.get(name) or super()._authenticated(self.state.scheme(name))
 
     def load(self, accepted: Accepted) -> Outcome:
-        """Return who is authenticated, with the user; or the refusal if there is none."""
+        """Return the caller, with the user; or the refusal if there is none."""
         try:
             user = self._ask(accepted, self.state.loaders[accepted.scheme], user_from)
         except StoreUnavailable as error:
@@ -84,7 +84,7 @@ class UserAuth(RequestAuth):
     def _ask(
         self, accepted: Accepted, ask: Callable[[Accepted], Any], checked: Callable[[object], T]
     ) -> T:
-        """Ask the app. What that raises is raised again at each question of this request."""
+        """Call the app's function. Its exception is raised again at each lookup of this request."""
         own, name = get_ident(), accepted.scheme
         outer = self._loading.get(own, ())
         if outer and any(each.scheme == name for each in outer):
@@ -103,7 +103,7 @@ class UserAuth(RequestAuth):
     # --- logging in and out ---
 
     def arrive(self, credential: Credential, accepted: Accepted) -> None:
-        """Use a credential issued during this request; its user is loaded when it is asked for."""
+        """Use a credential issued during this request; its user is loaded on demand."""
         name = credential.scheme
         if self._argument() is not None:
             raise _asked_within()
@@ -123,7 +123,7 @@ class UserAuth(RequestAuth):
         self.failures = {key: error for key, error in self.failures.items() if key != name}
 
     def _settled(self, login: Accepted, outcome: Outcome) -> Outcome:
-        """Answer with the user of a login of this request, now that it is known."""
+        """Return the outcome of a login of this request, and note its user."""
         self._forget(login.scheme)
         if self.accepted is login:
             self.accepted = outcome if isinstance(outcome, Accepted) else None

@@ -64,7 +64,7 @@ def refresh(state: AppState, scheme: SessionScheme) -> dict[str, Any]:
         refuse_action(state, found)
     known = _loaded(state, scheme) if state.loaders else None
     with durably(state, scheme, found):
-        # Not looked up: that is for the client, and until then the old id gets it again.
+        # Not looked up: the client's first use does that, and until then the old id gets it again.
         new_id, session = state.jam.sessions.rework(found.value)
     credential = _issued(scheme, new_id)
     accepted = with_known_user(state, found, scheme.accepted(credential, session), known)
@@ -74,9 +74,9 @@ def refresh(state: AppState, scheme: SessionScheme) -> dict[str, Any]:
 
 
 def _loaded(state: AppState, scheme: SessionScheme) -> Outcome:
-    """Return whose session it is, with the user, before it gets a new id.
+    """Return the session's outcome, with the user, before it gets a new id.
 
-    An id that opens nothing may still be one whose reply was lost: that is found out later.
+    An unknown id may be one whose reply was lost: the store checks that later.
     """
     outcome = current_request_auth().resolve(scheme.name)
     if isinstance(outcome, Rejected) and outcome.reason in _FINAL:
@@ -84,7 +84,7 @@ def _loaded(state: AppState, scheme: SessionScheme) -> Outcome:
     return outcome
 
 
-#: Reasons for which no id is made anew.
+#: Refusals for which no new id is issued.
 _FINAL = frozenset({Reason.UNKNOWN_SUBJECT, Reason.UNAVAILABLE})
 
 
@@ -110,7 +110,7 @@ def _answer(
 
 
 def _kept_for(state: AppState, session: Session) -> float | None:
-    """Return how long a browser keeps the cookie of a session; None for until it is closed."""
+    """Return how long a browser keeps a session's cookie, in seconds; None until it is closed."""
     if session.remember is False:
         return None
     # A timestamp may lie a moment ahead of the clock.
@@ -135,9 +135,9 @@ def update(state: AppState, scheme: SessionScheme, changes: Mapping[str, Any]) -
 
 
 def _refuse_conflict(state: AppState, session: Accepted) -> None:
-    """Refuse the session of another user than the view is answering, as a guard does.
+    """Refuse a session of another user than the app has seen, as a guard does.
 
-    A sibling host may have set its cookie: what a user with a token writes would be in it.
+    A sibling host may have set its cookie: a user with a token would write into it.
     """
     auth = current_request_auth()
     auth.look()
@@ -170,7 +170,7 @@ def end_own_session(state: AppState, scheme: SessionScheme, handle: str) -> bool
 
 
 def end_other_sessions(state: AppState, scheme: SessionScheme) -> int:
-    """End all sessions of the caller but the one that asks."""
+    """End all sessions of the caller except the current one."""
     session_id, (owner, issuer) = _require_session(state, scheme, ends=True)
     with durably(state, scheme):
         return state.jam.clear_sessions(owner, issuer, keep=session_id)
@@ -189,7 +189,7 @@ def _require_session(
 
 
 def _own_session(scheme: SessionScheme) -> tuple[str, tuple[str, str | None]] | Rejected:
-    """Return id, and subject and issuer, of the living session of this request."""
+    """Return id, subject and issuer of the valid session of this request."""
     auth = current_request_auth()
     found, outcome = auth.credential(scheme), auth.resolve(scheme.name)
     auth.observe(outcome)

@@ -1,4 +1,4 @@
-"""What is wrong with the guards of an app, found when all of its routes are known."""
+"""Checks of an app's guards, run once all of its routes are known."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from .views import (
 
 
 def check_views(state: AppState) -> None:
-    """Refuse to serve an app whose guards cannot work.
+    """Raise an error for an app whose guards cannot work.
 
     :raises ConfigError: for a guard above ``@app.route``, where it protects nothing, and for a
         guard whose scheme the app has no extension for.
@@ -55,7 +55,7 @@ def check_views(state: AppState) -> None:
 
 
 def _check_issuers(rule: Rule, state: AppState) -> None:
-    """Refuse a guard whose issuers are none of this app's, or that takes no token at all."""
+    """Raise an error for a guard with unknown issuers, or one that accepts no token at all."""
     verifier = state.jam.verifier
     if rule.scheme != JWTScheme.name:
         return
@@ -68,15 +68,15 @@ def _check_issuers(rule: Rule, state: AppState) -> None:
             )
     if not rule.issuers and not verifier.takes_plain:
         raise ConfigError(
-            f"{describe(rule)} lets nobody in: this service has no key of its own, and none of "
-            "its issuers is the only one or has everywhere=True. Name issuers={...}"
+            f"{describe(rule)} lets no caller in: this service has no key of its own, and none "
+            "of its issuers is the only one or has everywhere=True. Name issuers={...}"
         )
 
 
 def check_keyring(state: AppState) -> None:
-    """Refuse to serve an app whose ``jwt.keyring`` has no key, and whose settings have none.
+    """Raise an error if neither ``jwt.keyring`` nor the settings have a key.
 
-    :raises ConfigError: with the command that makes one.
+    :raises ConfigError: with the command that creates one.
     """
     if state.jam.keyring_watch is not None:
         keyring = state.jam.verifier.keyring
@@ -85,13 +85,13 @@ def check_keyring(state: AppState) -> None:
 
 
 def _check_sources(rule: Rule, scheme: Scheme) -> None:
-    """Refuse a guard that takes a credential only from where its extension reads none."""
+    """Raise an error for a guard whose ``sources`` its extension does not read."""
     if not rule.sources or not isinstance(scheme, (TransportScheme, BasicScheme)):
         return
     read = {"header": scheme.header_name, "cookie": scheme.cookie_name}
     if not any(read.get(source) for source in rule.sources):
         raise ConfigError(
-            f"{describe(rule)} lets nobody in: {EXTENSIONS[scheme.name]} has no "
+            f"{describe(rule)} lets no caller in: {EXTENSIONS[scheme.name]} has no "
             + " and no ".join(f"{source}_name" for source in rule.sources)
         )
 
@@ -103,7 +103,7 @@ def _methods(view: Any) -> list[str | None]:
 
 
 def idle_guards(app: Flask) -> Iterator[str]:
-    """A sentence for every guard that stands above its route."""
+    """Yield an error sentence for every guard that stands above its route."""
     routed = app.view_functions.values()
     inside = {id(inner) for view in routed for inner in list(chain_of(view))[1:]}
     for view in routed:
@@ -133,9 +133,9 @@ def _check_contradiction(view: Any) -> None:
 
 
 def check_login_view(state: AppState) -> None:
-    """Refuse a ``login_view`` at which no user could arrive, and a message that no user could see.
+    """Raise an error for an unreachable ``login_view``, or a message that is never shown.
 
-    :raises ConfigError: with a sentence.
+    :raises ConfigError: in either case.
     """
     settings, app = state.jam.settings, state.app
     if settings.login_view is not None:
@@ -206,6 +206,6 @@ def _is_idle(view: Any, inside: Container[int]) -> bool:
 
 
 def _keeps_its_name(view: Any) -> bool:
-    """Return True if no decorator took the name of a function: it is still bound to it."""
+    """Return True if a function's name is still bound to it, not to a decorator's product."""
     name, names = getattr(view, "__qualname__", ""), getattr(view, "__globals__", {})
     return name == "<lambda>" or names.get(name) is view

@@ -1,4 +1,4 @@
-"""Why a refusal is a 400, 401, 403 or 503: status, error code and public text of each reason."""
+"""Status, error code and public text of each refusal reason."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from ..errors import Reason
 
 
 class Answer(NamedTuple):
-    """What a client is told."""
+    """The answer to a client."""
 
     status: int
     error: str
     detail: str
 
 
-# One text for every way in which a credential can be wrong: an attacker learns nothing from it.
+# One text for every kind of bad credential: an attacker learns nothing from it.
 # "Expired" is only used after the signature was verified.
 _INVALID = Answer(401, "invalid_token", "The credential is not valid.")
 _EXPIRED = Answer(401, "invalid_token", "The credential has expired.")
@@ -52,8 +52,8 @@ ANSWERS: dict[Reason, Answer] = {
     ),
 }
 
-#: A credential refused for one of these was ours and opens nothing any more, so its cookie may be
-#: cleared. Others may be valid in a moment, or for another app on the host.
+#: A credential refused for one of these was ours and stays invalid, so its cookie may be cleared.
+#: Others may be valid in a moment, or for another app on the host.
 PERMANENT = frozenset(
     {
         Reason.EXPIRED,

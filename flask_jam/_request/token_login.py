@@ -33,7 +33,7 @@ from .request_auth import current_request_auth
 
 #: A refresh request is small; a larger body is not read.
 _MAX_BODY = 16384
-#: How many tokens of one request a login ends.
+#: How many tokens of one request a login ends, at most.
 _MOST_REPLACED = 4
 _TOKENS = ("access_token", "refresh_token")
 
@@ -41,7 +41,7 @@ _TOKENS = ("access_token", "refresh_token")
 def login(
     state: AppState, scheme: JWTScheme, subject: str, claims: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Issue a new pair, end the login that it replaces; emit ``logged_in``.
+    """Issue a new pair and end the login that it replaces; emit ``logged_in``.
 
     :param claims: all other arguments of :meth:`~flask_jam.Jam.issue_tokens`.
     """
@@ -60,10 +60,10 @@ def login(
 def _end_replaced(
     state: AppState, scheme: JWTScheme, subject: str, old: Iterable[Credential]
 ) -> bool:
-    """End the logins that the request came with: those of the subject, and those of cookies.
+    """End the logins that the request carries: those of the subject, and those in cookies.
 
-    A header may carry the token of a client that logs users in, so it is ended only if it is of
-    the same subject.
+    A header may carry the token of a client that logs users in, so its token is ended only if it
+    has the same subject.
 
     :returns: True if one was ended.
     """
@@ -91,7 +91,7 @@ def refresh(state: AppState, scheme: JWTScheme, reload: Reload | None) -> dict[s
     credential = _refresh_token(state, scheme)
     due = _loaded(state, scheme, credential) if state.loaders else None
     with durably(state, scheme, credential):
-        # A browser keeps the new one of a cookie by itself. Where no other client is handed a
+        # A browser stores the new one of a cookie by itself. Where no other client is given a
         # refresh token, one that comes in a body is a stolen one.
         always = credential.source == "cookie" or scheme.header_name is None
         pair = state.jam.rotate_pair(credential.value, reload_claims=reload, always=always)
@@ -107,15 +107,15 @@ def own_handle(state: AppState, scheme: JWTScheme) -> str | None:
     outcome = auth.resolve(scheme.name)
     auth.observe(outcome)
     if isinstance(outcome, Rejected) or outcome.issuer is not None:
-        return None  # another issuer means something else by the claim
+        return None  # in another issuer's token the claim means something else
     family = outcome.payload.get("fam")
     return handle_of_family(family) if isinstance(family, str) else None
 
 
 def _loaded(state: AppState, scheme: JWTScheme, credential: Credential) -> Accepted | None:
-    """Return whose refresh token it is, with the user, before anything is rotated.
+    """Return the caller of a refresh token, with the user, before anything is rotated.
 
-    So a refusal, or an error of ``load_user``, leaves the client's token the current one.
+    So a refusal, or an error in ``load_user``, leaves the client's token valid.
     """
     with durably(state, scheme, credential):
         family = state.jam.families.due(credential.value)
@@ -166,7 +166,7 @@ def _set_cookies(state: AppState, scheme: JWTScheme, pair: TokenPair) -> None:
 
 
 def _refresh_token(state: AppState, scheme: JWTScheme) -> Credential:
-    """Return the refresh token: of the body or the header, else of its cookie."""
+    """Return the refresh token from the body or the header, else from its cookie."""
     auth = current_request_auth()
     in_body = _in_body(state, scheme) if "body" in scheme.refresh_sources else None
     in_header = scheme.refresh_in_header(auth.environ)
@@ -183,7 +183,7 @@ def _refresh_token(state: AppState, scheme: JWTScheme) -> Credential:
 
 
 def _in_body(state: AppState, scheme: JWTScheme) -> Credential | None:
-    """Return the refresh token of a JSON or form field of that name; None if there is none."""
+    """Return the refresh token from the JSON or form field; None if there is none."""
     is_optional = scheme.cookie_name is not None or "header" in scheme.refresh_sources
     values = _body_values(is_optional=is_optional)
     if values is None or len(values) > 1 or not all(isinstance(v, str) for v in values):
@@ -194,7 +194,7 @@ def _in_body(state: AppState, scheme: JWTScheme) -> Credential | None:
 def _body_values(*, is_optional: bool) -> list[Any] | None:
     """Return the refresh tokens of the body; None if it cannot be read.
 
-    :param is_optional: a script need not send a body, whatever type it says that is of.
+    :param is_optional: True if the body may be missing, whatever its content type.
     """
     try:
         length = _length_of_body()
@@ -213,7 +213,7 @@ def _body_values(*, is_optional: bool) -> list[Any] | None:
 
 
 def _length_of_body() -> int:
-    """Return the length of the body. One of unknown length is read, up to the limit and a byte."""
+    """Return the body's length. A body of unknown length is read, up to a byte past the limit."""
     length = request.content_length or 0
     if length or not request.environ.get("wsgi.input_terminated"):
         return length
@@ -225,7 +225,7 @@ def _length_of_body() -> int:
 
 
 def _read(size: int) -> bytes:
-    """Read up to ``size`` bytes of the body. The stream of a server may give fewer at once."""
+    """Read up to ``size`` bytes of the body. A server's stream may return fewer at once."""
     body = b""
     while len(body) < size and (part := request.stream.read(size - len(body))):
         body += part

@@ -1,4 +1,4 @@
-"""What ``load_user`` may be and may return: which user a credential belongs to."""
+"""Checks of ``load_user`` and of the user that it returns."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from werkzeug.local import LocalProxy
 from ..errors import ConfigError
 from ..schemes.outcome import Accepted
 
-#: Called with who is authenticated; returns the user, or ``None`` to refuse.
+#: Called with the ``Accepted`` of a request; returns the user, or ``None`` to refuse.
 LoadUser = Callable[[Accepted], object]
 
 
 def check_loader(
     load_user: object, name: str = "load_user", returns: str = "a user or None"
 ) -> None:
-    """Refuse what could never load a user, or answer another question about one.
+    """Raise an error for a callback that could never work.
 
-    :raises ConfigError: with a sentence.
+    :raises ConfigError: if it is no function, is ``async``, or does not take one argument.
     """
     form = f"write def {name}(auth), which returns {returns}"
     if not callable(load_user) or isinstance(load_user, type):
@@ -33,7 +33,7 @@ def check_loader(
         )
     try:
         signature = inspect.signature(load_user)
-    except (TypeError, ValueError):  # some callables of C have none
+    except (TypeError, ValueError):  # some callables written in C have none
         return
     try:
         signature.bind(None)
@@ -44,7 +44,7 @@ def check_loader(
 
 
 def is_async(function: Any) -> bool:
-    """Return True if calling a function, a partial or a callable object gives a coroutine."""
+    """Return True if a function, a partial or a callable object returns a coroutine."""
     candidates = function, getattr(function, "func", None), type(function).__call__
     is_async = inspect.iscoroutinefunction, inspect.isasyncgenfunction
     return any(check(each) for check in is_async for each in candidates)
@@ -53,11 +53,11 @@ def is_async(function: Any) -> bool:
 def user_from(returned: object) -> object | None:
     """Return the user that a loader has returned, or None if it refuses.
 
-    An object of a class of the app is a user, whatever its own ``bool``. A false value of a
-    built-in type is none: ``row and row.is_active and row`` is ``False`` or ``0`` for a disabled
+    An object of one of the app's classes is a user, whatever its ``bool``. A false value of a
+    built-in type is not: ``row and row.is_active and row`` is ``False`` or ``0`` for a disabled
     user, and ``rows and rows[0]`` is ``[]`` for a deleted one.
 
-    :raises ConfigError: for what is a mistake and no user.
+    :raises ConfigError: for a return value that is a mistake, such as a class.
     """
     while issubclass(type(returned), LocalProxy):  # of None, it is none
         returned = returned._get_current_object()  # type: ignore[attr-defined]

@@ -18,8 +18,8 @@ MARK = "__flask_jam__"
 PUBLIC = "public"
 #: On a public view: other origins that may send it requests with a cookie.
 ORIGINS = "__flask_jam_origins__"
-#: On what a guard makes: a weak reference to it. ``functools.wraps`` copies the mark, but what the
-#: copy refers to stays the product of the guard.
+#: On the product of a guard: a weak reference to it. ``functools.wraps`` copies the mark, but the
+#: copy still refers to the product of the guard.
 _PRODUCT = "__flask_jam_product__"
 #: On a decorator that marks a view as public.
 OPENS = "__flask_jam_opens__"
@@ -35,13 +35,13 @@ class AnyGuard:
 
 
 def name_of(view: Any) -> str:
-    """What a view is called, for a sentence."""
+    """Return the name of a view, for an error sentence."""
     view = getattr(_called(view), "view_class", _called(view))
     return getattr(view, "__qualname__", type(view).__name__)
 
 
 def _called(view: Any) -> Any:
-    """Return what a ``functools.partial`` calls, or the view itself."""
+    """Return the function that a ``functools.partial`` calls, or the view itself."""
     while isinstance(view, partial):
         view = view.func
     return view
@@ -54,7 +54,7 @@ def mark_product(guarded: Any, guards: tuple[Any, ...]) -> None:
 
 
 def _product_in(view: Any) -> Any:
-    """Return the product of a guard that a view is or has copied the note of; else None."""
+    """Return the guard's product that a view is, or whose mark it has copied; else None."""
     noted = getattr(view, _PRODUCT, None)
     return None if noted is None else noted()
 
@@ -111,7 +111,7 @@ def covered_by(view: Any) -> str | None:
 
 
 def cover_class(cls: Any, guard: Any) -> None:
-    """Note on a class of views that a guard covers it."""
+    """Mark a class of views as covered by a guard."""
     own = cls.__dict__.get(_COVERED, (cls, UNKNOWN, ()))[2]
     setattr(cls, _COVERED, (cls, UNKNOWN, (guard, *own)))
 
@@ -130,14 +130,14 @@ def is_covered_class(cls: Any, *, inherited: bool = True) -> bool:
 
 
 def chain_of(view: Any) -> Iterator[Any]:
-    """A view and what ``functools.wraps`` says that it wraps, the outermost first."""
+    """Yield a view and the functions that it wraps (``__wrapped__``), the outermost first."""
     while view is not None:
         yield view
         view = getattr(view, "__wrapped__", None)
 
 
 def source_of(view: Any) -> str:
-    """File and line of a view, for a sentence."""
+    """Return file and line of a view, for an error sentence."""
     cls = getattr(view, "view_class", None)
     code = getattr(inspect.unwrap(_called(view)), "__code__", None)
     if cls is not None or code is None:
@@ -155,9 +155,9 @@ def own_guards(view: Any) -> tuple[Any, ...]:
 
 
 def guards_of(view: Any, method: str | None) -> tuple[Any, ...]:
-    """Return every guard on a view that a request of a method meets, the outermost first.
+    """Return every guard on a view that applies to a method, the outermost first.
 
-    Those on the view, on its class's ``dispatch_request``, in the ``method_decorators`` of
+    They stand on the view, on its class's ``dispatch_request``, in the ``method_decorators`` of
     Flask-RESTful and Flask-RESTX, and on the method itself.
 
     :param method: None where the class does not dispatch by method, or any method arrives.
@@ -235,7 +235,7 @@ def _applies_decorators(cls: Any) -> bool:
         if code is not None and "method_decorators" in code.co_names:
             return True
         if code is not None and "dispatch_request" not in code.co_names:
-            return False  # it does not ask its base class either
+            return False  # it does not call its base class either
     return False
 
 
@@ -270,7 +270,7 @@ _CALL_THROUGH = frozenset(
     }
 )
 _CACHES = frozenset({"cachetools", "flask_caching", "functools"})
-#: What is written above a view, where the decorator's product has a name of its own.
+#: A decorator above a view whose product has a name of its own, as the source has it.
 _NAMES_OF_TYPES = {"cachetools": "cached", "functools": "lru_cache"}
 
 
@@ -289,7 +289,7 @@ def wrappers_above_guards(view: Any, method: str | None) -> list[Wrapper]:
 
 
 def _layers(view: Any, method: str | None) -> Iterator[tuple[Any, bool]]:
-    """Return what is around a view and a method, the outermost first, and which are guards."""
+    """Yield the layers around a view and a method, the outermost first, and which are guards."""
     yield from _layers_of_function(view)
     cls = getattr(view, "view_class", None)
     if cls is None:
@@ -309,7 +309,7 @@ def _layers_of_function(function: Any) -> Iterator[tuple[Any, bool]]:
         is_guard = product is not None and product is function
         inner = getattr(function, "__wrapped__", None)
         if product is not None and not is_guard and not _is_inside(product, inner):
-            inner = product  # the notes were copied by hand
+            inner = product  # the marks were copied by hand
         if inner is not None:
             yield function, is_guard
         function = inner
@@ -320,7 +320,7 @@ def _is_inside(product: Any, view: Any) -> bool:
 
 
 def _described(layer: Any) -> Wrapper:
-    # What functools.wraps copies names the view, so only what it does not copy is asked.
+    # functools.wraps copies the view's names, so only what it does not copy identifies a wrapper.
     if type(layer) is FunctionType:
         code = layer.__code__
         module = str(layer.__globals__.get("__name__", ""))
@@ -337,7 +337,7 @@ def _described(layer: Any) -> Wrapper:
 def accessible_by(view: Any) -> str | None:
     """Return the name of the class whose ``is_accessible`` Flask-Admin asks before a view.
 
-    None if the class is not Flask-Admin's, or leaves the method as it is: then all may pass.
+    None if the class is not Flask-Admin's, or does not override the method, which lets all in.
     """
     owner = getattr(view, "__self__", None)
     if not hasattr(view, "_wrapped") or not hasattr(type(owner), "_handle_view"):
@@ -362,7 +362,7 @@ def _is_of_admin(cls: type) -> bool:
 
 
 def is_static(app: Flask, rule: Rule) -> bool:
-    """Whether it is Flask's own rule for a static folder, not a view that is called so."""
+    """Return True for Flask's own rule of a static folder, not for a view named ``static``."""
     if not rule.endpoint.endswith("static"):
         return False
     name, _, last = rule.endpoint.rpartition(".")
@@ -372,11 +372,11 @@ def is_static(app: Flask, rule: Rule) -> bool:
     view = app.view_functions.get(rule.endpoint)
     module = getattr(view, "__module__", None) or ""
     if getattr(view, "__self__", None) is not folder and not module.startswith("flask."):
-        return False  # somebody's own in its place
+        return False  # the app has replaced it
     return rule.rule.endswith(f"{folder.static_url_path}/<path:filename>")
 
 
 def blueprints_of(endpoint: str) -> list[str]:
-    """Names of the blueprints of an endpoint, the outermost first."""
+    """Return the names of an endpoint's blueprints, the outermost first."""
     parts = endpoint.split(".")[:-1]
     return [".".join(parts[: number + 1]) for number in range(len(parts))]

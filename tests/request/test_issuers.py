@@ -179,7 +179,7 @@ def test_issuers_stand_in_a_file_in_the_app_config_or_in_the_environment(
 
 @each_case(("guard", "says"), [
     (jwt_required(issuers={"https://a.example"}), "did you mean https://a.example/"),
-    (jwt_required, "lets nobody in"),
+    (jwt_required, "lets no caller in"),
 ])  # fmt: skip
 def test_a_guard_that_could_let_nobody_in_is_found_at_the_first_request(
     clock: Clock, guard: Guard, says: str

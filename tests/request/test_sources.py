@@ -250,7 +250,7 @@ def test_a_source_that_nothing_reads_is_found_at_the_start(
     JWTExtension(jam, app, **options)
     app.add_url_rule("/", "view", jwt_required(sources={source})(said))
     app.testing = True
-    with pytest.raises(ConfigError, match=f"lets nobody in: JWTExtension has no {source}_name"):
+    with pytest.raises(ConfigError, match=f"lets no caller in: JWTExtension has no {source}_name"):
         app.test_client().get("/")
 
 
