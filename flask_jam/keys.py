@@ -1,7 +1,7 @@
-"""Keys: parsed once, checked once, bound to one algorithm each.
+"""Keys, each parsed and checked once and bound to one algorithm.
 
-PyJWT is touched here and in :mod:`flask_jam.jws` only. No message here quotes what a library said
-of a key: such texts contain the key.
+PyJWT is used only here and in :mod:`flask_jam.jws`. No message here quotes a library's message
+about a key: it may contain the key.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Key:
     issuer: str | None = field(default=None, repr=False)
 
     def verify(self, signing_input: bytes, signature: bytes) -> bool:
-        """Whether PyJWT finds the signature right. Anything it raises is a no (ASVS 16.5.4)."""
+        """Return True if the signature is valid; False if PyJWT raises anything (ASVS 16.5.4)."""
         try:
             algorithm = pyjwt.get_algorithm_by_name(self.alg)
             return algorithm.verify(signing_input, self.public, signature) is True
@@ -61,14 +61,14 @@ class Key:
 
     @property
     def algs(self) -> tuple[str, ...]:
-        """The names of its algorithm: ``Ed25519`` is ``EdDSA`` on such a key (RFC 9864)."""
+        """Return the names of the algorithm: ``Ed25519`` is ``EdDSA`` on such a key (RFC 9864)."""
         if isinstance(self.public, ed25519.Ed25519PublicKey):
             return "EdDSA", "Ed25519"
         return (self.alg,)
 
     @property
     def signature_bytes(self) -> int:
-        """The length of every signature of this key (RFC 7518 3.2 to 3.5, RFC 8032)."""
+        """Return the length of every signature of this key (RFC 7518 3.2 to 3.5, RFC 8032)."""
         if self.alg.startswith("HS"):
             return SECRET_BYTES[self.alg]
         if self.alg == "EdDSA":
@@ -115,7 +115,7 @@ class KeyRing:
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """Every key that verifies."""
+        """Return every key that verifies."""
         return self._keys
 
     def signing_key(self) -> Key:
@@ -129,19 +129,19 @@ class KeyRing:
 
     @classmethod
     def none(cls) -> KeyRing:
-        """Return the ring of a service that has no key of its own: it takes and makes no token."""
+        """Return the ring of a service without a key: it neither accepts nor issues own tokens."""
         ring = cls((), may_be_empty=True)
         ring.unsigned = (
-            "this service has no key of its own, so it only takes the tokens of other issuers: to "
+            "this service has no key of its own, so it only accepts tokens of other issuers: to "
             "sign, set jwt.secret_key, or jwt.private_key and jwt.alg"
         )
         return ring
 
     def find(self, header: Mapping[str, Any]) -> Key | None:
-        """The key that the header names; the only one of its algorithm where it names none.
+        """Return the key that a header names; without a ``kid``, the only one of its algorithm.
 
-        ``kid`` is a name to look up and nothing else (RFC 8725 3.10). With several keys and no
-        ``kid`` none is tried. A header without an algorithm finds a key that has no rival.
+        ``kid`` is only a name to look up (RFC 8725 3.10). With several keys and no ``kid`` none is
+        tried. A header without an algorithm finds a key only if there is one candidate.
         """
         alg, kid = header.get("alg"), header.get("kid")
         if "alg" in header and not isinstance(alg, str):
@@ -154,11 +154,11 @@ class KeyRing:
 
     @property
     def kids(self) -> tuple[str, ...]:
-        """The names of the keys."""
+        """Return the names of the keys."""
         return tuple(dict.fromkeys(key.kid for key in self._keys))
 
     def derive(self, purpose: str) -> tuple[bytes, ...]:
-        """Keys for another purpose than signing, the current one first (HKDF, RFC 5869)."""
+        """Derive keys for another purpose than signing, the current one first (HKDF, RFC 5869)."""
         if purpose not in self._derived:
             self._derived[purpose] = self._derive(purpose)
         return self._derived[purpose]
@@ -174,7 +174,7 @@ class KeyRing:
 
     @classmethod
     def from_settings(cls, jwt: JWTSettings) -> KeyRing:
-        """The ring of the ``jwt`` section; a random key, with a warning, where it has none."""
+        """Return the ring of the ``jwt`` section; warn and use a random key if it has none."""
         private = read_pem(jwt.private_key, jwt.private_key_file, "jwt.private_key")
         public = read_pem(jwt.public_key, jwt.public_key_file, "jwt.public_key")
         if jwt.alg.startswith("HS"):
@@ -200,7 +200,7 @@ class KeyRing:
             secret = secrets.token_bytes(64)
         every = (secret, *jwt.secret_key_fallbacks)
         if len(set(every)) < len(every):
-            raise ConfigError("jwt.secret_key_fallbacks: remove the keys that are there twice")
+            raise ConfigError("jwt.secret_key_fallbacks: remove the duplicate keys")
         _warn_of_whitespace(jwt)
         keys = [_secret_key(jwt.alg, secret, "jwt.secret_key")]
         for former in jwt.secret_key_fallbacks:
@@ -230,7 +230,7 @@ class KeyRing:
     def from_jwks(
         cls, jwks: Mapping[str, Any], *, algorithms: Collection[str] | None = None
     ) -> KeyRing:
-        """A ring that verifies, from a JWK Set (RFC 7517). Keys that cannot verify are left out.
+        """Return a ring that verifies, from a JWK Set (RFC 7517). Omit keys that cannot verify.
 
         A secret among public keys is left out, too. So are different keys that have one ``kid``
         and one algorithm: none of them can be told from the others.
@@ -253,7 +253,7 @@ class KeyRing:
 
 
 def _table(keys: Iterable[Key]) -> dict[str | None, Key | None]:
-    """Return the keys by algorithm; None for an algorithm of several, and under None the only one.
+    """Return the keys by algorithm: None if there are several; under None, the only key.
 
     A key under two kids is one key.
     """
@@ -304,7 +304,7 @@ def _generate(alg: str, bits: int = 2048) -> Any:
 
 
 def new_key(alg: str) -> dict[str, str]:
-    """Make a key; return its settings, by their names in the environment."""
+    """Generate a key; return its settings by their names in the environment."""
     if alg.startswith("HS"):
         return {"JAM_JWT_ALG": alg, "JAM_JWT_SECRET_KEY": secrets.token_urlsafe(64)}
     key = _generate(alg, bits=3072)
@@ -378,7 +378,7 @@ def _warn_of_whitespace(jwt: JWTSettings) -> None:
 
 
 def _check_public(alg: str, key: Any) -> None:
-    """Refuse a key that is not of the algorithm's family, or too weak for it (ASVS 11.6.1)."""
+    """Raise an error for a key of another family, or one that is too weak (ASVS 11.6.1)."""
     problem = _problem(alg, key)
     if problem:
         raise ConfigError(f"the key does not fit jwt.alg {alg}: {problem}")
@@ -465,7 +465,7 @@ def _served(
 
 
 def _unambiguous(loaded: Iterable[_Loaded]) -> tuple[list[Key], list[Key]]:
-    """Return the keys, and those of them without a kid; of equal ones one, of rivals none."""
+    """Return the keys, and those without a kid. Duplicates count once, ambiguous keys never."""
     found: dict[tuple[str, str], _Loaded | None] = {}
     for each in loaded:
         name = each.key.kid, each.key.alg
@@ -488,12 +488,12 @@ def _may_verify(member: Mapping[str, Any]) -> bool:
     )
 
 
-#: RFC 7517 4.3 knows eight operations, each at most once.
+#: RFC 7517 4.3 defines eight operations, each at most once.
 _MAX_OPERATIONS = 20
 
 
 def _parse_jwk(member: Mapping[str, Any]) -> tuple[str, Any] | None:
-    # RFC 9864; PyJWT knows the older name only.
+    # RFC 9864; PyJWT supports only the older name.
     alg = "EdDSA" if _is_ed25519(member) else member.get("alg")
     try:
         parsed = pyjwt.PyJWK({**member, "alg": alg} if "alg" in member else dict(member))
@@ -516,7 +516,7 @@ def _public_bytes(key: Any) -> bytes:
 
 
 def _halves_match(member: Mapping[str, Any], public: Mapping[str, Any]) -> bool:
-    """Whether a private key that came along belongs to the public one."""
+    """Return True if an included private key belongs to the public one."""
     if member.get("kty") == "oct" or "d" not in member:
         return True
     _log.warning("a JWK Set holds a private key: only its public half is used")

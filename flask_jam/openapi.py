@@ -1,7 +1,7 @@
-"""What the guards say, in the words of OpenAPI 3.1: parts of a description that other tools write.
+"""OpenAPI 3.1 security schemes and requirements, derived from the guards.
 
-They are plain dicts and lists, so every tool can take them and none is needed. What is said of a
-route is what :mod:`flask_jam.audit` finds in front of it, the guards of ``protect`` included.
+They are plain dicts and lists for the tool that writes the description. A route's requirements come
+from the guards that :mod:`flask_jam.audit` finds, those of ``protect`` included.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ Security: TypeAlias = list[dict[str, list[str]]]
 
 
 class Need(NamedTuple):
-    """What a credential of a scheme must have, and where it may come from: anywhere if empty."""
+    """Requirements on a credential, and its sources; no sources means any."""
 
     scopes: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
-    #: Whose tokens; empty for those that a plain guard takes.
+    #: The accepted issuers; empty for those that a plain guard accepts.
     issuers: tuple[str, ...] = ()
 
 
-#: By scheme; ``None`` where there must be no credential of it.
+#: By scheme; ``None`` if the request must carry no credential of it.
 Way: TypeAlias = dict[str, "Need | None"]
 
 
@@ -40,13 +40,13 @@ Way: TypeAlias = dict[str, "Need | None"]
 
 
 def security_schemes(app_or_jam: Flask | Jam) -> dict[str, dict[str, Any]]:
-    """``components.securitySchemes``: one for every place where the app looks for a credential.
+    """Return ``components.securitySchemes``: one for each place where a credential is read.
 
     Their names are ``jwt_header``, ``jwt_cookie``, ``session_header``, ``session_cookie``,
-    ``api_key_header`` and ``basic``; that of another issuer is made of its name:
+    ``api_key_header`` and ``basic``; that of another issuer is derived from its name:
     ``jwt_example_eu_auth0_com``.
 
-    :param app_or_jam: for a Jam, the current app tells what it is used for.
+    :param app_or_jam: the app, or a Jam of the current app.
     :raises ConfigError: if the app has no extension, or another Jam.
     """
     if not isinstance(app_or_jam, Jam):
@@ -91,13 +91,13 @@ def _state_of(app: Flask | None) -> AppState:
 def security_for(
     view: Callable[..., Any] | str, method: str | None = None, app: Flask | None = None
 ) -> Security | None:
-    """``security`` of an operation: any one of the list is enough, all within one are needed.
+    """Return ``security`` of an operation: one entry must be met, with all of its schemes.
 
-    :param view: as the route has it, or the name of its endpoint.
-    :param method: of HTTP; needed where a class guards its methods differently.
-    :param app: by default the current one.
-    :returns: ``[]`` for ``@public``; ``None`` where nothing is known: leave ``security`` out then.
-    :raises ConfigError: for what is no view of the app, or answers no such method.
+    :param view: the view function of the route, or the name of its endpoint.
+    :param method: the HTTP method; required if a class guards its methods differently.
+    :param app: the app; the current one by default.
+    :returns: ``[]`` for ``@public``; ``None`` if nothing is known: omit ``security`` then.
+    :raises ConfigError: for a view that the app does not route, or a method it does not answer.
     """
     state = _state_of(app)
     found = [_security(state, route) for route in _routes_of(state.app, view, method)]
@@ -131,7 +131,7 @@ def _answering(found: list[Route], method: str) -> list[Route]:
 
 
 def _endpoints(app: Flask, view: Callable[..., Any]) -> Iterator[str]:
-    """Also of a view that something has been wrapped around since it was routed."""
+    """Yield the endpoints of a view, even if it was wrapped after it was routed."""
     inside = [id(each) for each in chain_of(view)]
     return (name for name, routed in app.view_functions.items() if id(routed) in inside)
 
@@ -155,18 +155,18 @@ def _security(state: AppState, route: Route) -> Security | None:
 
 
 def _ways(guard: Guard) -> list[Way]:
-    """In how many ways a guard is content."""
+    """Return the ways to satisfy a guard."""
     ways: list[Way] = [
         {rule.scheme: Need(rule.scopes, rule.sources, rule.issuers)} for rule in guard.rules
     ]
     if any(rule.optional for rule in guard.rules):
-        # A credential that is there must be good, so nobody is who shows none of them.
+        # A credential that is sent must be valid, so anonymous means sending none of them.
         ways.append({rule.scheme: None for rule in guard.rules})
     return ways
 
 
 def _both(one: Way, other: Way) -> Way | None:
-    """What satisfies two guards at once, unless one wants what the other must not see."""
+    """Return what satisfies two guards at once; None if they contradict each other."""
     merged = {**one, **other}
     for name in one.keys() & other.keys():
         mine, theirs = one[name], other[name]
@@ -183,14 +183,14 @@ def _both(one: Way, other: Way) -> Way | None:
 
 
 def _common(mine: tuple[str, ...], theirs: tuple[str, ...]) -> tuple[str, ...] | None:
-    """Return what two conditions allow together; an empty one allows all, and None is nothing."""
+    """Return the intersection of two conditions; an empty one allows all, None is no match."""
     if not mine or not theirs:
         return mine or theirs
     return tuple(each for each in mine if each in theirs) or None
 
 
 def _spelled_out(state: AppState, way: Way) -> Iterator[dict[str, list[str]]]:
-    """One for each choice of places: a credential comes in one of them."""
+    """Yield a requirement for each choice of places, as a credential is sent in one of them."""
     needed = {name: need for name, need in way.items() if need is not None}
     places = [_places_of(state.scheme(name), need) for name, need in needed.items()]
     for chosen in product(*places):
@@ -198,7 +198,7 @@ def _spelled_out(state: AppState, way: Way) -> Iterator[dict[str, list[str]]]:
 
 
 def _places_of(scheme: Scheme, need: Need) -> list[str]:
-    """Return the places of a scheme that are among the sources; all, if it has other words."""
+    """Return the places of a scheme that are among the sources; all, if it names others."""
     every, taken = _places(scheme), scheme._places_for(need.issuers)
     # An operation without a place would read as an open one.
     places = {name: every[name] for name in every if taken is None or name in taken} or every

@@ -1,18 +1,17 @@
-"""Policies: named conditions that are joined by ``&``, ``|`` and ``~`` and say why they denied.
+"""Policies: named conditions, joined by ``&``, ``|`` and ``~``, that report why they denied.
 
-A policy is a value that you import, as a guard is; there is no registry of names. A misspelt name
-is then an error of the import and not a policy that nobody has registered, the type checker and
-"find usages" know every place, two apps share nothing, and there is no empty policy that would let
-in everybody or nobody: ``&`` and ``|`` always join two.
+A policy is a value that you import, like a guard; there is no registry of names. So a misspelt name
+is an import error, type checkers and "find usages" see every use, and two apps share nothing. There
+is no empty policy, which might allow all callers or none: ``&`` and ``|`` always join two.
 
-A policy is also a plain function of the payload, so it is what ``check=`` of a guard takes. What a
-thing belongs to is known only once a view has loaded it, so that is asked there: by
-:func:`authorize`, which refuses as a guard does. No decision is ever remembered.
+A policy is also a plain function of the payload, so ``check=`` of a guard accepts it. The owner of
+a resource is known only once a view has loaded it, so the view checks it with :func:`authorize`,
+which refuses as a guard does. No decision is cached.
 
-A condition holds, does not hold, or cannot tell: it raised, it returned something else than
-``True`` or ``False``, the claim that it reads has another form. The last of the three denies, and
-``~`` does not change that. So ``~`` is always pushed down to the single conditions, where the three
-can be told apart.
+A condition holds, does not hold, or is undecided: it raised, it returned something else than
+``True`` or ``False``, or the claim that it reads has another form. An undecided condition denies,
+and ``~`` does not change that. So ``~`` is always pushed down to the single conditions, which tell
+the three results apart.
 """
 
 from __future__ import annotations
@@ -42,31 +41,30 @@ _log = logging.getLogger(__name__)
 Payload: TypeAlias = dict[str, Any]
 Predicate: TypeAlias = Callable[[Payload], bool] | Callable[[Payload, Any], bool]
 
-#: No resource was given. ``None`` is one: what a database says of a row that it does not have.
+#: No resource was given. ``None`` is a resource: a database returns it for a missing row.
 _NOTHING: Any = type("_Nothing", (), {"__repr__": lambda _: "…"})()
-#: On a request: the policies that have let it pass.
+#: Key of the request attribute with the policies that have let it pass.
 _PASSED = "_flask_jam_passed"
 
 
 class _Verdict(NamedTuple):
-    """What came out: nothing unmet is a yes."""
+    """A decision; it allows if nothing is unmet."""
 
     unmet: tuple[_Condition, ...]
-    #: The scopes that a caller needs in all, for the challenge.
+    #: All scopes that a caller needs, for the challenge.
     scopes: tuple[str, ...]
 
 
 class Policy:
-    """A condition on the caller, and maybe on a thing; or several of them.
+    """A condition on the caller, and possibly on a resource; or several of them.
 
-    Make one with :func:`scope`, :func:`role`, :func:`claim` or :func:`policy`, and others with
-    ``&``, ``|`` and ``~``. It cannot be changed, it can be compared and kept in a set, and its
-    ``repr`` is what you wrote.
+    Create one with :func:`scope`, :func:`role`, :func:`claim` or :func:`policy`, and combine them
+    with ``&``, ``|`` and ``~``. It is immutable and hashable, and its ``repr`` is the source text.
     """
 
-    #: Whether it decides on a thing, so that it cannot be the ``check`` of a guard.
+    #: True if it decides on a resource, so that it cannot be the ``check`` of a guard.
     needs_resource: bool
-    #: Whether the payload alone says it: no code of the app runs.
+    #: True if the payload alone decides: no code of the app runs.
     is_fact: bool
 
     def _judge(self, payload: Payload | None, resource: Any) -> _Verdict:
@@ -88,7 +86,7 @@ class Policy:
         )
 
     def __call__(self, payload: Payload) -> bool:
-        """As ``check`` of a guard: what is not met is logged.
+        """Return True if the policy allows; log unmet conditions. It makes a policy a ``check``.
 
         :raises ConfigError: if it needs a resource.
         """
@@ -98,24 +96,24 @@ class Policy:
         return not unmet
 
     def allows(self, payload: Payload | None, resource: Any = _NOTHING) -> bool:
-        """Whether it lets in, without a word in the log: for the items of a list.
+        """Return True if the policy allows, without logging: for the items of a list.
 
-        :param payload: of the caller; ``None``, for an anonymous one, is never let in.
+        :param payload: the caller's payload; ``None``, for an anonymous caller, is denied.
         :raises ConfigError: if it needs a resource and there is none.
         """
         return not self._verdict(payload, resource).unmet
 
     def unmet(self, payload: Payload | None, resource: Any = _NOTHING) -> tuple[str, ...]:
-        """Names of the conditions that stood in the way; empty where it lets in.
+        """Return the names of the unmet conditions; empty if the policy allows.
 
-        Predicates are not asked where scopes, roles and claims have decided.
+        Predicates are not called if scopes, roles and claims have decided.
 
         :raises ConfigError: if it needs a resource and there is none.
         """
         return tuple(repr(each) for each in self._verdict(payload, resource).unmet)
 
     def _verdict(self, payload: Payload | None, resource: Any) -> _Verdict:
-        """All that :func:`authorize` needs to know.
+        """Return the decision for :func:`authorize`.
 
         :raises ConfigError: if it needs a resource and there is none.
         """
@@ -129,13 +127,13 @@ class Policy:
 
 @dataclass(frozen=True, repr=False)
 class _Condition(Policy):
-    """A single one. Its name tells it from others: ``True == 1``, their texts differ."""
+    """A single condition. Names tell them apart: ``True == 1``, but their names differ."""
 
     name: str
     test: Callable[..., bool | None]
-    #: For ``test``, after the payload.
+    #: Arguments of ``test`` after the payload.
     wanted: tuple[Any, ...] = ()
-    #: Why its absence is a refusal.
+    #: The refusal reason if it is unmet.
     reason: Reason = Reason.DENIED
     needs_resource: bool = False
     is_fact: bool = True
@@ -149,14 +147,14 @@ class _Condition(Policy):
 
     def _judge(self, payload: Payload | None, resource: Any) -> _Verdict:
         held = None if payload is None else self._ask(payload, resource)
-        # Anything else than the one answer that is a yes: also "cannot tell".
+        # Anything but the one allowing result, "undecided" included.
         unmet = () if held is (not self.negated) else (self,)
         return _Verdict(unmet, self.wanted if self.refusal is Reason.INSUFFICIENT_SCOPE else ())
 
     def _ask(self, payload: Payload, resource: Any) -> bool | None:
         given = (resource,) if self.needs_resource else self.wanted
         try:
-            # A predicate of the app must not change what the next one sees.
+            # A predicate of the app must not change the payload for the next one.
             held = self.test(payload if self.is_fact else copy_json(payload), *given)
         except Exception as error:
             _log.error(
@@ -173,13 +171,13 @@ class _Condition(Policy):
 
     @property
     def refusal(self) -> Reason:
-        """What to refuse with: another token helps who has too few scopes, not who has too many."""
+        """Return the refusal: another token helps a caller with too few scopes, not too many."""
         return Reason.DENIED if self.negated else self.reason
 
 
 @dataclass(frozen=True, repr=False)
 class _Several(Policy):
-    """All of its parts, or one of them."""
+    """Several policies, of which all or one must allow."""
 
     parts: tuple[Policy, ...]
     is_all: bool
@@ -192,7 +190,7 @@ class _Several(Policy):
 
     @cached_property
     def facts_first(self) -> tuple[Policy, ...]:
-        """So the answer does not hang on the order, and no database is asked in vain."""
+        """Return the parts, claims first: order does not matter, and databases are asked last."""
         return tuple(sorted(self.parts, key=lambda part: not part.is_fact))
 
     def __invert__(self) -> Policy:
@@ -217,12 +215,12 @@ class _Several(Policy):
             found.append(part._judge(payload, resource))
             if not found[-1].unmet:
                 return found[-1]
-        # One way is enough, so one way is asked for: the first, as a guard does.
+        # One part is enough, so the challenge names one: the first, as a guard does.
         return _Verdict(tuple(leaf for each in found for leaf in each.unmet), found[0].scopes)
 
 
 def _joined(is_all: bool, *policies: Policy) -> Policy:
-    """Those of the same kind side by side: ``(a & b) & c`` is ``a & b & c``."""
+    """Return the joined policies, flattened: ``(a & b) & c`` is ``a & b & c``."""
     parts: list[Policy] = []
     for each in policies:
         if isinstance(each, _Several) and each.is_all is is_all:
@@ -237,48 +235,48 @@ def _joined(is_all: bool, *policies: Policy) -> Policy:
 
 
 def scope(name: str) -> Policy:
-    """The scope is in the claim ``scope``.
+    """Require a scope in the claim ``scope``.
 
-    :raises ConfigError: for what is no name of a scope.
+    :raises ConfigError: for an invalid scope name.
     """
     wanted = name_set((name,), "scopes")
     return _Condition(f"scope({name!r})", _has_scope, wanted, Reason.INSUFFICIENT_SCOPE)
 
 
 def role(name: str) -> Policy:
-    """The role is in the claim ``roles``.
+    """Require a role in the claim ``roles``.
 
-    :raises ConfigError: for what is no name of a role.
+    :raises ConfigError: for an invalid role name.
     """
     wanted = name_set((name,), "roles")
     return _Condition(f"role({name!r})", _has_role, wanted, Reason.INSUFFICIENT_ROLE)
 
 
 def claim(name: str, value: str | float | bool) -> Policy:
-    """The claim is there and has this value, of this type: ``True`` is not ``1``.
+    """Require a claim with this value, of this type: ``True`` is not ``1``.
 
-    A claim of another type cannot tell: it denies, under ``~`` as well.
+    A claim of another type is undecided: it denies, under ``~`` as well.
 
-    :param value: a text, a number, ``True`` or ``False``.
+    :param value: a string, a number, ``True`` or ``False``.
     :raises ConfigError: for a value of another type.
     """
     if not isinstance(name, str) or not name:
         raise ConfigError('claim: write the name of a claim, such as claim("tenant", "acme")')
     if type(value) not in (str, int, float, bool) or not _is_finite(value):
         raise ConfigError(
-            f"claim({name!r}, …): the value is a text, a number, True or False; for "
+            f"claim({name!r}, …): the value is a string, a number, True or False; for "
             "anything else, decorate a function with @policy"
         )
     return _Condition(f"claim({name!r}, {value!r})", _has_claim, (name, value))
 
 
 def policy(predicate: Predicate, /) -> Policy:
-    """A policy of your own, named as the function: of the payload, or of payload and resource.
+    """Make a policy of a function of the payload, or of payload and resource; keep its name.
 
-    Only ``True`` lets in; under ``~`` only ``False``. An error is logged and denies, under ``~`` as
-    well. Inside it you may read ``flask.request``.
+    Only ``True`` allows; under ``~`` only ``False``. An error is logged and denies, under ``~`` as
+    well. The function may read ``flask.request``.
 
-    :raises ConfigError: for a function without a name, or of other arguments.
+    :raises ConfigError: for a function without a name, or with other arguments.
     """
     name = getattr(predicate, "__name__", "")
     if not name.isidentifier():
@@ -308,8 +306,8 @@ def _is_finite(value: str | float | bool) -> bool:
     return isinstance(value, str) or math.isfinite(value)
 
 
-# Each says None where the claim has a form that it cannot have: a typo of the issuer must not turn
-# ~role("suspended") into a yes.
+# Each returns None if the claim has an invalid form: a typo of the issuer must not make
+# ~role("suspended") allow.
 
 
 def _has_scope(payload: Payload, name: str) -> bool | None:
@@ -336,13 +334,14 @@ def _has_claim(payload: Payload, name: str, value: Any) -> bool | None:
 
 
 def authorize(policy: Policy, resource: Any = _NOTHING) -> None:
-    """Let the view go on, or refuse as a guard does: for what is known only inside.
+    """Check a policy inside a view, and refuse as a guard does if it denies.
 
-    It decides on the caller that the guard let in. What was not met is logged; the client gets what
-    a guard tells: the scopes where nothing but scopes is missing, else only that access is denied.
+    It decides on the caller that the guard let in. Unmet conditions are logged; the client is told
+    as much as by a guard: the scopes if only scopes are missing, else only that access is denied.
 
-    :raises Refusal: an HTTP exception; the signal ``rejected`` was sent before. 401 for nobody.
-    :raises ConfigError: for what is no policy, and for a policy that needs a resource without one.
+    :raises Refusal: an HTTP exception, 401 for an anonymous caller; the signal ``rejected`` was
+        sent before.
+    :raises ConfigError: for a value that is no policy, and for a policy without its resource.
     """
     if not isinstance(policy, Policy):
         raise ConfigError("authorize takes a policy: decorate your function with @policy")
@@ -352,7 +351,7 @@ def authorize(policy: Policy, resource: Any = _NOTHING) -> None:
         )
     auth = current_request_auth()
     accepted = auth.look()
-    # First of all, so that a wrong call is found for every caller.
+    # Checked first, so that a wrong call fails for every caller.
     verdict = policy._verdict(accepted and accepted.payload, resource)
     if accepted is None:
         _refuse_anonymous(auth)
@@ -365,9 +364,9 @@ def authorize(policy: Policy, resource: Any = _NOTHING) -> None:
 
 
 def authorized() -> tuple[Policy, ...]:
-    """The policies by which :func:`authorize` let this request pass.
+    """Return the policies by which :func:`authorize` let this request pass.
 
-    For an ``after_request`` that finds the view which has forgotten to ask.
+    Use it in an ``after_request`` function to find views that forgot to authorize.
     """
     return tuple(_passed()) if request else ()
 
@@ -378,7 +377,7 @@ def _passed() -> list[Policy]:
 
 
 def _refuse_anonymous(auth: RequestAuth) -> NoReturn:
-    """401, and what was wrong with a credential if one was looked at: 503 if none could be."""
+    """Refuse with 401 and the reason of the credential that was checked, or 503."""
     schemes = tuple(auth.outcomes or auth.state.schemes)
     if not schemes:
         raise ConfigError(

@@ -1,7 +1,7 @@
-"""What a guard raises: HTTP exceptions that an app's own ``errorhandler`` may answer.
+"""The HTTP exceptions that guards raise, for the app's own ``errorhandler``.
 
-Texts are fixed: nothing of a credential, a claim or an error ever gets into one. Which reason is
-which status is in :mod:`flask_jam._request.status_codes`.
+Their texts are fixed: they never contain a part of a credential, a claim or an error. The status of
+each reason is in :mod:`flask_jam._request.status_codes`.
 """
 
 from __future__ import annotations
@@ -48,29 +48,29 @@ def _problem(title: str, status: int | None, detail: str | None, error: str) -> 
 
 
 class Refusal(DirectAnswer):
-    """A guard said no. ``reason`` is for the app's handlers and logs, not for the client."""
+    """A refused request. ``reason`` is for the app's handlers and logs, not for the client."""
 
     reason: Reason
     error: str
     challenge: str | None = None
-    #: Where a script of HTMX should send the person to log in.
+    #: The URL to which htmx should send the user to log in.
     login_url: str | None = None
 
     @property
     def extra_headers(self) -> dict[str, str]:
-        """What an answer of your own should carry too: the challenge, or ``Retry-After``."""
+        """Return the headers of your own answer, too: the challenge or ``Retry-After``."""
         if self.code == ServiceUnavailable.code:
             return {"Retry-After": str(RETRY_AFTER)}
         extra = {} if self.challenge is None else {"WWW-Authenticate": self.challenge}
         return extra if self.login_url is None else {**extra, "HX-Redirect": self.login_url}
 
     def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
-        """The headers of the answer, the challenge included."""
+        """Return the headers of the answer, the challenge included."""
         kind = "text/html; charset=utf-8" if wants_html() else PROBLEM
         return [("Content-Type", kind), *self.extra_headers.items()]
 
     def get_body(self, *args: Any, **kwargs: Any) -> str:
-        """Problem details (RFC 9457), or a page for a client that prefers one."""
+        """Return problem details (RFC 9457), or a page for a client that prefers one."""
         if wants_html():
             return super().get_body(*args, **kwargs)
         return _problem(self.name, self.code, self.description, self.error)
@@ -95,8 +95,8 @@ class Unavailable(Refusal, ServiceUnavailable):
 class ToLogin(Refusal):
     """A redirect to the login page, for a client that wants a page.
 
-    It has no ``code``, so Flask gives it to no error handler but one of its own: one for
-    ``HTTPException`` or ``Exception`` would lose the way.
+    It has no ``code``, so Flask passes it only to an error handler for this class: one for
+    ``HTTPException`` or ``Exception`` would replace the redirect.
     """
 
     code: int | None = None
@@ -108,7 +108,7 @@ class ToLogin(Refusal):
 
     @property
     def extra_headers(self) -> dict[str, str]:
-        """Where to."""
+        """Return the ``Location``, and the header for htmx."""
         response: Any = self.response
         return {"Location": response.headers["Location"]}
 
@@ -142,8 +142,8 @@ def refuse(
 ) -> NoReturn:
     """Emit ``rejected``, then raise. Every refusal of a request goes through here.
 
-    :param schemes: those that the guard takes; each adds its challenge.
-    :param clears: whether a page that is refused for a dead cookie clears it.
+    :param schemes: those that the guard accepts; each adds its challenge.
+    :param clears: True if a page refused for an invalid cookie clears it.
     :raises Refusal: always.
     """
     auth = current_request_auth()
@@ -171,7 +171,7 @@ def refuse(
 
 
 def refuse_login(state: AppState, scheme: str, subject: str | None) -> NoReturn:
-    """Emit ``login_failed``, then raise. A login page answers for itself: no redirect to it.
+    """Emit ``login_failed``, then raise a 401 without a redirect to the login page.
 
     :raises Unauthenticated: always.
     """
@@ -220,7 +220,7 @@ def _is_for_a_dialog(state: AppState, why: Rejected, schemes: Collection[str]) -
 
 
 def _sent_to_login(state: AppState, refused: Refusal, *, is_page: bool) -> Refusal:
-    """What a person gets instead of a 401: the way to the login page, if the app has one."""
+    """Return a redirect to the login page in place of a 401, if the app has a login page."""
     settings = state.jam.settings
     view = login_view_of(settings)
     if view is None or refused.code != Unauthorized.code:

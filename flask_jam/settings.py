@@ -1,4 +1,4 @@
-"""Every setting: its key, default, check and sentence, in one place.
+"""Every setting with its key, default, check and description.
 
 A key is a path such as ``jwt.secret_key``. In the environment and in ``app.config`` it is
 ``JAM_`` + the path with ``_``, in upper case: ``JAM_JWT_SECRET_KEY``. Settings are read once,
@@ -97,20 +97,22 @@ class JWTSettings:
     jwks_path: str | None = _key(
         None, as_route, "Where public keys are published, such as /.well-known/jwks.json."
     )
-    expire: float = _key(900.0, as_seconds(1, _TEN_YEARS), "Life of an access token.")
+    expire: float = _key(900.0, as_seconds(1, _TEN_YEARS), "Lifetime of an access token.")
     refresh_idle: float = _key(
-        14 * DAY, as_seconds(1, _TEN_YEARS), "A refresh token unused for so long is dead."
+        14 * DAY,
+        as_seconds(1, _TEN_YEARS),
+        "A refresh token expires when it was not used for this long.",
     )
     refresh_absolute: float = _key(
-        90 * DAY, as_seconds(1, _TEN_YEARS), "A refresh family is never older than this."
+        90 * DAY, as_seconds(1, _TEN_YEARS), "A refresh family expires at this age."
     )
     refresh_grace: float = _key(
-        10.0, as_seconds(0, 300), "So long the last refresh token gets the same successor again."
+        10.0, as_seconds(0, 300), "How long a just-used refresh token may be retried."
     )
     rotate_refresh_tokens: bool = _key(
         True,
         as_flag,
-        "Each refresh token is good once. Off: for clients that cannot keep a new one.",
+        "Each refresh token can be used once. Off: for clients that cannot store a new one.",
     )
     max_lifetime: float = _key(
         DAY,
@@ -123,26 +125,28 @@ class JWTSettings:
     list: str = _key(
         "deny",
         as_one_of("deny", "allow", "off"),
-        "deny: revoked tokens are refused. allow: only tokens minted here pass. off: no look-up.",
+        "deny: revoked tokens are refused. allow: only tokens issued here pass. off: no look-up.",
     )
     max_logins: int = _key(
         100,
         as_count(0, 10_000_000),
-        "Refresh families of one subject at most: a login ends the oldest. 0: no bound.",
+        "Most refresh families of one subject: a login ends the oldest. 0: no bound.",
     )
-    cache_size: int = _key(10000, as_count(0, 10_000_000), "Verified tokens kept; 0 keeps none.")
+    cache_size: int = _key(
+        10000, as_count(0, 10_000_000), "Verified tokens in the cache; 0 turns it off."
+    )
     max_token_bytes: int = _key(8192, as_count(256, 65536), "A longer token is refused unread.")
 
     @property
     def has_key(self) -> bool:
-        """Whether a key of this service is configured."""
+        """Return True if this service has a configured key."""
         secrets = self.secret_key, *self.secret_key_fallbacks
         files = self.private_key_file, self.public_key_file
         return any((*secrets, self.private_key, self.public_key, *files, self.keyring))
 
     @property
     def longest(self) -> float:
-        """The longest life of an access token, in seconds."""
+        """Return the longest lifetime of an access token, in seconds."""
         return max(self.max_lifetime, self.expire)
 
 
@@ -150,14 +154,14 @@ class JWTSettings:
 class SessionSettings:
     """The ``session`` section. Times are seconds."""
 
-    idle: float = _key(DAY, as_seconds(1, _TEN_YEARS), "A session unused for so long is dead.")
-    absolute: float = _key(
-        30 * DAY, as_seconds(1, _TEN_YEARS), "A session is never older than this."
+    idle: float = _key(
+        DAY, as_seconds(1, _TEN_YEARS), "A session expires when it was not used for this long."
     )
+    absolute: float = _key(30 * DAY, as_seconds(1, _TEN_YEARS), "A session expires at this age.")
     remember: bool | None = _key(
         None,
         as_flag,
-        "For a login that says nothing itself. true: remembered. false: ends with the browser. "
+        "Default of remember at login. true: remembered. false: ends with the browser. "
         "Unset: idle and absolute, and the cookie is kept.",
     )
     remember_idle: float = _key(
@@ -170,12 +174,12 @@ class SessionSettings:
     max_per_owner: int = _key(
         100,
         as_count(0, 10_000_000),
-        "Sessions of one owner at most: a login ends the oldest. 0: no bound.",
+        "Most sessions of one owner: a login ends the oldest. 0: no bound.",
     )
 
     @property
     def longest(self) -> float:
-        """The longest life of a session, in seconds."""
+        """Return the longest lifetime of a session, in seconds."""
         return max(self.absolute, self.remember_absolute)
 
 
@@ -184,7 +188,7 @@ class ApiKeySettings:
     """The ``api_key`` section."""
 
     prefix: str = _key(
-        "jam", as_key_prefix, "The beginning of every API key: by it secret scanners find one."
+        "jam", as_key_prefix, "The beginning of every API key, by which secret scanners find it."
     )
 
 
@@ -198,17 +202,17 @@ class Settings:
     issuers: Any = _key(  # noqa: RUF009
         (),
         as_tables,
-        "Other services whose tokens are taken: a table for each, see Issuers.",
+        "Other services whose tokens are accepted: a table for each, see Issuers.",
     )
     redis_url: Any = _key(  # noqa: RUF009
         None,
         as_redis,
-        "Where state is shared by all processes; unset: this one's memory.",
+        "Redis that all processes share; unset: this process's memory.",
         secret=True,
     )
     redis_prefix: str = _key("jam", as_prefix, "The beginning of every key in Redis.")
     redis_timeout: float = _key(
-        0.25, as_seconds(0.01, 30), "So long may one question to Redis take."
+        0.25, as_seconds(0.01, 30), "Timeout of one Redis command, in seconds."
     )
     redis_pool: int = _key(
         50, as_count(1, 10_000), "Connections to one Redis server, at most, in each process."
@@ -217,7 +221,9 @@ class Settings:
         True, as_flag, "Keep what was read from Redis until Redis says it changed."
     )
     near_cache_silence: float = _key(
-        1.0, as_seconds(0.1, 60), "Redis silent for so long: nothing kept is believed."
+        1.0,
+        as_seconds(0.1, 60),
+        "After this long without word from Redis, the near cache is not used.",
     )
     realm: str = _key("api", as_quotable, "Named in WWW-Authenticate (RFC 9110 11.5).")
     trusted_origins: tuple[str, ...] = _key(
@@ -235,7 +241,7 @@ class Settings:
         False, as_flag, "For pages in frames of other sites: SameSite=None; Secure; Partitioned."
     )
     login_view: str | None = _key(
-        None, as_view, "Where a page sends who is not known: an endpoint, or a path of this host."
+        None, as_view, "Login page to which a page redirects: an endpoint, or a path of this host."
     )
     login_views: tuple[tuple[str, str], ...] = _key(
         (), as_views, "login_view of the blueprints that have their own, as a mapping."
@@ -261,12 +267,12 @@ class Entry(NamedTuple):
 
     @property
     def env(self) -> str:
-        """Its name in the environment and in ``app.config``."""
+        """Return the setting's name in the environment and in ``app.config``."""
         return "JAM_" + self.path.replace(".", "_").upper()
 
 
 def entries() -> Iterator[Entry]:
-    """Every setting, in the order of the documentation."""
+    """Yield every setting, in the order of the documentation."""
     for section, cls in _SECTIONS.items():
         yield from (Entry(f"{section}.{f.name}", f) for f in dataclasses.fields(cls))
     yield from (Entry(f.name, f) for f in dataclasses.fields(Settings) if f.name not in _SECTIONS)
@@ -322,7 +328,7 @@ def _build(raw: Mapping[str, Any]) -> Settings:
 
 
 def _read_fallbacks(jwt: dict[str, Any]) -> None:
-    """Replace the string of former secrets by the keys that it may stand for."""
+    """Replace the string of former secrets by the keys that it may contain."""
     fallbacks = jwt.get("secret_key_fallbacks")
     if isinstance(fallbacks, FallbackText):
         least = SECRET_BYTES.get(jwt.get("alg", JWTSettings.alg), 1)
@@ -333,7 +339,7 @@ def _checked(path: str, value: Any) -> Any:
     try:
         return _BY_PATH[path].field.metadata["check"](value)
     except ValueError as error:
-        # The value itself stays out of the sentence: it may be a secret.
+        # The sentence does not quote the value: it may be a secret.
         raise ConfigError(f"{path} ({_BY_PATH[path].env}) {error}") from None
 
 

@@ -1,7 +1,7 @@
 """Blinker signals that Flask-Jam sends; the sender is the real app object.
 
-Take ``**extra`` in a receiver: later versions may say more. A receiver that is a closure dies at
-once unless it is connected with ``weak=False``.
+Accept ``**extra`` in a receiver: later versions may send more. A receiver that is a closure is
+garbage collected at once unless it is connected with ``weak=False``.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ reuse_detected = _namespace.signal("reuse-detected")
 
 
 def emit(signal: NamedSignal, app: Flask, /, **what: Any) -> None:
-    """Send to every receiver. One that raises is logged, with its own line and no error text.
+    """Send a signal to every receiver. Log one that raises, with its line but no error text.
 
-    :param app: the real object, not a proxy: blinker compares senders by identity.
+    :param app: the app object, not a proxy: blinker compares senders by identity.
     """
     if not signal.receivers or signal.is_muted:
         return

@@ -1204,7 +1204,7 @@ def test_what_a_text_of_fallbacks_reads_twice_is_no_error(text: str) -> None:
 
 def test_a_text_that_is_the_present_secret_is_an_error() -> None:
     said = sentence(lambda: of_config(SECRET_KEY=SECRET, SECRET_KEY_FALLBACKS=SECRET))
-    assert "there twice" in said
+    assert "duplicate" in said
 
 
 @each_case("text", [MARKER, f"{MARKER}, {MARKER}x", json.dumps([MARKER])])

@@ -41,18 +41,21 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str | None
 
 @apikeys.command()
 @click.argument("subject")
-@click.option("--name", required=True, help="What the list shows: what the key is for.")
-@click.option("--scope", "scopes", multiple=True, help="A scope; may be given again.")
-@click.option("--role", "roles", multiple=True, help="A role; may be given again.")
+@click.option("--name", required=True, help="What the key is for, as the list shows it.")
+@click.option("--scope", "scopes", multiple=True, help="A scope; repeat it for more.")
+@click.option("--role", "roles", multiple=True, help="A role; repeat it for more.")
 @click.option(
-    "--expires-in", metavar="TIME", callback=_seconds, help="Such as 90d. Without it: no end."
+    "--expires-in",
+    metavar="TIME",
+    callback=_seconds,
+    help="Lifetime, such as 90d. By default it does not expire.",
 )
 @format_option("text", "json")
 @issuer_option
 def create(subject: str, form: str, **grants: Any) -> None:
-    """Create an API key of SUBJECT. It is printed now, and never again.
+    """Create an API key of SUBJECT. It is printed once.
 
-    The key alone is on the standard output, so that it can be piped to where it belongs.
+    The standard output has only the key, so that it can be piped.
     """
     _print_key(*_shared().create_api_key(subject, **grants), form)
 
@@ -91,7 +94,7 @@ def _row(key: ApiKeyInfo) -> list[str]:
     metavar="TIME",
     callback=_seconds,
     default="0",
-    help="How long the old key is still good, such as 1h.",
+    help="How long the old key stays valid, such as 1h.",
 )
 @format_option("text", "json")
 @issuer_option
@@ -126,4 +129,4 @@ def _print_key(key: str, info: ApiKeyInfo, form: str) -> None:
         print_json({"key": key, **info._asdict()})
         return
     click.echo(key)
-    click.echo(f"handle: {info.handle}\nThis is the only time that the key is shown.", err=True)
+    click.echo(f"handle: {info.handle}\nThe key is not shown again.", err=True)

@@ -1,6 +1,6 @@
 """``flask jam …``: keys, routes, tokens and sessions on the command line.
 
-Thin calls into the rest. No command prints a credential or a key, except the two that make one.
+The commands are thin calls. None prints a credential or a key, except those that create one.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from .output import (
 
 class _Group(AppGroup):
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; what it could not do becomes a sentence."""
+        """Run a command; print a failure as a sentence."""
         try:
             return super().invoke(ctx)
         except JamError as error:
@@ -57,7 +57,7 @@ class _Group(AppGroup):
 group = _Group("jam", help=HELP)
 group.add_command(keyring)
 group.add_command(apikeys)
-#: As much of the standard input as is read: far more than any credential has.
+#: How much of the standard input is read: far more than any credential needs.
 _MOST = 1_000_000
 _COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
 
@@ -71,17 +71,17 @@ _COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
     type=click.Choice(ALGORITHMS),
     default="HS256",
     show_default=True,
-    help="The algorithm that the key is for.",
+    help="The algorithm of the key.",
 )
 @format_option("env", "line", "json")
 def keygen(alg: str, form: str) -> None:
-    """Make a key, as lines for a .env file.
+    """Create a key, as lines for a .env file.
 
     Keep them secret. HS... signs and verifies with one secret. The others sign with the private
-    key; the public one is no secret, and all that another service needs to verify.
+    key; the public key is not secret, and another service needs only that to verify.
 
-    The format line has one line for each value, without quotes, as docker --env-file and the
-    dashboards of hosting platforms need it.
+    The format line has one unquoted line for each value, as docker --env-file and the dashboards
+    of hosting platforms need it.
     """
     found = new_key(alg)
     if form == "json":
@@ -111,7 +111,7 @@ _HEADS = ("methods", "rule", "endpoint", "guard", "from", "source")
 def show_routes(form: str, check: bool) -> None:
     """List every route with the guards in front of it.
 
-    The column "from" says where they come from: the view's own, its blueprint, the app,
+    The column "from" shows their origin: the view's own, its blueprint, the app,
     Flask-Admin's is_accessible; "public" and "static" are open on purpose, and "none" by mistake.
     A decorator above a guard, such as a cache, is a warning.
     """
@@ -162,7 +162,7 @@ def _print_markdown(found: list[Route]) -> None:
 
 
 def _as_code(cell: str) -> str:
-    """Else ``<int:id>`` would be a link, and ``__init__`` bold."""
+    """Return a cell as Markdown code: ``<int:id>`` would be a link, and ``__init__`` bold."""
     return f"`{cell}`".replace("|", "\\|") if re.search(r"[^\w\s,-]|__", cell) else cell
 
 
@@ -215,25 +215,27 @@ _PRINT: dict[str, Callable[[list[Route]], None]] = {
 
 @group.command()
 @click.argument("subject")
-@click.option("--scope", "scopes", multiple=True, help="A scope; may be given again.")
-@click.option("--role", "roles", multiple=True, help="A role; may be given again.")
+@click.option("--scope", "scopes", multiple=True, help="A scope; repeat it for more.")
+@click.option("--role", "roles", multiple=True, help="A role; repeat it for more.")
 @click.option("--claim", "claims", multiple=True, metavar="NAME=VALUE", help="Any other claim.")
-@click.option("--force", is_flag=True, help="Also where the app is neither in debug nor testing.")
+@click.option("--force", is_flag=True, help="Also if the app is neither in debug nor testing mode.")
 def token(
     subject: str, scopes: Sequence[str], roles: Sequence[str], claims: Sequence[str], force: bool
 ) -> None:
-    """Print an access token of SUBJECT, to try the API with.
+    """Print an access token of SUBJECT, to try out the API.
 
-    A VALUE that is JSON is taken as such: --claim level=3 is a number.
+    A VALUE that is JSON is parsed: --claim level=3 is a number.
     """
     if not (force or current_app.debug or current_app.testing):
         fail(
-            "this is neither debug nor testing mode: whoever reads the token is SUBJECT. "
-            "Add --force if you mean it"
+            "this is neither debug nor testing mode: anyone who reads the token can act as "
+            "SUBJECT. Add --force if you mean it"
         )
     jam = current_jam()
     if not has_key(jam.settings.jwt):
-        fail("no key is configured, so the token is good nowhere: flask jam keygen makes one")
+        fail(
+            "no key is configured, so no process would accept the token: flask jam keygen makes one"
+        )
     if jam.settings.jwt.list == "allow":
         jam = shared_jam()
     said: dict[str, Any] = dict(_claim(each) for each in claims)
@@ -268,11 +270,11 @@ def _claim(text: str) -> tuple[str, Any]:
 @click.argument("credential", metavar="TOKEN")
 @format_option("text", "json")
 def show_inspection(credential: str, form: str) -> None:
-    """Show what is in a TOKEN, and why it would be refused.
+    """Decode a TOKEN and explain why it would be refused.
 
-    Also for a refresh token, a session id or an API key. With - it is read from the standard input,
-    so that it is in no history. The client is not told these reasons. Exits with 1 if it would be
-    refused.
+    TOKEN may also be a refresh token, a session id or an API key; - reads it from the standard
+    input and keeps it out of the shell's history. Clients do not see these reasons. Exits with 1 if
+    it would be refused.
     """
     if credential == "-":
         credential = sys.stdin.buffer.read(_MOST).decode("utf-8", "replace")
@@ -299,7 +301,7 @@ def _said(name: str, value: Any) -> str:
 @format_option("table", "json")
 @issuer_option
 def sessions(subject: str, form: str, issuer: str | None) -> None:
-    """List the living sessions of SUBJECT. A handle is no credential."""
+    """List the valid sessions of SUBJECT. A handle is not a credential."""
     found = shared_jam().list_sessions(subject, issuer)
     if form == "json":
         print_json([each._asdict() for each in found])
@@ -309,11 +311,11 @@ def sessions(subject: str, form: str, issuer: str | None) -> None:
 
 @group.command()
 @click.argument("subject")
-@click.option("--end", "handle", metavar="HANDLE", help="End this one, and list nothing.")
+@click.option("--end", "handle", metavar="HANDLE", help="End this login, and list nothing.")
 @format_option("table", "json")
 @issuer_option
 def logins(subject: str, handle: str | None, form: str, issuer: str | None) -> None:
-    """List the logins of SUBJECT: sessions and tokens. A handle is no credential.
+    """List the logins of SUBJECT: sessions and tokens. A handle is not a credential.
 
     Exits with 1 if there is no login to --end.
     """
@@ -352,7 +354,7 @@ def _use(login: SessionInfo | LoginInfo) -> list[str]:
 @click.argument("subject")
 @issuer_option
 def revoke(subject: str, issuer: str | None) -> None:
-    """End everything of SUBJECT: tokens, sessions, API keys."""
+    """Revoke all tokens, sessions and API keys of SUBJECT."""
     jam = shared_jam()
     count = len(jam.list_sessions(subject, issuer))
     keys = len(jam.list_api_keys(subject, issuer=issuer))
@@ -374,10 +376,10 @@ def _warn_of_access_tokens(jam: Jam) -> None:
 @group.command("issuers")
 @format_option("table", "json")
 def show_issuers(form: str) -> None:
-    """List the other issuers whose tokens are taken, with their keys.
+    """List the other issuers whose tokens are accepted, with their keys.
 
-    The keys are fetched for it. Exits with 1 if those of one cannot be had: its tokens get a 503.
-    Why a single token is refused: flask jam inspect TOKEN.
+    This fetches the keys. Exits with 1 if those of an issuer are unavailable: its tokens get a 503.
+    To see why a single token is refused, use flask jam inspect TOKEN.
     """
     found = states_of(current_jam())
     if form == "json":
@@ -406,8 +408,7 @@ def _issuer_cells(state: IssuerState) -> list[str]:
 def show_findings(form: str) -> None:
     """Check configuration, cookies, store and guards.
 
-    Exits with 1 if something is wrong, which a warning is not. Each line names the requirement of
-    OWASP ASVS 5.0 that it serves.
+    Exits with 1 for a failure, not for a warning. Each line names its OWASP ASVS 5.0 requirement.
     """
     state = current_app.extensions.get(EXTENSION_KEY)
     if state is None:

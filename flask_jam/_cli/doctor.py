@@ -34,7 +34,7 @@ _COMMON_NAME = "sessionId"
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     status: str
     #: The requirement of ASVS 5.0.
@@ -43,7 +43,7 @@ class Finding(NamedTuple):
 
 
 def examine(state: AppState) -> list[Finding]:
-    """Every look, in a fixed order. No finding quotes a secret."""
+    """Run every check, in a fixed order. No finding quotes a secret."""
     return [finding for look in _LOOKS for finding in look(state)]
 
 
@@ -59,14 +59,14 @@ def _keys(state: AppState) -> Iterator[Finding]:
     if state.jam.keyring_watch is not None:
         yield from (Finding(*row) for row in check_ring(state.jam.keyring_watch))
     elif not has_key(jwt) and state.jam.issuers is not None:
-        yield Finding(OK, "11.6.1", "no key of its own: this service takes tokens of others only")
+        yield Finding(OK, "11.6.1", "no key of its own: this service accepts only tokens of others")
     elif has_key(jwt):
         yield Finding(OK, "11.6.1", f"a key for {jwt.alg} is configured and long enough")
     else:
         yield Finding(
             FAILURE,
             "13.3.1",
-            "no key is configured, so tokens die with the process: flask jam keygen makes one",
+            "no key is configured, so tokens become invalid at restart: flask jam keygen makes one",
         )
     secret, own = state.app.config.get("SECRET_KEY"), jwt.secret_key
     if own is not None and secret in (own, own.decode("utf-8", "replace")):
@@ -88,7 +88,8 @@ def _tokens(state: AppState) -> Iterator[Finding]:
         yield Finding(
             WARNING,
             "9.2.3",
-            "jwt.audience is not set: a token for another service with the same key would be taken",
+            "jwt.audience is not set: a token for another service with the same key would be "
+            "accepted",
         )
     elif jwt.audience is not None:
         yield Finding(OK, "9.2.3", f"a token must name the audience {jwt.audience}")
@@ -96,10 +97,10 @@ def _tokens(state: AppState) -> Iterator[Finding]:
         yield Finding(
             WARNING,
             "7.4.1",
-            "jwt.list is off: an access token lives until it expires, whatever is revoked",
+            "jwt.list is off: revoking has no effect on access tokens until they expire",
         )
     else:
-        yield Finding(OK, "7.4.1", "what is revoked is refused from the next request on")
+        yield Finding(OK, "7.4.1", "a revoked credential is refused from the next request on")
     if not jwt.rotate_refresh_tokens:
         yield _without_rotation()
     lives = f"an access token lives {_time(jwt.expire)} by default"
@@ -117,8 +118,8 @@ def _without_rotation() -> Finding:
     return Finding(
         WARNING,
         "10.4.5",
-        "jwt.rotate_refresh_tokens is off: a stolen refresh token is good until jwt.refresh_idle, "
-        "and nothing tells. Turn it on when all clients keep the new one of each refresh",
+        "jwt.rotate_refresh_tokens is off: a stolen refresh token is valid until jwt.refresh_idle, "
+        "and unnoticed. Turn it on when all clients store the new token of each refresh",
     )
 
 
@@ -129,7 +130,7 @@ def _issuers(state: AppState) -> Iterator[Finding]:
 
 def _sessions(state: AppState) -> Iterator[Finding]:
     if _has(state, SessionScheme):
-        for kind, remember in (("a session", None), ("one that is remembered", True)):
+        for kind, remember in (("a session", None), ("a remembered session", True)):
             limits = state.jam.sessions.limits_of(remember)
             yield Finding(
                 OK,
@@ -145,7 +146,9 @@ def _cookies(state: AppState) -> Iterator[Finding]:
     if not names:
         return
     if settings.cookie_secure is False:
-        yield Finding(FAILURE, "3.3.1", "cookie_secure is off: cookies go over plain http as well")
+        yield Finding(
+            FAILURE, "3.3.1", "cookie_secure is off: cookies are also sent over plain http"
+        )
     elif settings.cookie_secure is None and (state.app.debug or state.app.testing):
         yield Finding(
             WARNING, "3.3.1", "cookies are not Secure, because this is debug or testing mode"
@@ -153,7 +156,9 @@ def _cookies(state: AppState) -> Iterator[Finding]:
     else:
         yield Finding(OK, "3.3.1", "cookies are Secure, HttpOnly and have a SameSite")
     if settings.cookie_domain is not None:
-        yield Finding(WARNING, "3.3.3", f"cookies go to every host below {settings.cookie_domain}")
+        yield Finding(
+            WARNING, "3.3.3", f"cookies are sent to every host below {settings.cookie_domain}"
+        )
     else:
         yield from map(_prefix, names)
     yield from _domain(state)
@@ -169,17 +174,17 @@ def _passwords(state: AppState) -> Iterator[Finding]:
             WARNING,
             "12.2.1",
             "cookie_secure is off, so this app may be served over plain http: Basic sends the "
-            "password with every request, readable by all on the way",
+            "password with every request, readable to the network",
         )
     else:
-        yield Finding(OK, "12.2.1", "Basic sends a password with every request: serve https alone")
+        yield Finding(OK, "12.2.1", "Basic sends a password with every request: serve only https")
     if not any(scheme.cookie_name for scheme in state.transports()):
         yield from _https(state)
 
 
 def _prefix(name: str) -> Finding:
     if name.lower().startswith("__host-"):
-        return Finding(OK, "3.3.3", f"the cookie {name} can be set by this host alone")
+        return Finding(OK, "3.3.3", f"the cookie {name} can only be set by this host")
     return Finding(
         WARNING,
         "3.3.3",
@@ -240,7 +245,7 @@ def _https(state: AppState) -> Iterator[Finding]:
 
 
 def _layers(app: Flask) -> Iterator[Any]:
-    """Return the layers of middleware, as far as they show what they wrap."""
+    """Yield the layers of middleware, as far as they expose what they wrap."""
     layer: Any = app.wsgi_app
     for _ in range(20):
         if layer is None:
@@ -256,13 +261,9 @@ def _origins(state: AppState) -> Iterator[Finding]:
             OK if secure else WARNING,
             "3.5.1",
             f"pages of {origin} are trusted"
-            + (
-                ""
-                if secure
-                else ": so is an attacker who changes what plain http carries; write https"
-            ),
+            + ("" if secure else ": so is an attacker who can modify plain http; write https"),
         )
-    found = list(dict.fromkeys(_readable_by_all(state.app)))
+    found = list(dict.fromkeys(_readable_by_any_origin(state.app)))
     if found:
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
         yield Finding(
@@ -272,28 +273,28 @@ def _origins(state: AppState) -> Iterator[Finding]:
             f"{found[0]}{more}: name the origins that may",
         )
     else:
-        yield Finding(OK, "3.4.2", "CORS lets no page of a stranger read with credentials")
+        yield Finding(OK, "3.4.2", "CORS lets no untrusted origin read with credentials")
 
 
 _STRANGER = "https://stranger.invalid"
 
 
-def _readable_by_all(app: Flask) -> Iterator[str]:
-    """Where a stranger's page may read an answer that is made with credentials."""
+def _readable_by_any_origin(app: Flask) -> Iterator[str]:
+    """Yield where a page of any origin may read an answer to a request with credentials."""
     named = app.config.get("CORS_ORIGINS", "*")
     anybody = named == "*" or (isinstance(named, (list, tuple, set)) and "*" in named)
     if anybody and app.config.get("CORS_SUPPORTS_CREDENTIALS"):
         yield "what Flask-CORS covers"
     for rule in (rule for rule in app.url_map.iter_rules() if not is_static(app, rule)):
         method = min((rule.methods or {"GET"}) - {"HEAD", "OPTIONS"}, default="OPTIONS")
-        headers = _answer_to_stranger(app, re.sub("<[^>]*>", "1", rule.rule), method)
+        headers = _answer_to_untrusted(app, re.sub("<[^>]*>", "1", rule.rule), method)
         allowed = headers.get("Access-Control-Allow-Origin") in ("*", _STRANGER)
         if allowed and headers.get("Access-Control-Allow-Credentials", "").lower() == "true":
             yield rule.rule
 
 
-def _answer_to_stranger(app: Flask, path: str, method: str) -> Headers:
-    """What the app's hooks write on an empty answer. No view runs."""
+def _answer_to_untrusted(app: Flask, path: str, method: str) -> Headers:
+    """Return the headers that the app's hooks add to an empty answer. No view runs."""
     response = app.response_class()
     asked = app.test_request_context(path, method=method, headers={"Origin": _STRANGER})
     with suppress(Exception), asked:
@@ -345,18 +346,18 @@ def _unencrypted(url: SplitResult) -> Finding:
 def _eviction(store: Any) -> Finding:
     try:
         unsafe = store.eviction_policies() - {"noeviction"}
-    except Exception:  # a server that does not tell everybody
+    except Exception:  # a server that restricts CONFIG
         return Finding(
             WARNING,
             "7.4.1",
-            "maxmemory-policy is not told to this user of Redis: see that it is noeviction",
+            "this Redis user cannot read maxmemory-policy: make sure that it is noeviction",
         )
     if unsafe:
         return Finding(
             FAILURE,
             "7.4.1",
             f"maxmemory-policy is {', '.join(sorted(unsafe))}: a "
-            "revocation that Redis forgets is undone; set noeviction",
+            "revocation that Redis evicts is undone; set noeviction",
         )
     return Finding(OK, "7.4.1", "maxmemory-policy is noeviction")
 
@@ -375,7 +376,7 @@ def _guards(state: AppState) -> Iterator[Finding]:
             found.append(str(error))
             yield Finding(FAILURE, "8.3.1", str(error))
     if not found:
-        yield Finding(OK, "8.3.1", "every guard stands where it protects something")
+        yield Finding(OK, "8.3.1", "every guard protects a route")
     for sentence in overridden_guards(state.app):
         yield Finding(WARNING, "8.3.1", sentence)
     unmarked = open_routes(state.app)

@@ -1,7 +1,7 @@
-"""What is in a credential, and why it would be refused: for who runs the service.
+"""Decode a credential and explain why it would be rejected. For operators only.
 
-A client is never told this. A refresh token is looked at, not turned; a session that is looked at
-was used, as if by a request.
+Clients never see these reasons. A refresh token is read, not rotated; reading a session counts as a
+use, like a request.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from ..stores.memory import MemoryStore
 from .issuer_states import flaw_of, rules_of, taken_by, unknown_issuer
 
 _LIKE_REFRESH = re.compile(r"[A-Za-z0-9_-]{45}\.[0-9]+\.[A-Za-z0-9_-]{43}")
-#: What a token says where there is nothing more to say.
+#: Explanations of refusals that need no details.
 _UNSAID = str(TokenError(Reason.INVALID))
-#: How a token is refused whose ``iss`` names nobody that is known here.
+#: The refusal of a token whose ``iss`` is no configured issuer.
 _OF_STRANGERS = {Reason.INVALID, Reason.WRONG_ISSUER}
 _DETAILS = {
-    Reason.TOO_LARGE: "it, or its header, is longer than is read: see jwt.max_token_bytes",
+    Reason.TOO_LARGE: "it, or its header, is longer than jwt.max_token_bytes",
     Reason.REVOKED: "it was revoked, or its login was, or its subject",
-    Reason.NOT_YET_VALID: "its nbf or iat lies in the future: does a clock go wrong?",
+    Reason.NOT_YET_VALID: "its nbf or iat lies in the future: is a clock wrong?",
     Reason.WRONG_TYPE: "its typ is not that of an access token",
 }
-#: The same of an API key; ``None`` for one that no store would be asked for.
+#: The same for an API key; ``None`` for a key that is refused before the store is asked.
 _DETAILS_OF_KEY = {
-    None: "its checksum is wrong: a part of it is missing or was mistyped",
-    Reason.INVALID: "no key here is this one: it is of another app or service, or long gone",
+    None: "its checksum is wrong: a part is missing or mistyped",
+    Reason.INVALID: "no such key is known here: it is of another app, or expired long ago",
     Reason.EXPIRED: "it has expired, or was rotated and its overlap is over",
     Reason.REVOKED: "it was revoked or rotated, or its owner was revoked",
 }
 
 
 def inspect(jam: Jam, credential: str) -> dict[str, Any]:
-    """``kind``, ``good``, ``reason`` where it would be refused, and what it says.
+    """Return ``kind``, ``good``, ``reason`` if it would be refused, and its content.
 
     :raises StoreUnavailable: if the store did not answer.
     """
@@ -54,15 +54,15 @@ def inspect(jam: Jam, credential: str) -> dict[str, Any]:
 
 
 def has_key(jwt: JWTSettings) -> bool:
-    """Whether there is a key that outlives this process."""
+    """Return True if a key is configured, so that it outlives this process."""
     given = jwt.secret_key, jwt.private_key, jwt.private_key_file, jwt.keyring
     return any((*given, jwt.public_key, jwt.public_key_file))
 
 
 def _note(jam: Jam) -> str | None:
-    """Why another process may judge otherwise."""
+    """Return why another process may decide otherwise."""
     if not has_key(jam.settings.jwt) and jam.issuers is None:
-        return "no key is configured, so no token of another process can be good here"
+        return "no key is configured, so no token of another process can be valid here"
     if isinstance(jam.store, MemoryStore):
         return "the store is this process's memory: what was revoked elsewhere is not known here"
     return None
@@ -125,7 +125,7 @@ def _owner(owner: str) -> dict[str, str]:
 
 
 def _masked(session: Session) -> dict[str, Any]:
-    """What guards look at, and of the rest the names: the app may keep secrets there."""
+    """Return the data that guards read, and only the names of the rest, which may be secret."""
     told = ("scope", "roles")
     return {name: session.data[name] if name in told else "***" for name in sorted(session.data)}
 
@@ -140,7 +140,7 @@ def _refresh(jam: Jam, family_id: str, generation: int) -> dict[str, Any]:
     if answer not in (Rotation.NEW, Rotation.SAME):
         verdict = _refused(
             Reason.REUSED,
-            "it was used before: if it is presented, the login ends for everybody who has it",
+            "it was used before: presenting it ends the login for all its clients",
         )
     return {
         **kind,
@@ -152,7 +152,7 @@ def _refresh(jam: Jam, family_id: str, generation: int) -> dict[str, Any]:
 
 
 def _access(jam: Jam, token: str) -> dict[str, Any]:
-    header, claims = _said(token)
+    header, claims = _unverified(token)
     verdict: dict[str, Any] = {"good": True}
     try:
         jam._will_use_tokens()
@@ -168,7 +168,7 @@ def _access(jam: Jam, token: str) -> dict[str, Any]:
 
 
 def _mapped(jam: Jam, facts: Facts) -> dict[str, Any]:
-    """What the rules of another issuer make of its token."""
+    """Return scope, roles and subject of a token by the rules of its issuer."""
     rules = rules_of(jam, facts.flat)
     if facts.issuer is None or rules is None:
         return {}
@@ -199,7 +199,7 @@ def _detail(jam: Jam, token: str, said: tuple[Any, Any], error: TokenError) -> s
 
 
 def _flaw(jam: Jam, token: str, header: Any) -> str:
-    """What is wrong with a token that is simply not valid to everybody else."""
+    """Return what is wrong with a token that clients only see as not valid."""
     if not isinstance(header, dict):
         return _flaw_of_form(token)
     keyring = jam.verifier.keyring
@@ -222,7 +222,7 @@ def _flaw_of_form(token: str) -> str:
     if _LIKE_REFRESH.fullmatch(token):
         return "it has the form of a refresh token, and was made with another key"
     if token.count(".") != 2:
-        return "it is no signed token: that has three parts, with dots between them"
+        return "it is not a signed token, which has three parts separated by dots"
     return "its first part is not strict JSON"
 
 
@@ -230,8 +230,8 @@ def _refused(reason: Reason, detail: str) -> dict[str, Any]:
     return {"good": False, "reason": str(reason), "detail": detail}
 
 
-def _said(token: str) -> tuple[Any, Any]:
-    """What it says of itself, which only a good one proves: objects, or text that is none."""
+def _unverified(token: str) -> tuple[Any, Any]:
+    """Return the unverified header and claims: objects, or a string if they are not JSON."""
     parts = token[:65536].split(".")
     return (_decoded(parts[0]), _decoded(parts[1])) if len(parts) == 3 else (None, None)
 

@@ -1,4 +1,4 @@
-"""What operators may know of other issuers: their keys, their rules, and why a token is refused."""
+"""State of other issuers for operators: keys, rules, and why a token is refused."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class IssuerState(NamedTuple):
     """One issuer, as ``flask jam issuers`` shows it."""
 
     issuer: str
-    #: ``ok``, or why every token of it is refused.
+    #: ``ok``, or why all of its tokens are refused.
     state: str
-    #: Which guards take its tokens.
+    #: The guards that accept its tokens.
     taken_by: str
     keys: int
     #: Seconds since the keys were fetched; None if they are configured, or never were.
@@ -40,7 +40,7 @@ class IssuerState(NamedTuple):
 
 
 def states_of(jam: Jam) -> list[IssuerState]:
-    """Return the state of each issuer, once its keys have been asked for."""
+    """Return the state of each issuer, after fetching its keys."""
     issuers = jam.issuers
     if issuers is None:
         return []
@@ -78,7 +78,7 @@ def _shown(rules: Issuer) -> str:
 
 
 def taken_by(jam: Jam, rules: Issuer) -> str:
-    """Return which guards take the tokens of an issuer."""
+    """Return which guards accept the tokens of an issuer."""
     verifier: Any = jam.verifier
     return "guards that name it" if verifier.is_by_name(rules) else "every guard"
 
@@ -87,7 +87,7 @@ def taken_by(jam: Jam, rules: Issuer) -> str:
 
 
 def rules_of(jam: Jam, claims: object) -> Issuer | None:
-    """Return the rules for a token that says these claims; None if it is of no other issuer."""
+    """Return the rules for a token with these claims; None if it is of no other issuer."""
     if jam.issuers is None or not isinstance(claims, Mapping):
         return None
     with suppress(TokenError):
@@ -96,7 +96,7 @@ def rules_of(jam: Jam, claims: object) -> Issuer | None:
 
 
 def unknown_issuer(jam: Jam, claims: object) -> str | None:
-    """Return what is wrong with an ``iss`` that is none of the issuers; None if that is not it."""
+    """Return what is wrong with an ``iss`` that matches no issuer; None if one matches."""
     iss = claims.get("iss") if isinstance(claims, Mapping) else None
     if jam.issuers is None or iss is None or iss == jam.settings.jwt.issuer:
         return None
@@ -109,7 +109,7 @@ def unknown_issuer(jam: Jam, claims: object) -> str | None:
 
 
 def flaw_of(jam: Jam, rules: Issuer, header: Mapping[str, Any]) -> str:
-    """Return what is wrong with a token whose signature did not hold, by its header."""
+    """Return what is wrong with a token whose signature is invalid, by its header."""
     assert jam.issuers is not None
     alg, kid = header.get("alg"), header.get("kid")
     if ("EdDSA" if alg == "Ed25519" else alg) not in tuple(rules.algorithms):
@@ -124,15 +124,15 @@ def flaw_of(jam: Jam, rules: Issuer, header: Mapping[str, Any]) -> str:
 
 
 def examine_issuers(jam: Jam, *, is_tried: bool) -> Iterator[tuple[str, str, str]]:
-    """Return status, requirement of ASVS and sentence of each thing that was looked at.
+    """Return status, ASVS requirement and sentence of each check.
 
-    :param is_tried: whether the app is in debug or testing mode.
+    :param is_tried: True if the app is in debug or testing mode.
     """
     states = states_of(jam)
     for state, rules in zip(states, jam.issuers.states() if jam.issuers else (), strict=True):
         name = state.issuer
         if state.keys:
-            yield "ok", "9.1.3", f"{name}: {state.keys} key(s), tokens taken by {state.taken_by}"
+            yield "ok", "9.1.3", f"{name}: {state.keys} key(s), tokens accepted by {state.taken_by}"
         else:
             yield "failure", "9.1.3", f"{name}: no keys, so its tokens get a 503 ({state.error})"
         if not is_tried and _is_plain(rules):
@@ -164,5 +164,5 @@ def _reach(name: str, rules: Issuer) -> Iterator[tuple[str, str, str]]:
         yield (
             "warning",
             "8.2.1",
-            f"{name}: everywhere is on, so every plain jwt_required takes its tokens",
+            f"{name}: everywhere is on, so every plain jwt_required accepts its tokens",
         )

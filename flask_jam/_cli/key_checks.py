@@ -1,4 +1,4 @@
-"""What ``flask jam doctor`` says about the key ring and the published keys."""
+"""Checks of ``flask jam doctor`` for the key ring and the published keys."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Row = tuple[str, str, str]
 
 
 def check_ring(watch: KeyringWatch) -> Iterator[Row]:
-    """Check that a ring has a key that signs, not for years, and nothing that is left over."""
+    """Check that a ring has a key that signs, that it is not old, and that none is left over."""
     ring, now = watch.ring, watch.clock()
     signer = ring.signer(now)
     if signer is None:

@@ -1,4 +1,4 @@
-"""``flask jam keyring …``: look at the ring of ``jwt.keyring``, and change it.
+"""``flask jam keyring …``: show and change the ring of ``jwt.keyring``.
 
 No command prints a private key, except ``export --private``.
 """
@@ -39,7 +39,7 @@ def _fail(sentence: str) -> NoReturn:
 
 
 def _ring(watch: KeyringWatch) -> Ring:
-    """Read the ring as it is now in the directory."""
+    """Read the current ring from the directory."""
     return Ring([*watch.configured, *watch.directory.read()], watch.lives)
 
 
@@ -149,16 +149,18 @@ def _ends(ring: Ring, member: Member, end: float) -> str:
 
 
 @group.command("rotate")
-@click.option("--alg", type=click.Choice(ALGORITHMS), help="As the newest key, if not given.")
+@click.option(
+    "--alg", type=click.Choice(ALGORITHMS), help="The algorithm; by default that of the newest key."
+)
 @click.option(
     "--activate-after", "wait", type=click.FloatRange(0, 30 * 86400), metavar="SECONDS",
-    help="How long a fleet without a shared disk needs to get the key, if longer than usual.",
+    help="How long machines without a shared disk need to get the key, if longer than usual.",
 )  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and change nothing.")
 def rotate_ring(alg: str | None, wait: float | None, dry_run: bool) -> None:
-    """Make the next key. It signs once every worker knows it.
+    """Create the next key. It signs once every worker knows it.
 
-    Exits with 0 if the key was made, or if one is waiting already, so that cron may call it on
+    Exits with 0 if the key was created, or if one is waiting already, so that cron may run it on
     several machines; with 1 and a sentence if the ring could not be changed.
     """
     watch = _watch()
@@ -190,7 +192,7 @@ def _report_rotation(watch: KeyringWatch, change: Change, *, dry_run: bool) -> N
 
 
 def _changed(watch: KeyringWatch, step: Any) -> Change:
-    """Change the ring by a step, as its only writer."""
+    """Change the ring under the writer's lock."""
     with watch.directory.locked():
         change: Change = step(_ring(watch))
         if change.members is not None:
@@ -204,13 +206,13 @@ def _changed(watch: KeyringWatch, step: Any) -> Change:
 # A kid may begin with a dash.
 @group.command("retire", context_settings={"ignore_unknown_options": True})
 @click.argument("kid")
-@click.option("--force", is_flag=True, help="Also if it signs, or tokens of it may be alive.")
+@click.option("--force", is_flag=True, help="Also if it signs, or its tokens may be valid.")
 def retire_key(kid: str, force: bool) -> None:
-    """End a key: its private half is removed, and nothing that it signed is accepted.
+    """Retire a key: remove its private half, and accept nothing that it signed.
 
-    Without --force only a key of which nothing is alive. With --force any, as after a theft: in
-    force in every worker within a second, refresh tokens included. If it signs, the key that waits
-    takes its place, or a new one.
+    Without --force, this takes only a key without valid tokens. With --force it takes any key, as
+    after a theft: every worker refuses its tokens within a second, refresh tokens included. If the
+    key signs, the waiting key replaces it, or a new one.
     """
     watch = _watch()
     change = _changed(watch, lambda ring: retire(ring, kid, watch.clock(), force=force))
@@ -226,10 +228,10 @@ def retire_key(kid: str, force: bool) -> None:
 
 
 @group.command("export")
-@click.option("--private", is_flag=True, help="The ring itself: a secret that signs.")
+@click.option("--private", is_flag=True, help="Print the ring itself: a secret that signs.")
 @click.option(
     "--format", "form", type=click.Choice(("json", "env")), default="json", show_default=True,
-    help="env: the private keys as settings, for a service without a ring.",
+    help="env prints the private keys as settings, for a service without a ring.",
 )  # fmt: skip
 def export(private: bool, form: str) -> None:
     """Print the public keys as a JWK Set.
@@ -257,7 +259,7 @@ def _export_public(ring: Ring, now: float) -> None:
 
 
 def _settings(ring: Ring, now: float) -> dict[str, str]:
-    """Return the ring as settings of a service without one."""
+    """Return the ring as settings for a service without one."""
     signer = ring.signer(now)
     if signer is None or signer.key is None:
         _fail("the ring has no key")
@@ -285,7 +287,7 @@ def _secrets(signer: Key, others: list[Key]) -> dict[str, str]:
     try:
         first, *rest = [key.private.decode() for key in (signer, *others)]
     except UnicodeDecodeError:
-        _fail("a secret of the settings is no text")
+        _fail("a secret in the settings is not valid text")
     found = {"JAM_JWT_ALG": signer.alg, "JAM_JWT_SECRET_KEY": first}
     if rest:
         found["JAM_JWT_SECRET_KEY_FALLBACKS"] = json.dumps(rest)

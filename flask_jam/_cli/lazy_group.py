@@ -1,4 +1,4 @@
-"""The group ``flask jam`` without its commands, which are imported when one is asked for."""
+"""The group ``flask jam``, which imports its commands on first use."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ HELP = "Keys, routes, tokens and sessions of Flask-Jam."
 
 
 class LazyGroup(AppGroup):
-    """A group of commands that stands for another one until it is used.
+    """A group of commands that loads another group on first use.
 
-    The commands and what they need take 6 ms of processor time to import, in each worker that
-    never runs one.
+    Importing the commands takes 6 ms of processor time in each worker, which never runs one.
 
     :param load: returns the group that has the commands.
     """
@@ -33,5 +32,5 @@ class LazyGroup(AppGroup):
         return self._load().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command as the other group runs it."""
+        """Run a command by the other group."""
         return self._load().invoke(ctx)

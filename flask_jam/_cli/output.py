@@ -1,4 +1,4 @@
-"""What the commands share: the Jam of the app, tables, JSON, and sentences for what went wrong."""
+"""Helpers of the commands: the app's Jam, tables, JSON and failures."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def current_jam() -> Jam:
 
 
 def shared_jam(what: str = "sessions and revocations") -> Jam:
-    """Return a Jam whose state other processes see: this one has nothing of its own to show."""
+    """Return a Jam with shared state, or fail: the memory of this process has nothing to show."""
     jam = current_jam()
     if isinstance(jam.store, MemoryStore):
         fail(
@@ -57,12 +57,12 @@ def fail(sentence: str) -> NoReturn:
 
 
 def print_json(value: Any) -> None:
-    """Print in ASCII only: what a token says must not move the cursor of a terminal."""
+    """Print in ASCII only: a token's content must not control the terminal."""
     click.echo(json.dumps(value, indent=2))
 
 
 def padded(rows: Sequence[Sequence[str]]) -> Iterable[list[str]]:
-    """Return cells, padded to the width of their column."""
+    """Return the cells, padded to the width of their column."""
     widths = [max(len(row[number]) for row in rows) for number in range(len(rows[0]))]
     for row in rows:
         yield [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
@@ -75,12 +75,12 @@ def print_rows(head: list[str], rows: list[list[str]]) -> None:
 
 
 def printable(text: str) -> str:
-    """Return a text on one line, and without what a terminal would act upon."""
+    """Return a string on one line, without terminal control characters."""
     return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def moment(seconds: float) -> str:
-    """Return a timestamp for people."""
+    """Return a timestamp in readable form."""
     try:
         return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M:%S}Z"
     except (ValueError, OverflowError, OSError):

@@ -1,1 +1,1 @@
-"""How credentials are issued, verified, rotated and revoked. Independent of Flask."""
+"""Issue, verify, rotate and revoke credentials. Independent of Flask."""

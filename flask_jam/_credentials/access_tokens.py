@@ -1,7 +1,7 @@
 """Access tokens: issue, verify, revoke.
 
-Verification, in this order: gate and signature (:mod:`flask_jam.jws`) and claims, all of which
-the cache may answer; then, on a hit as on a miss, key generation, time and revocation.
+Verification runs in this order: form and signature (:mod:`flask_jam.jws`) and claims, which the
+cache may answer; then, on a hit as on a miss, key generation, time and revocation.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ _LARGEST_KEPT = 4096
 
 
 class Verifier:
-    """Tokens to claims, with a cache of facts."""
+    """Verify tokens, with a cache of facts."""
 
     def __init__(self, keyring: KeyRing, settings: JWTSettings, store: Store, clock: Clock) -> None:
-        #: The keys that verify now: as a source of keys, an own one is like another issuer's.
+        #: The keys that verify now, as a key source like those of other issuers.
         self.ring: KeyRing | None = keyring
         self._keyring = keyring
         self._settings = settings
         self._store = store
         self.clock = clock
-        # Read on every request: one look-up each instead of two.
+        # Read on every request: one lookup each instead of two.
         self._longest, self._asks = settings.max_token_bytes, settings.list != "off"
         self._cache: FactCache[Facts] = FactCache(settings.cache_size)
 
     @property
     def keyring(self) -> KeyRing:
-        """The keys that verify now."""
+        """Return the keys that verify now."""
         return self._keyring
 
     @property
@@ -55,38 +55,38 @@ class Verifier:
 
     @property
     def has_own_key(self) -> bool:
-        """Whether this service has a key, so that there are tokens of its own."""
+        """Return True if this service has a key, so that it has tokens of its own."""
         return True
 
     @property
     def takes_plain(self) -> bool:
-        """Whether there are tokens that a plain guard takes."""
+        """Return True if there are tokens that a plain guard accepts."""
         return self.has_own_key
 
     def is_taken(self, rules: Any, names: Collection[str]) -> bool:
-        """Return True if a guard that names these issuers, or none, takes the tokens of one."""
+        """Return True if a guard with these issuers, or none, accepts tokens under ``rules``."""
         return False
 
     def cache_info(self) -> CacheInfo:
-        """Hits, misses, bound and size, as :func:`functools.lru_cache` has them."""
+        """Return hits, misses, bound and size, like :func:`functools.lru_cache`."""
         return self._cache.info()
 
     def cache_clear(self) -> None:
-        """Forget every verified token; each is verified anew."""
+        """Clear the cache of verified tokens."""
         self._cache.clear()
 
     def rekey(self, keyring: KeyRing) -> None:
-        """Verify with other keys from now on; facts of the old ones count no more."""
+        """Verify with other keys from now on; drop the facts of the old ones."""
         self.ring = self._keyring = keyring
         self._cache.clear()
 
     def verify(self, token: str) -> Facts:
-        """The facts of a token that is good now.
+        """Return the facts of a token that is valid now.
 
         :raises TokenError: with the reason.
-        :raises StoreUnavailable: if revocation could not be asked.
+        :raises StoreUnavailable: if revocation could not be checked.
         """
-        # The size comes first: no megabytes are hashed for a stranger.
+        # The size comes first: megabytes from an attacker are not hashed.
         if not isinstance(token, str):
             raise TokenError(Reason.INVALID)
         if len(token) > self._longest:
@@ -108,29 +108,29 @@ class Verifier:
         return facts
 
     def verify_plain(self, token: str) -> Facts:
-        """The facts of a token that a plain guard takes.
+        """Return the facts of a token that a plain guard accepts.
 
-        :raises TokenError: ``wrong_issuer`` for one that only some guards take.
-        :raises StoreUnavailable: if revocation could not be asked.
+        :raises TokenError: ``wrong_issuer`` for a token that only some guards accept.
+        :raises StoreUnavailable: if revocation could not be checked.
         """
         facts = self.verify(token)
         if facts.by_name:
-            raise TokenError(Reason.WRONG_ISSUER, "only a guard that names its issuer takes it")
+            raise TokenError(Reason.WRONG_ISSUER, "only a guard that names its issuer accepts it")
         return facts
 
     def established(self, token: str) -> Facts:
-        """Gate, signature and claims, without time, revocation and cache."""
+        """Check form, signature and claims, without time, revocation and cache."""
         keyring = self._keyring
         header, payload = verify_jws(token, keyring, max_bytes=self._settings.max_token_bytes)
         check_type(header)
         return facts_of(strict_object(payload), self._settings, keyring)
 
     def of_claims(self, claims: Mapping[str, Any]) -> Facts:
-        """The facts of claims that have been verified before, expired or not."""
+        """Return the facts of claims that were verified before, expired or not."""
         return facts_of(strict_object(json_of(claims)), self._settings, self._keyring)
 
     def check_own(self, claims: Mapping[str, Any]) -> None:
-        """Refuse to mint what this service would not take as its own."""
+        """Raise an error for claims that this service would not accept as its own."""
 
     def _check_marks(self, facts: Facts, marks: Marks) -> None:
         is_listed = self._settings.list == "allow" and facts.issuer is None
@@ -142,7 +142,7 @@ class Verifier:
 
 
 class Tokens:
-    """Minting and revoking."""
+    """Issue and revoke access tokens."""
 
     def __init__(
         self, settings: JWTSettings, store: Store, clock: Clock, verifier: Verifier
@@ -162,7 +162,7 @@ class Tokens:
         life = self._settings.expire if exp is None else exp
         life = life.total_seconds() if isinstance(life, timedelta) else life
         if isinstance(life, bool) or not isinstance(life, (int, float)) or not math.isfinite(life):
-            raise TokenError(Reason.INVALID, "exp: write the life of the token in seconds")
+            raise TokenError(Reason.INVALID, "exp: write the lifetime of the token in seconds")
         return self._completed(data, life)
 
     def _completed(self, data: Mapping[str, Any], life: float) -> dict[str, Any]:
@@ -175,9 +175,9 @@ class Tokens:
         return {**own, **data}
 
     def mint(self, payload: Mapping[str, Any], cut_off: float | None = None) -> tuple[str, Facts]:
-        """Sign a payload, completed and checked as verification would; return what it says, too.
+        """Sign a payload after completing and checking it; return the token and its facts.
 
-        :param cut_off: that of the subject, as the store has it; asked for where it is not given.
+        :param cut_off: the subject's cutoff in the store; looked up by default.
 
         :raises TokenError: with a sentence that says which claim is wrong.
         """
@@ -195,7 +195,7 @@ class Tokens:
         if known is None:
             standing = self._store.standing(slot_of(subject), subject, self.clock())
             ended = standing.latest if "fam" in payload else standing.cut_off
-            if ended <= self.clock() + CLOCK_SKEW:  # else it was set by a clock that was wrong
+            if ended <= self.clock() + CLOCK_SKEW:  # else a wrong clock set it
                 _check_age(payload.get("iat"), ended)
             known = standing.latest
         return {**payload, CUT_OFF: [self._store.identity(), known]}
@@ -204,11 +204,11 @@ class Tokens:
         return self._verifier.keyring.signing_key()
 
     def derive(self, purpose: str) -> tuple[bytes, ...]:
-        """Return keys for another purpose than signing, that of the signer first."""
+        """Derive keys for another purpose than signing, that of the signer first."""
         return self._verifier.keyring.derive(purpose)
 
     def check(self, payload: Mapping[str, Any]) -> tuple[Facts, bytes]:
-        """Return what a payload would say as a token, and its JSON; sign nothing.
+        """Return the facts that a payload would have as a token, and its JSON; sign nothing.
 
         :raises TokenError: as :meth:`mint` does.
         """
@@ -232,7 +232,7 @@ class Tokens:
             self._verifier.check_own(payload)
             facts = facts_of(strict_object(raw), self._settings, self._verifier.keyring)
             if facts.exp <= self.clock():
-                raise TokenError(Reason.EXPIRED, "exp has passed: it would be dead at birth")
+                raise TokenError(Reason.EXPIRED, "exp is in the past")
             if facts.exp <= max(facts.nbf or 0, facts.iat or 0):
                 raise TokenError(Reason.INVALID, "exp comes before nbf or iat")
         except TokenError as error:
@@ -247,7 +247,7 @@ class Tokens:
         self._store.mark(facts.slot, Kind.TOKEN, facts.mark or "", now, until)
 
     def of_ours(self, token_or_claims: str | Mapping[str, Any]) -> Facts | None:
-        """The facts of a token or of its claims, expired or not. Nothing is cached."""
+        """Return the facts of a token or of its claims, expired or not. Nothing is cached."""
         if not isinstance(token_or_claims, (str, Mapping)):
             raise TokenError(Reason.INVALID, "write a token, or the claims of one")
         try:
@@ -261,7 +261,7 @@ class Tokens:
 
 
 def check_type(header: Mapping[str, Any]) -> None:
-    """Refuse a header that does not say that this is an access token.
+    """Raise an error for a header whose type is not that of an access token.
 
     :raises TokenError: ``wrong_type``.
     """
@@ -272,7 +272,7 @@ def check_type(header: Mapping[str, Any]) -> None:
 
 
 def _check_age(iat: object, cut_off: float) -> None:
-    """Refuse to mint again what was minted before a cut-off: it would bring the user back."""
+    """Raise an error for a payload from before a cutoff: it would restore revoked access."""
     if isinstance(iat, (int, float)) and iat + CLOCK_SKEW < cut_off:
         raise TokenError(
             Reason.REVOKED,

@@ -1,7 +1,6 @@
 """Own tokens and those of other issuers, told apart by ``iss`` and verified by one verifier.
 
-Which rules count is decided by what a token says of itself before anything of it is believed, and
-by nothing else. So no token is tried under the rules of two issuers.
+Only the unverified ``iss`` chooses the rules, so no token is tried under those of two issuers.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ from .issuer_names import is_named, names_of
 
 
 class AllTokens(Verifier):
-    """Verifies own tokens, and those of other issuers.
+    """Verify own tokens and those of other issuers.
 
-    :param by_name: issuers whose tokens only those guards take that name them.
+    :param by_name: issuers whose tokens are accepted only by guards that name them.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - what the own verifier has, too
@@ -50,28 +49,28 @@ class AllTokens(Verifier):
 
     @property
     def has_own_key(self) -> bool:
-        """Whether this service has a key, so that there are tokens of its own."""
+        """Return True if this service has a key, so that it has tokens of its own."""
         return self._settings.has_key
 
     @property
     def takes_plain(self) -> bool:
-        """Whether there are tokens that a plain guard takes."""
+        """Return True if there are tokens that a plain guard accepts."""
         others = set(self.issuers.states()) - self._by_name
         return bool(others) or self.has_own_key
 
     def is_taken(self, rules: Any, names: Collection[str]) -> bool:
-        """Return True if a guard that names these issuers, or none, takes the tokens of one."""
+        """Return True if a guard with these issuers, or none, accepts tokens under ``rules``."""
         if not names:
             return not self.is_by_name(rules)
         own = names_of(rules)
         return any(is_named(iss, name) or is_named(name, iss) for iss in own for name in names)
 
     def is_by_name(self, rules: Issuer) -> bool:
-        """Return True for an issuer whose tokens only those guards take that name it."""
+        """Return True for an issuer whose tokens are accepted only by guards that name it."""
         return rules in self._by_name
 
     def established(self, token: str) -> Facts:
-        """Gate, signature and claims, without time, revocation and cache."""
+        """Check form, signature and claims, without time, revocation and cache."""
         jws = read_jws(token, max_bytes=self._longest)
         claims = strict_object(jws.payload)
         if self.issuers.is_of_one(claims):
@@ -86,9 +85,9 @@ class AllTokens(Verifier):
         return facts_of(claims, self._settings, keyring)
 
     def of_claims(self, claims: Mapping[str, Any]) -> Facts:
-        """The facts of claims that have been verified before, expired or not.
+        """Return the facts of claims that were verified before, expired or not.
 
-        :raises TokenError: for those of another issuer that name no token.
+        :raises TokenError: for claims of another issuer that do not identify a token.
         """
         said = strict_object(json_of(claims))
         if not self.issuers.is_of_one(said):
@@ -97,13 +96,13 @@ class AllTokens(Verifier):
         if facts.jti is None:
             raise TokenError(
                 Reason.INVALID,
-                "these claims name no token, as their issuer gives it no id: pass the token "
+                "these claims do not identify a token, as their issuer sets no id: pass the token "
                 "itself, or current_auth()",
             )
         return self._as_facts(facts)
 
     def check_own(self, claims: Mapping[str, Any]) -> None:
-        """Refuse to mint in the name of another issuer.
+        """Raise an error for claims in the name of another issuer.
 
         :raises TokenError: ``wrong_issuer``.
         """
@@ -137,10 +136,10 @@ class AllTokens(Verifier):
 
 
 def mapped(foreign: ForeignFacts) -> dict[str, Any]:
-    """Return the claims with ``scope`` and ``roles`` as the issuer's rules have found them.
+    """Return the claims with ``scope`` and ``roles`` as derived by the issuer's rules.
 
-    Guards and policies read these two names. What the issuer itself has written there counts only
-    if its rules say so.
+    Guards and policies read these two names. The issuer's own values under them count only if its
+    rules say so.
     """
     flat = {name: each for name, each in foreign.flat.items() if name not in ("scope", "roles")}
     scopes = foreign.scopes

@@ -1,4 +1,4 @@
-"""The text of an API key: ``<prefix>_<id><secret><checksum>`` in base62.
+"""The string of an API key: ``<prefix>_<id><secret><checksum>`` in base62.
 
 The prefix lets secret scanners find a key. The id names it in the store and begins with the slot
 of its owner. The checksum keeps typos and floods from the store; an attacker can compute it.
@@ -31,7 +31,7 @@ _ANY = re.compile(rf"[a-z][a-z0-9]*_{_FORM.pattern}")
 
 
 def new_key(prefix: str, slot: str) -> str:
-    """Return a new key for an owner whose things are in a slot."""
+    """Return a new key for an owner in a slot."""
     number = _SLOT_ALPHABET.index(slot[0]) * 64 + _SLOT_ALPHABET.index(slot[1])
     random = "".join(secrets.choice(ALPHABET) for _ in range(_ID - _SLOT + _SECRET))
     text = f"{prefix}_{ALPHABET[number // len(_PAIRS)]}{_PAIRS[number % len(_PAIRS)]}{random}"
@@ -41,7 +41,7 @@ def new_key(prefix: str, slot: str) -> str:
 def has_form(text: str, prefix: str) -> bool:
     """Return True for the prefix, in any letter case, and the length of a key.
 
-    That decides that a value is meant as a key, right or wrong: no other scheme is asked then.
+    Such a value is meant as a key, valid or not, so no other scheme is asked.
     """
     head = len(prefix)
     return len(text) == head + 1 + _BODY and text[head] == "_" and text[:head].lower() == prefix
@@ -53,7 +53,7 @@ def is_any_key(text: str) -> bool:
 
 
 def is_key(text: str, prefix: str) -> bool:
-    """Return True if a text can be a key: prefix, length, alphabet and checksum are right."""
+    """Return True if prefix, length, alphabet and checksum of a key are right."""
     if not has_form(text, prefix) or not text.startswith(prefix):
         return False
     body = text[len(prefix) + 1 :]
@@ -65,34 +65,34 @@ def is_key(text: str, prefix: str) -> bool:
 
 
 def slot_of_key(text: str) -> str:
-    """Return the slot of the owner of what :func:`is_key`."""
+    """Return the slot of a key's owner, if :func:`is_key`."""
     high, low = divmod(_number(text[-_BODY : _SLOT - _BODY]), 64)
     return _SLOT_ALPHABET[high] + _SLOT_ALPHABET[low]
 
 
 def id_of(text: str) -> str:
-    """Return the id of what :func:`is_key`, for the store: it begins with the slot."""
+    """Return the id of a key for the store, if :func:`is_key`: it begins with the slot."""
     return slot_of_key(text) + text[_SLOT - _BODY : _ID - _BODY]
 
 
 def digest_of(text: str) -> bytes:
-    """Return a hash of any ASCII text, to find it again."""
+    """Return a hash of an ASCII string, as a cache key."""
     return hashlib.sha256(b"flask_jam api key\0" + text.encode("ascii")).digest()
 
 
 def hashed(text: str) -> str:
-    """Return what the store knows of a key: no key can be made of it."""
+    """Return the hash that the store keeps of a key; the key cannot be derived from it."""
     raw = binascii.b2a_base64(digest_of(text), newline=False)
     return raw.translate(_URL_SAFE)[:43].decode()
 
 
 def length_of(prefix: str) -> int:
-    """Return how many characters a key has."""
+    """Return the length of a key, in characters."""
     return len(prefix) + 1 + _BODY
 
 
 def pattern_of(prefix: str) -> str:
-    """Return a regular expression that finds keys in files, in the syntax that scanners share."""
+    """Return a regular expression that finds keys in files, in the scanners' common syntax."""
     return rf"\b{prefix}_{_FORM.pattern}\b"
 
 
@@ -103,6 +103,6 @@ def _checksum(text: str) -> str:
 
 
 def _number(letters: str) -> int:
-    """Return the number that three letters stand for."""
+    """Return the number that three letters encode."""
     high, middle, low = letters[0], letters[1], letters[2]
     return (_DIGITS[high] * len(ALPHABET) + _DIGITS[middle]) * len(ALPHABET) + _DIGITS[low]

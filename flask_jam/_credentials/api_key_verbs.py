@@ -1,4 +1,4 @@
-"""The verbs of :class:`~flask_jam.Jam` for API keys."""
+"""The methods of :class:`~flask_jam.Jam` for API keys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .api_keys import ApiKeyInfo, ApiKeys
 
 
 class ApiKeyVerbs:
-    """A part of :class:`~flask_jam.Jam`."""
+    """API key methods of :class:`~flask_jam.Jam`."""
 
     api_keys: ApiKeys
 
@@ -25,14 +25,14 @@ class ApiKeyVerbs:
         data: Mapping[str, Any] | None = None,
         issuer: str | None = None,
     ) -> tuple[str, ApiKeyInfo]:
-        """Create an API key of a subject. Show it to the user now: it cannot be had again.
+        """Create an API key for a subject. Show it to the user now: it cannot be retrieved later.
 
         :param name: what the user calls it, such as ``backup script``.
-        :param expires_in: seconds from now until it ends; ``None`` for no end.
+        :param expires_in: lifetime in seconds; ``None`` for a key that does not expire.
         :param data: plain JSON of your own, at most 4096 bytes.
-        :param issuer: who vouches for the subject; ``None`` for this service.
-        :returns: the key, and what :meth:`list_api_keys` shows of it.
-        :raises TokenError: with a sentence, for an argument that cannot be kept.
+        :param issuer: the issuer of the subject; ``None`` for this service.
+        :returns: the key, and its entry in :meth:`list_api_keys`.
+        :raises TokenError: for an argument that cannot be stored.
         """
         self.api_keys.check_permits()
         return self.api_keys.create(
@@ -46,7 +46,7 @@ class ApiKeyVerbs:
         )
 
     def list_api_keys(self, subject: str, issuer: str | None = None) -> list[ApiKeyInfo]:
-        """Return the living API keys of a subject, the oldest first."""
+        """Return the valid API keys of a subject, the oldest first."""
         return self.api_keys.listed(subject, issuer)
 
     def rotate_api_key(
@@ -56,21 +56,21 @@ class ApiKeyVerbs:
         overlap: float | timedelta = 0,
         issuer: str | None = None,
     ) -> tuple[str, ApiKeyInfo]:
-        """Replace an API key by a new one with the same name, rights and expiry.
+        """Replace an API key with a new one: same name, rights and expiry.
 
-        :param handle: of the old key, as :meth:`list_api_keys` shows it.
-        :param overlap: seconds for which the old key is still good.
-        :returns: the new key, this once, and what a list shows of it.
+        :param handle: the handle of the old key in :meth:`list_api_keys`.
+        :param overlap: how long the old key stays valid, in seconds.
+        :returns: the new key, which is not shown again, and its entry in the list.
         :raises TokenError: ``reused`` if it was rotated before: the sentence names the successor,
             which you can rotate or revoke if its key was lost. ``revoked``, ``expired`` or
-            ``invalid`` if there is no such living key.
+            ``invalid`` if there is no such valid key.
         """
         self.api_keys.check_permits()
         return self.api_keys.rotate(subject, handle, overlap, issuer)
 
     def revoke_api_key(self, subject: str, handle: str, issuer: str | None = None) -> bool:
-        """End the API key that :meth:`list_api_keys` shows under a handle.
+        """Revoke the API key that :meth:`list_api_keys` shows under a handle.
 
-        :returns: True if it was alive. A handle of another subject's key ends nothing.
+        :returns: True if it was valid. A handle of another subject's key ends nothing.
         """
         return self.api_keys.revoke(subject, handle, issuer)

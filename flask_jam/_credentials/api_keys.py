@@ -1,7 +1,7 @@
 """API keys: create, list, rotate, revoke, look up. The store has only their hashes.
 
 A key that fails its form or its checksum is refused before the store is asked. The others are one
-look-up each, by the id that stands in the key; the verdict compares hashes, ends and cut-offs.
+lookup each, by the id in the key; then hashes, expiries and cutoffs are compared.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from .revocation import checked_subject
 from .session_data import kept_data
 from .token_cache import FactCache
 
-#: Of a name, in characters; of the data and of the scopes and roles, in bytes of JSON. A list of
-#: keys reads all of it.
+#: Largest name, in characters; largest data, and scopes and roles, in bytes of JSON. A list of keys
+#: reads all of it.
 MAX_NAME, MAX_DATA, MAX_GRANTS = 256, 4096, 4096
 _LONGEST = 100 * 365 * DAY
 _REFUSED = "the API key is not valid"
-#: Where a walk begins.
+#: The cursor at which a walk begins.
 _FIRST: str | None = ""
-#: Keys whose form is remembered.
+#: How many parsed keys are cached.
 _TEXTS = 10_000
 _HANDLE = re.compile(r"[0-9A-Za-z]{1,64}")
 
@@ -48,7 +48,7 @@ class ApiKeyInfo(NamedTuple):
     scopes: tuple[str, ...]
     roles: tuple[str, ...]
     created_at: float
-    #: ``None`` where it has no end.
+    #: ``None`` if it does not expire.
     expires_at: float | None
     #: ``None`` until its first use; exact to a minute.
     last_used_at: float | None
@@ -59,7 +59,7 @@ class ApiKeyInfo(NamedTuple):
 
 
 class ApiKeys:
-    """The life of API keys, on any store."""
+    """Create, look up, rotate and revoke API keys, on any store."""
 
     def __init__(
         self, store: Store, clock: Clock, report: Callable[..., None], prefix: str = "jam"
@@ -68,14 +68,14 @@ class ApiKeys:
         self.clock = clock
         self._report = report
         self._prefix, self._length = prefix, length_of(prefix)
-        #: By the hash of a key that was there: its name and its hash. So form and checksum are
-        #: checked once; all that may change is asked for each time.
+        #: By the hash of a known key: its name and its hash. So form and checksum are checked once,
+        #: and only the key's state each time.
         self._texts: FactCache[tuple[str, str]] = FactCache(_TEXTS)
-        #: Called before :class:`~flask_jam.Jam` makes a key: what one raises refuses it.
+        #: Called before :class:`~flask_jam.Jam` creates a key; an exception refuses it.
         self.permits: list[Callable[[], None]] = []
 
     def check_permits(self) -> None:
-        """Let an app refuse that the request which asks for a key makes one."""
+        """Let an app refuse the creation of a key by the current request."""
         for permit in self.permits:
             permit()
 
@@ -91,7 +91,7 @@ class ApiKeys:
         expires_in: float | timedelta | None = None,
         data: Mapping[str, Any] | None = None,
     ) -> tuple[str, ApiKeyInfo]:
-        """Create a key; return it, this once, and what a list shows of it."""
+        """Create a key; return it, and its entry in the list."""
         owner, now = _owner(subject, issuer), self.clock()
         granted = _granted(scopes, roles)
         ends_at = math.inf if expires_in is None else now + _seconds("expires_in", expires_in, 1)
@@ -105,10 +105,10 @@ class ApiKeys:
         return text, _info(key)
 
     def lookup(self, text: object) -> ApiKey:
-        """Return the living key of a text. Its data is the store's own: copy it.
+        """Return the stored key of a string, if valid. Copy its data, which is the store's own.
 
-        :raises TokenError: ``invalid``, ``expired`` or ``revoked``; the last two only for a text
-            that is the key.
+        :raises TokenError: ``invalid``, ``expired`` or ``revoked``; the last two only for a string
+            with the right secret.
         """
         # The size comes first: no megabytes are hashed for a stranger.
         if not isinstance(text, str) or len(text) != self._length or not text.isascii():
@@ -135,7 +135,7 @@ class ApiKeys:
         return id_of(text), hashed(text)
 
     def listed(self, subject: str, issuer: str | None = None) -> list[ApiKeyInfo]:
-        """Return the living keys of a subject, the oldest first."""
+        """Return the valid keys of a subject, the oldest first."""
         return [_info(key) for key in self._walk(_owner(subject, issuer))]
 
     @one_deadline
@@ -146,7 +146,7 @@ class ApiKeys:
         overlap: float | timedelta = 0,
         issuer: str | None = None,
     ) -> tuple[str, ApiKeyInfo]:
-        """Put a new key in the place of a living one; return it, this once."""
+        """Replace a valid key with a new one; return it, and its entry in the list."""
         owner, seconds = _owner(subject, issuer), _seconds("overlap", overlap, 0)
         if not _is_handle(handle):
             raise _no_rotation(KeyRotation())
@@ -160,7 +160,7 @@ class ApiKeys:
 
     @one_deadline
     def revoke(self, subject: str, handle: str, issuer: str | None = None) -> bool:
-        """End a key in one step; return True if it was alive."""
+        """Revoke a key in one step; return True if it was valid."""
         owner, attempt = _owner(subject, issuer), secrets.token_hex(8)
         if not _is_handle(handle):
             return False

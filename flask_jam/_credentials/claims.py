@@ -1,4 +1,4 @@
-"""Check the claims of a token and turn them into facts."""
+"""Check the claims of a token and convert them to facts."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..keys import KeyRing
 from ..settings import JWTSettings
 from ..stores.interface import CLOCK_SKEW, slot_of
 
-#: The claim in which a token carries the cut-off of its subject. It is in no payload.
+#: The claim with the cutoff of the subject. Payloads that the app sees do not have it.
 CUT_OFF = "jam_cut"
 _FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Facts(NamedTuple):
-    """What held when a token was verified. Never handed out: ``fresh`` makes copies."""
+    """The verified content of a token. Never handed out: ``fresh`` makes copies."""
 
     flat: dict[str, Any]
     nested: tuple[tuple[str, Any], ...]
@@ -31,22 +31,22 @@ class Facts(NamedTuple):
     jti: str | None
     sub: str | None
     family: str | None
-    #: Where the store keeps what it knows of it.
+    #: The slot of its marks in the store.
     slot: str
-    #: The subject's cut-off when it was minted; None where it was not minted here.
+    #: The subject's cutoff at issuance; None if it was not issued here.
     cut_off: CarriedCutOff | None
-    #: Good from here up to here: exp, nbf and iat in one, leeway included.
+    #: The window of validity: exp, nbf and iat in one, leeway included.
     starts: float
     ends: float
-    #: When the person proved who they are, where the token says so in a form that one can trust.
+    #: Timestamp of the user's authentication, if the token has a valid one.
     auth_time: float | None = None
-    #: Who signed it: ``None`` for this service itself.
+    #: The issuer: ``None`` for this service.
     issuer: str | None = None
-    #: The names by which the store knows whose it is, and the token itself.
+    #: The names of the subject and of the token in the store.
     owner: str | None = None
     mark: str | None = None
-    #: Of another issuer: where its keys are, how long its tokens live, and whether only those
-    #: guards take them that name it.
+    #: For another issuer: its keys, the lifetime of its tokens, and if only guards that name it
+    #: accept them.
     keys: KeySource | None = None
     periods: Periods | None = None
     by_name: bool = False
@@ -55,7 +55,7 @@ class Facts(NamedTuple):
         return f"Facts(exp={self.exp!r}, …)"
 
     def fresh(self) -> dict[str, Any]:
-        """The claims, as a copy that its owner may change."""
+        """Return a copy of the claims, which the caller may change."""
         claims = self.flat.copy()
         for name, value in self.nested:
             claims[name] = copy_json(value)
@@ -66,7 +66,7 @@ class Facts(NamedTuple):
 
 
 def facts_of(claims: dict[str, Any], settings: JWTSettings, keyring: KeyRing) -> Facts:
-    """The facts of a payload whose claims are well typed, ours, and not too long-lived.
+    """Return the facts of a payload; check types, issuer, audience and lifetime.
 
     :raises TokenError: with a sentence that names the claim and never its value.
     """
@@ -110,14 +110,14 @@ def facts_of(claims: dict[str, Any], settings: JWTSettings, keyring: KeyRing) ->
 
 
 def timestamp_or_none(value: object) -> float | None:
-    """Return a timestamp that is no reason to refuse the token: of the wrong kind, it is none."""
+    """Return an optional timestamp; None if it is of the wrong kind."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return value if -LARGEST_TIMESTAMP < value < LARGEST_TIMESTAMP else None
 
 
 class Periods(Protocol):
-    """How long tokens may live, and how far clocks may be apart, in seconds."""
+    """The longest lifetime of tokens and the allowed clock skew, in seconds."""
 
     @property
     def leeway(self) -> float: ...
@@ -127,16 +127,16 @@ class Periods(Protocol):
 
 
 class KeySource(Protocol):
-    """Where the keys of an issuer come from."""
+    """The source of an issuer's keys."""
 
     @property
     def ring(self) -> KeyRing | None:
-        """The keys that verify now."""
+        """Return the keys that verify now."""
         ...
 
 
 class Timestamps(Protocol):
-    """What facts of any token know of time."""
+    """The timestamps in the facts of any token."""
 
     @property
     def exp(self) -> float: ...
@@ -154,22 +154,22 @@ class Timestamps(Protocol):
 def window(
     exp: float, nbf: float | None, iat: float | None, settings: Periods
 ) -> tuple[float, float]:
-    """The time in which :func:`check_time` has nothing to say, so that a hit need not ask it."""
+    """Return the window in which :func:`check_time` passes, so that a hit can skip it."""
     leeway = settings.leeway
     minted = exp - settings.longest if iat is None else iat - max(leeway, CLOCK_SKEW)
     return (minted if nbf is None else max(minted, nbf - leeway)), exp + leeway
 
 
 def survives(facts: Timestamps, cut_off: float, store: str) -> bool:
-    """Return True if a token was minted under this cut-off of this store, or under a later one."""
+    """Return True if a token was issued under this cutoff of this store, or a later one."""
     if facts.cut_off is not None and facts.cut_off.store == store:
         return facts.cut_off.at >= cut_off
-    # One of another issuer or store says when it was minted, and mostly in whole seconds.
+    # A token of another issuer or store has only iat, mostly in whole seconds.
     return facts.iat is not None and math.floor(facts.iat) > cut_off
 
 
 class CarriedCutOff(NamedTuple):
-    """The cut-off under which a token was minted, and the store that has it."""
+    """The cutoff under which a token was issued, and the store that has it."""
 
     store: str
     at: float
@@ -183,7 +183,7 @@ def _carried(value: object) -> CarriedCutOff | None:
 
 
 def check_time(facts: Timestamps, now: float, settings: Periods) -> None:
-    """Expiry and not-before, on this machine's wall clock (RFC 7519 4.1.4, 4.1.5)."""
+    """Check expiry and not-before by this machine's clock (RFC 7519 4.1.4, 4.1.5)."""
     leeway = settings.leeway
     if now >= facts.exp + leeway:
         raise TokenError(Reason.EXPIRED, "the token has expired")
@@ -197,9 +197,9 @@ def check_time(facts: Timestamps, now: float, settings: Periods) -> None:
 
 
 def check_timestamp(claims: Mapping[str, Any], name: str) -> float | None:
-    """Return a timestamp of the claims, or None if there is none.
+    """Return a timestamp of the claims, or None if it is missing.
 
-    :raises TokenError: ``invalid``, if it is something else.
+    :raises TokenError: ``invalid``, for another type of value.
     """
     if name not in claims:
         return None
@@ -218,25 +218,25 @@ def _name(claims: Mapping[str, Any], name: str) -> str | None:
 
 
 def check_name(value: object, name: str) -> str:
-    """A text that may name a token, a subject, an issuer or an audience.
+    """Return a string that may name a token, a subject, an issuer or an audience.
 
     :raises TokenError: ``invalid``.
     """
     if not isinstance(value, str):
         kind = type(value).__name__
-        raise TokenError(Reason.INVALID, f"{name} must be a text, not {kind}: write str(...)")
+        raise TokenError(Reason.INVALID, f"{name} must be a string, not {kind}: write str(...)")
     if not 0 < len(value) <= 256 or _FORBIDDEN.search(value):
         raise TokenError(
             Reason.INVALID,
-            f"{name} must be a text of 1 to 256 characters without control characters",
+            f"{name} must be a string of 1 to 256 characters without control characters",
         )
     return value
 
 
-#: Claims of tokens that are no bearer access tokens: bound to a key of the client (RFC 9449 7.2),
+#: Claims that mark other tokens than bearer access tokens: bound to a client's key (RFC 9449 7.2),
 #: security events and logout (RFC 8417), ID tokens (OpenID Connect Core 3.1.3.6, 3.3.2.11).
 OTHER_KINDS = frozenset({"cnf", "events", "nonce", "at_hash", "c_hash"})
-#: Values by which libraries that may share our key tell their other tokens from access tokens:
+#: Values by which libraries that may share our key mark tokens other than access tokens:
 #: Flask-JWT-Extended, djangorestframework-simplejwt, Amazon Cognito, Keycloak.
 _OTHER_KINDS = {
     "type": {"refresh"},
@@ -247,17 +247,19 @@ _OTHER_KINDS = {
 
 
 def check_kind(claims: Mapping[str, Any], others: frozenset[str] = OTHER_KINDS) -> None:
-    """Refuse what is no bearer access token.
+    """Raise an error for claims of another kind than a bearer access token.
 
-    :param others: the claims that no access token has.
+    :param others: claims that access tokens never have.
     :raises TokenError: ``wrong_type``.
     """
     for name in others.intersection(claims):
-        raise TokenError(Reason.WRONG_TYPE, f"{name} marks a token that is no bearer access token")
+        raise TokenError(
+            Reason.WRONG_TYPE, f"{name} marks a token that is not a bearer access token"
+        )
     for name, kinds in _OTHER_KINDS.items():
         value = claims.get(name)
         if isinstance(value, str) and value.lower() in kinds:
-            raise TokenError(Reason.WRONG_TYPE, f"{name} says that this is no access token")
+            raise TokenError(Reason.WRONG_TYPE, f"{name} says that this is not an access token")
 
 
 def _check_issuer(claims: Mapping[str, Any], issuer: str | None) -> None:
@@ -272,19 +274,19 @@ def _check_audience(claims: Mapping[str, Any], audience: str | None) -> None:
         named = [check_name(name, "aud") for name in claims["aud"]]
     else:
         named = [check_name(claims["aud"], "aud")]
-    # RFC 7519 4.1.3: an audience that does not name us is a refusal, also where we have no name.
+    # RFC 7519 4.1.3: an audience that does not name us is refused, even if none is configured.
     if (audience is None and "aud" in claims) or (audience is not None and audience not in named):
         raise TokenError(Reason.WRONG_AUDIENCE, "aud does not name jwt.audience")
 
 
 def json_of(claims: Mapping[str, Any]) -> bytes:
-    """The claims as JSON.
+    """Serialize claims as JSON.
 
-    :raises TokenError: naming the one that is none, by its name and type.
+    :raises TokenError: with name and type of a claim that JSON cannot represent.
     """
     for name, value in claims.items():
         if not isinstance(name, str):
-            raise TokenError(Reason.INVALID, "the name of every claim must be a text")
+            raise TokenError(Reason.INVALID, "the name of every claim must be a string")
         try:
             strict_dumps({name: value})
         except (TypeError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Check the claims of another issuer's token by its rules, and turn them into facts."""
+"""Check the claims of another issuer's token by its rules, and convert them to facts."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from .claims import (
 from .issuer import PRESENT, ClaimPath, Issuer
 from .issuer_keys import KeySource
 
-#: Of ID tokens (OpenID Connect Core 3.1.3.6, 3.3.2.11).
+#: Claims of ID tokens (OpenID Connect Core 3.1.3.6, 3.3.2.11).
 _ID_TOKEN = frozenset({"nonce", "at_hash", "c_hash"})
 
 
 class Entry(NamedTuple):
-    """Who has issued a token: one ``iss``, and what is configured for it."""
+    """The issuer of a token: its ``iss`` and the rules configured for it."""
 
     iss: str
     rules: Issuer
@@ -40,38 +40,38 @@ class Entry(NamedTuple):
 
 
 class ForeignFacts(NamedTuple):
-    """What held when a token of another issuer was verified. Never handed out.
+    """The verified content of another issuer's token. Never handed out.
 
     The first fields are those of :class:`~flask_jam._credentials.claims.Facts`.
     """
 
     flat: dict[str, Any]
     nested: tuple[tuple[str, Any], ...]
-    #: The keys of which one has verified it; None of a token that is not verified yet.
+    #: The key ring that has verified it; None before verification.
     keyring: KeyRing | None
     exp: float
     nbf: float | None
     iat: float | None
-    #: The token's id, as the issuer gave it.
+    #: The token's id, as the issuer set it.
     jti: str | None
-    #: The subject, as the issuer's rules find it.
+    #: The subject, as derived by the issuer's rules.
     sub: str
     family: None
-    #: Where the store keeps what it knows of it.
+    #: The slot of its marks in the store.
     slot: str
     cut_off: CarriedCutOff | None
-    #: Good from here up to here: exp, nbf and iat in one, leeway included.
+    #: The window of validity: exp, nbf and iat in one, leeway included.
     starts: float
     ends: float
-    #: When the person proved who they are, where the token says so.
+    #: Timestamp of the user's authentication, if the token has one.
     auth_time: float | None
     #: ``iss``, exactly: with the subject it is the identity.
     iss: str
     rules: Issuer
     keys: KeySource
-    #: The name under which the store keeps what the subject has.
+    #: The owner: the subject's name in the store.
     owner: str
-    #: The name of the token's revocation mark: of its id, or of its content where it has none.
+    #: The name of the token's revocation mark, derived from its id, or else from its content.
     mark: str
     scopes: tuple[str, ...]
     roles: tuple[str, ...]
@@ -80,7 +80,7 @@ class ForeignFacts(NamedTuple):
         return f"ForeignFacts(exp={self.exp!r}, …)"
 
     def fresh(self) -> dict[str, Any]:
-        """Return the claims as a copy that its owner may change."""
+        """Return a copy of the claims, which the caller may change."""
         claims = self.flat.copy()
         for name, value in self.nested:
             claims[name] = copy_json(value)
@@ -130,7 +130,7 @@ def facts_of_foreign(
 
 
 def claim_at(claims: Mapping[str, Any], path: ClaimPath | None) -> Any:
-    """Return the claim at a place; None if it is not there."""
+    """Return the claim at a path; None if it is missing."""
     if isinstance(path, str):
         if path in claims or "://" in path:
             return claims.get(path)
@@ -143,7 +143,7 @@ def claim_at(claims: Mapping[str, Any], path: ClaimPath | None) -> Any:
 
 def mark_of(iss: str, jti: str | None, signing_input: bytes) -> str:
     """Return the name of a token's revocation mark. No two issuers share one."""
-    # The signature is left out: of one content there may be several that hold.
+    # The signature is left out: one content may have several valid signatures.
     what = b"input\0" + signing_input if jti is None else b"jti\0" + jti.encode()
     digest = hashlib.sha256(b"flask_jam foreign\0" + iss.encode() + b"\0" + what).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

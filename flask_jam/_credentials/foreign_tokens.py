@@ -1,10 +1,10 @@
-"""Tokens of other issuers: from a text to facts that hold under the rules of its issuer.
+"""Tokens of other issuers: verified by the rules of their issuer.
 
-Verification, in this order: the gate (:mod:`flask_jam.jws`); ``iss``, not believed yet, chooses the
-rules; algorithm and type; the key; the signature; the claims. All of that the cache may answer.
-Then, on a hit as on a miss: the key is still one of the issuer's, time, revocation.
+Verification runs in this order: form (:mod:`flask_jam.jws`); the unverified ``iss`` chooses the
+rules; algorithm and type; the key; the signature; the claims. The cache may answer all of that.
+Then, on a hit as on a miss: the key still is one of the issuer's, time, revocation.
 
-Keys are waited for only if everything else of the token is right. Nothing in a token is fetched.
+A request waits for keys only if the rest of the token is right. No URL in a token is fetched.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _LARGEST_KEPT = 4096
 
 
 class Issuers:
-    """Every other issuer whose tokens are taken.
+    """Verify tokens of other issuers.
 
-    :param store: asked for revocations; None asks none.
-    :param cache_size: verified tokens kept.
+    :param store: the store with revocations; None checks none.
+    :param cache_size: how many verified tokens are cached.
     :param max_token_bytes: a longer token is refused unread.
-    :param sources: where the keys of an issuer come from.
-    :raises ConfigError: if two of them have one ``iss``.
+    :param sources: returns the key source of an issuer.
+    :raises ConfigError: if two issuers have one ``iss``.
     """
 
     def __init__(  # noqa: PLR0913 - what the own verifier has, too
@@ -56,7 +56,7 @@ class Issuers:
         self._longest = max_token_bytes
         self._cache: FactCache[ForeignFacts] = FactCache(cache_size)
         self._entries: dict[str, Entry] = {}
-        #: Entra with any tenant: what stands before and behind it in iss.
+        #: Entra with any tenant: the parts of iss before and after it.
         self._open: dict[tuple[str, str], Entry] = {}
         self._sources = {rules: self._add(rules, sources(rules)) for rules in issuers}
 
@@ -75,11 +75,11 @@ class Issuers:
         return keys
 
     def verify(self, token: str) -> ForeignFacts:
-        """Return the facts of a token that is good now.
+        """Return the facts of a token that is valid now.
 
         :raises TokenError: with the reason.
-        :raises IssuerUnavailable: if the issuer's keys cannot be had now.
-        :raises StoreUnavailable: if revocation could not be asked.
+        :raises IssuerUnavailable: if the issuer's keys are unavailable.
+        :raises StoreUnavailable: if revocation could not be checked.
         """
         if not isinstance(token, str):
             raise TokenError(Reason.INVALID)
@@ -97,17 +97,17 @@ class Issuers:
 
     @staticmethod
     def is_current(facts: ForeignFacts) -> bool:
-        """Return True if the issuer's keys are those that have verified the token."""
+        """Return True if the issuer still has the keys that verified the token."""
         ring = facts.keys.ring
         return ring is not None and facts.keyring is ring
 
     def established(self, token: str) -> ForeignFacts:
-        """Gate, signature and claims, without time, revocation and cache."""
+        """Check form, signature and claims, without time, revocation and cache."""
         jws = read_jws(token, max_bytes=self._longest)
         return self.established_of(jws, strict_object(jws.payload))
 
     def established_of(self, jws: UnverifiedJWS, claims: dict[str, Any]) -> ForeignFacts:
-        """Signature and claims of a token that has passed the gate."""
+        """Check signature and claims of a parsed token."""
         entry = self.entry_of(claims)
         _check_header(jws.header, entry.rules)
         ring = entry.keys.ring
@@ -120,9 +120,9 @@ class Issuers:
         return facts_of_foreign(claims, entry, ring, jws.signing_input)
 
     def _check_unverified(self, jws: UnverifiedJWS, claims: dict[str, Any], entry: Entry) -> None:
-        """Wait for no keys of a token that would be refused with them.
+        """Refuse a token that no key could make valid, before waiting for keys.
 
-        Its reason is not told: nothing of the token is believed yet.
+        The reason is not reported, as nothing in the token is verified yet.
         """
         try:
             facts = facts_of_foreign(claims, entry, None, jws.signing_input)
@@ -131,10 +131,10 @@ class Issuers:
             raise TokenError(Reason.INVALID) from None
 
     def check(self, facts: ForeignFacts, now: float) -> None:
-        """Time and revocation.
+        """Check time and revocation.
 
         :raises TokenError: with the reason.
-        :raises StoreUnavailable: if revocation could not be asked.
+        :raises StoreUnavailable: if revocation could not be checked.
         """
         if not facts.starts <= now < facts.ends:
             check_time(facts, now, facts.rules)
@@ -150,9 +150,9 @@ class Issuers:
             raise TokenError(Reason.REVOKED)
 
     def entry_of(self, claims: Mapping[str, Any]) -> Entry:
-        """Return who says to have issued these claims.
+        """Return the entry of the issuer that claims name.
 
-        :raises TokenError: ``wrong_issuer``, if that is none of ours.
+        :raises TokenError: ``wrong_issuer``, if it is not configured.
         """
         iss = claims.get("iss")
         entry = self._entries.get(iss) if isinstance(iss, str) else None
@@ -178,33 +178,33 @@ class Issuers:
         return iss in self._entries or any(map(iss.startswith, (p for p, _ in self._open)))
 
     def facts_of_claims(self, claims: dict[str, Any]) -> ForeignFacts:
-        """The facts of claims that have been verified before. Nothing is verified here.
+        """Return the facts of claims that were verified before; verify nothing.
 
         :raises TokenError: for claims that the rules of their issuer refuse.
         """
         return facts_of_foreign(claims, self.entry_of(claims), None, b"")
 
     def issuer_of(self, iss: str) -> Issuer | None:
-        """Return what is configured for an ``iss``."""
+        """Return the issuer configured for an ``iss``."""
         entry = self._entries.get(iss)
         return None if entry is None else entry.rules
 
     def states(self) -> dict[Issuer, KeyState]:
-        """Return what is known of the keys of each issuer."""
+        """Return the state of each issuer's keys."""
         return {rules: keys.state() for rules, keys in self._sources.items()}
 
     def start(self) -> None:
-        """Have the keys of every issuer fetched, before a token asks for them."""
+        """Start fetching the keys of every issuer, before a token needs them."""
         for keys in self._sources.values():
             with suppress(TokenError, IssuerUnavailable):
                 keys.find({})
 
     def cache_info(self) -> CacheInfo:
-        """Hits, misses, bound and size, as :func:`functools.lru_cache` has them."""
+        """Return hits, misses, bound and size, like :func:`functools.lru_cache`."""
         return self._cache.info()
 
     def cache_clear(self) -> None:
-        """Forget every verified token; each is verified anew."""
+        """Clear the cache of verified tokens."""
         self._cache.clear()
 
     def close(self) -> None:
@@ -218,7 +218,7 @@ def _twice() -> ConfigError:
 
 
 def _may_sign(key: Key, entry: Entry) -> bool:
-    """Return False for a key of another tenant: Entra publishes those of all in one set."""
+    """Return False for a key of another tenant: Entra publishes all keys in one set."""
     if entry.tenant is None or key.issuer is None or TENANT in key.issuer:
         return True
     return entry.tenant in key.issuer

@@ -1,4 +1,4 @@
-"""One other issuer whose tokens are taken, and the rules for them, checked once."""
+"""``Issuer``: another service whose tokens are accepted, and its validated rules."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..settings import ALGORITHMS, DAY
 from .issuer_names import ANY_TENANT as ANY_TENANT
 from .issuer_names import TENANT as TENANT
 
-#: What a claim's place may be: its name, a dotted path, or a path as a tuple.
+#: The path of a claim: a name, a dotted path, or a tuple of names.
 ClaimPath = str | tuple[str, ...]
 
 _TEN_YEARS = 3650 * DAY
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-#: In ``require``: the claim must be there, whatever its value.
+#: In ``require``: the claim must exist, with any value.
 PRESENT = "*"
 
 _SIGNING = tuple(alg for alg in ALGORITHMS if not alg.startswith("HS"))
@@ -137,33 +137,33 @@ _AS_LEEWAY, _AS_LIFE = as_seconds(0, 300), as_seconds(1, _TEN_YEARS)
 
 @dataclass(frozen=True, eq=False)
 class Issuer:
-    """Another service whose tokens are taken, and the rules for them. Times are seconds.
+    """Another service whose tokens are accepted, and the rules for them. Times are seconds.
 
-    A place of a claim is a name (``roles``), a dotted path (``realm_access.roles``) or a tuple of
+    The path of a claim is a name (``roles``), a dotted path (``realm_access.roles``) or a tuple of
     names. A name that is a claim of the token, or that contains ``://``, is never split at dots.
 
-    :param issuer: ``iss``, exactly as the tokens have it. ``{tenantid}`` in it stands for a tenant
+    :param issuer: ``iss``, exactly as in the tokens. ``{tenantid}`` in it stands for a tenant
         of Microsoft Entra.
-    :param audience: one of these must be in the token: what the issuer calls this service.
-    :param jwks_uri: where its keys are; by default the issuer is asked (OpenID Connect Discovery,
-        RFC 8414).
-    :param jwks: its keys themselves, as a JWK Set. Nothing is fetched then.
-    :param algorithms: the only signatures taken. No secret can be shared with an issuer.
-    :param typ: the types that a header may say; ``("at+jwt",)`` for RFC 9068 alone.
-    :param typ_optional: the header may say no type.
-    :param id_tokens: tokens with ``nonce``, ``at_hash`` or ``c_hash`` are taken, too.
+    :param audience: the issuer's name for this service; one of them must be in the token.
+    :param jwks_uri: URL of its keys; by default from its metadata (OpenID Connect Discovery, RFC
+        8414).
+    :param jwks: its keys as a JWK Set. Then nothing is fetched.
+    :param algorithms: the accepted signature algorithms. Shared secrets are not supported.
+    :param typ: the accepted types in the header; ``("at+jwt",)`` for RFC 9068 alone.
+    :param typ_optional: accept a header without a type.
+    :param id_tokens: accept tokens with ``nonce``, ``at_hash`` or ``c_hash``, too.
     :param leeway: clock skew allowed between the issuer and this machine.
-    :param max_lifetime: a token that lives longer is refused.
-    :param jti: where the token's id is. Tokens without one are revoked by their content.
-    :param scopes: where the scopes are: the first of these claims that is there.
-    :param roles: where the list of roles is.
-    :param subject: where the subject is. ``email`` needs ``email_verified`` true.
-    :param audience_claim: where the audience is.
+    :param max_lifetime: the longest accepted lifetime of a token.
+    :param jti: path of the token's id. Tokens without one are revoked by their content.
+    :param scopes: paths of the scopes; the first claim that exists counts.
+    :param roles: path of the list of roles.
+    :param subject: path of the subject. ``email`` needs ``email_verified`` to be true.
+    :param audience_claim: path of the audience.
     :param require: values that claims must have: ``{"token_use": "access"}``. A list of values
         allows each of them, ``"*"`` any.
-    :param tenants: those that ``{tenantid}`` may stand for, or ``"any"``.
-    :param everywhere: every plain ``jwt_required`` takes its tokens.
-    :raises ConfigError: with a sentence that says what to write instead.
+    :param tenants: the accepted values of ``{tenantid}``, or ``"any"``.
+    :param everywhere: let every plain ``jwt_required`` accept its tokens.
+    :raises ConfigError: for an invalid rule; the sentence says what to write instead.
     """
 
     issuer: str = field(metadata={"check": as_name})
@@ -225,11 +225,11 @@ class Issuer:
 
     @property
     def longest(self) -> float:
-        """The longest life of a token, in seconds."""
+        """Return the longest lifetime of a token, in seconds."""
         return self.max_lifetime
 
     def static_keys(self) -> KeyRing | None:
-        """Return the keys of ``jwks``, or None where they are fetched."""
+        """Return the keys of ``jwks``, or None if they are fetched."""
         if self.jwks is None:
             return None
         return KeyRing.from_jwks(self.jwks, algorithms=self.algorithms)

@@ -1,9 +1,8 @@
-"""The keys of one issuer: given, or fetched and kept fresh.
+"""The keys of one issuer: configured, or fetched and kept fresh.
 
-Keys are fetched in a thread of each issuer, so neither a provider that hangs nor its name server
-costs a request, or another issuer. It is started by the first token of the issuer, once in each
-process. A request waits for it only while there are no keys at all, or for a ``kid`` that is not
-known.
+Each issuer has a thread that fetches its keys, so a provider or name server that hangs delays
+neither a request nor another issuer. The first token of the issuer starts the thread, once in each
+process. A request waits for it only while there are no keys at all, or for an unknown ``kid``.
 """
 
 from __future__ import annotations
@@ -26,64 +25,64 @@ from .key_fetch import FetchedJSON, FetchError, fetch_keys
 
 _log = logging.getLogger(__name__)
 
-#: A set is fresh for its max-age within these bounds, and without one for so long, in seconds.
+#: Bounds of max-age, and the lifetime of a key set without one, in seconds.
 SHORTEST_FRESH, LONGEST_FRESH, USUAL_FRESH = 300.0, 3600.0, 600.0
 #: The part of that time after which it is fetched again.
 AHEAD = 0.8
-#: An old set is used for so long while no newer one can be had.
+#: How long an old set is used while fetching fails, in seconds.
 LONGEST_STALE = 86400.0
-#: The longest time between two attempts that fail.
+#: The longest time between two failing attempts, in seconds.
 LONGEST_BACK_OFF = 60.0
-#: A kid that is not known causes a fetch at most once in so many seconds.
+#: The shortest time between two fetches for an unknown kid, in seconds.
 KID_INTERVAL = 30.0
 #: How long requests wait for an attempt to fetch keys, from its beginning: later ones do not wait.
 PATIENCE = 2.0
-#: Requests that may wait for a kid at a time. More would take threads from the other requests.
+#: How many requests may wait for a kid at a time. More would block the other requests' threads.
 MOST_WAITING = 4
 
 
 class KeyState(NamedTuple):
-    """What is known of an issuer's keys, for operators."""
+    """The state of an issuer's keys, for operators."""
 
-    #: Where they come from; None where they are in the configuration.
+    #: Their URL; None if they are configured.
     url: str | None = None
     #: Their ``kid``; empty if there are none yet.
     kids: tuple[str, ...] = ()
     #: Seconds since they were fetched; None if they never were.
     age: float | None = None
-    #: Attempts that have failed since the last good one.
+    #: Failed attempts since the last successful one.
     failures: int = 0
     #: Why the last attempt failed.
     error: str | None = None
 
 
 class KeySource(Protocol):
-    """Where the keys of one issuer come from."""
+    """The source of one issuer's keys."""
 
     @property
     def ring(self) -> KeyRing | None:
-        """The keys that verify now; None asks :meth:`find` to look."""
+        """Return the keys that verify now; None if :meth:`find` must be called."""
         ...
 
     def find(self, header: Mapping[str, Any]) -> tuple[Key, KeyRing]:
-        """Return the key that a header names, and the ring that it is of.
+        """Return the key that a header names, and its ring.
 
-        :raises TokenError: ``invalid``, if there is none.
-        :raises IssuerUnavailable: if the keys cannot be had now.
+        :raises TokenError: ``invalid``, if there is no such key.
+        :raises IssuerUnavailable: if the keys are unavailable.
         """
         ...
 
     def state(self) -> KeyState:
-        """Return what operators may know."""
+        """Return the state for operators."""
         ...
 
     def close(self) -> None:
-        """End what runs for it."""
+        """Stop the thread, if any."""
         ...
 
 
 class GivenKeys:
-    """Keys of the configuration."""
+    """Keys from the configuration."""
 
     def __init__(self, ring: KeyRing) -> None:
         self.ring: KeyRing = ring
@@ -106,8 +105,8 @@ class GivenKeys:
 class FetchedKeys:
     """Keys that a thread fetches and keeps fresh.
 
-    :param fetch: from the rules, and the URL that worked the last time, to a JWK Set.
-    :param timer: seconds, never set back.
+    :param fetch: called with the rules and the last working URL; returns a JWK Set.
+    :param timer: a monotonic clock, in seconds.
     """
 
     def __init__(
@@ -129,7 +128,7 @@ class FetchedKeys:
         start_anew_in_child(self)
 
     def after_fork(self) -> None:
-        """Start anew, in a child: the thread has stayed with the parent, the keys have not."""
+        """Reset in a child: the thread stayed with the parent, the keys are copied."""
         self.ring = None
         self._changed = threading.Condition()
         self._wake = threading.Event()
@@ -170,7 +169,7 @@ class FetchedKeys:
         return self.ring
 
     def _find_again(self, header: Mapping[str, Any]) -> tuple[Key, KeyRing]:
-        """Have the set fetched for a kid that is not in it, if that was not done just now."""
+        """Fetch the set again for an unknown kid, unless that was done just now."""
         if not isinstance(header.get("kid"), str) or not self._is_asked_for():
             raise TokenError(Reason.INVALID)
         if self._waiting >= MOST_WAITING:
@@ -230,7 +229,7 @@ class FetchedKeys:
             self._began = self._timer()
         outcome = self._attempt(url)
         self._publish(outcome)
-        # Not under the lock: a handler of the log is code of the app.
+        # Not under the lock: log handlers are code of the app.
         if isinstance(outcome, str):
             self._log(outcome)
         return max(self._due_at() - self._timer(), 0.0)
@@ -249,7 +248,7 @@ class FetchedKeys:
             self._changed.notify_all()
 
     def _attempt(self, url: str | None) -> _Kept | str:
-        """Return what was fetched, or why nothing was. Nothing raises in the thread."""
+        """Return the fetched keys, or why fetching failed. It never raises."""
         began = self._timer()
         try:
             fetched = self._fetch(self._rules, url)
@@ -267,11 +266,11 @@ class FetchedKeys:
     def _log(self, failure: str) -> None:
         what = "the former ones stay in use" if self.ring else "its tokens get a 503"
         issuer = self._rules.issuer
-        with contextlib.suppress(Exception):  # of a filter or handler of the app
+        with contextlib.suppress(Exception):  # from a log filter or handler of the app
             _log.warning("the keys of issuer %s were not fetched: %s; %s", issuer, failure, what)
 
     def _due_at(self) -> float:
-        """Return when to fetch the next time."""
+        """Return the time of the next fetch."""
         if self._failures:
             delay = min(2.0 ** min(self._failures - 1, 10), LONGEST_BACK_OFF)
             return self._attempted_at + delay * random.uniform(0.75, 1.0)  # noqa: S311
@@ -310,13 +309,13 @@ class _Kept(NamedTuple):
     #: The members of the set: one that did not change keeps its ring, and the facts of it.
     members: list[str]
     url: str
-    #: Before it was asked for: an answer is as old as its question.
+    #: The time before the request: an answer may be as old as its request.
     fetched_at: float
     fresh_for: float
 
 
 def _serve(reference: weakref.ref[FetchedKeys], wake: threading.Event) -> None:
-    """Keep the keys fresh as long as they are there."""
+    """Keep the keys fresh while their owner is alive."""
     while True:
         wake.clear()
         keys = reference()
@@ -339,6 +338,6 @@ def _fresh_for(max_age: float | None) -> float:
 
 
 def source_of(issuer: Issuer) -> KeySource:
-    """Return the source of an issuer's keys. Nothing is fetched before it is asked."""
+    """Return the source of an issuer's keys. It fetches nothing before its first use."""
     ring = issuer.static_keys()
     return FetchedKeys(issuer) if ring is None else GivenKeys(ring)

@@ -1,4 +1,4 @@
-"""The names of issuers: which of them a guard means, and where one describes itself."""
+"""Issuer names: matching them against guards, and the URL of their metadata."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ANY_TENANT = "any"
 
 
 def is_named(issuer: str, name: str) -> bool:
-    """Return True if a guard that names an issuer means this one; ``{tenantid}`` is any tenant."""
+    """Return True if a guard's issuer name means this one; ``{tenantid}`` is any tenant."""
     before, is_template, after = name.partition(TENANT)
     if not is_template:
         return issuer == name
@@ -32,7 +32,7 @@ def names_of(named: Any) -> tuple[str, ...]:
 
 
 def metadata_url(rules: Any) -> str | None:
-    """Return the address of OpenID Connect Discovery of an ``Issuer``; None if it is not known."""
+    """Return the OpenID Connect Discovery URL of an ``Issuer``; None if it is unknown."""
     issuer, tenants = rules.issuer, rules.tenants or ()
     if tenants:
         if len(tenants) != 1 or ANY_TENANT in tenants:

@@ -1,8 +1,8 @@
 """The directory of a key ring: one file, read strictly and replaced in one step.
 
-``keyring.json`` is a JWK Set with the private keys and their times. A change writes a new file
-beside it and renames that: a reader sees the old ring or the new one, also if the writer was killed
-at any point. A lock lets one writer at a time in; the system releases it with its process.
+``keyring.json`` is a JWK Set with the private keys and their timestamps. A change writes a new file
+and renames it: a reader sees the old ring or the new one, even if the writer is killed at any
+point. A lock admits one writer at a time; the system releases it with its process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .key_states import Member
 
 FILE, LOCK = "keyring.json", "keyring.lock"
 _NEW = f"{FILE}.new-"
-#: A larger file is no ring: a hundred keys of RSA are half of it.
+#: The largest size of a ring, in bytes: a hundred RSA keys need half of it.
 _MOST_BYTES = 1 << 20
 #: Keys with a private half in one ring.
 MOST_KEYS = 100
@@ -33,25 +33,25 @@ MOST_KEYS = 100
 _PATIENCE = 10.0
 _FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
-#: What tells that the file has changed.
+#: Values that change with the file.
 Stamp = tuple[int, ...]
 
 
 class KeyringDirectory:
-    """Reads and replaces the ring of a directory.
+    """Read and replace the ring of a directory.
 
     :param path: an existing directory that other users of the machine cannot read.
     """
 
     def __init__(self, path: str) -> None:
-        # A process may go elsewhere later.
+        # A process may change its directory later.
         self.path = Path(path).absolute()
         self.file = self.path / FILE
 
     # --- reading ---
 
     def stamp(self) -> Stamp | None:
-        """Return what changes with the file; None if there is no file.
+        """Return values that change with the file; None if there is no file.
 
         :raises ConfigError: if the directory is missing or open to others.
         """
@@ -124,7 +124,7 @@ class KeyringDirectory:
             raise ConfigError(f"jwt.keyring: {self.file} is too large to be a ring")
 
     def _is_mounted(self) -> bool:
-        """Return True for a read-only mount, whose directory has any mode: its files count."""
+        """Return True for a read-only mount: its directory may have any mode, its files count."""
         try:
             return bool(os.statvfs(self.path).f_flag & os.ST_RDONLY)
         except (OSError, AttributeError):
@@ -139,7 +139,7 @@ class KeyringDirectory:
     def locked(self) -> Iterator[None]:
         """Let one writer in; the others wait.
 
-        :raises ConfigError: if another one stays for long, or nothing can be written here.
+        :raises ConfigError: if another writer holds the lock for long, or nothing can be written.
         """
         self._check_directory()
         descriptor = self._opened(self.path / LOCK, os.O_RDWR | os.O_CREAT)
@@ -168,7 +168,7 @@ class KeyringDirectory:
             time.sleep(0.05)
 
     def _sweep(self) -> None:
-        """Remove what a writer that was killed has left."""
+        """Remove files that a killed writer has left."""
         for left in self.path.glob(f"{_NEW}*"):
             with suppress(OSError):
                 left.unlink()
@@ -176,7 +176,7 @@ class KeyringDirectory:
     def write(self, members: Sequence[Member]) -> None:
         """Replace the ring in one step; call it within :meth:`locked`.
 
-        :raises ConfigError: if it could not be written: then the old ring is there.
+        :raises ConfigError: if it could not be written: then the old ring stays.
         """
         if self.file.is_symlink():  # of a mounted secret, or a copy: those who share it saw nothing
             raise ConfigError(
@@ -254,7 +254,7 @@ def _is_open(info: os.stat_result) -> bool:
 
 
 def _stamp_of(info: os.stat_result) -> Stamp:
-    # The time of a change of the mode, too: then it is looked at again.
+    # ctime also changes with the mode: then the file is checked again.
     return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
 
 
@@ -262,7 +262,7 @@ def _stamp_of(info: os.stat_result) -> Stamp:
 
 
 def text_of(members: Sequence[Member]) -> str:
-    """Return members as the text of a file: a secret."""
+    """Return members as the content of the file: a secret."""
     return json.dumps({"keys": [_entry(member) for member in members]}, indent=1, allow_nan=False)
 
 
@@ -276,9 +276,9 @@ def _entry(member: Member) -> dict[str, Any]:
 
 
 def members_of(raw: bytes, name: str) -> list[Member]:
-    """Return the members in the text of a file.
+    """Return the members in the content of a file.
 
-    :raises ConfigError: if it is no whole ring; the sentence quotes nothing of it.
+    :raises ConfigError: if it is not a complete ring; the sentence quotes nothing of it.
     """
     try:
         entries = strict_object(raw).get("keys")

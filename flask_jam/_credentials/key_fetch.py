@@ -1,8 +1,8 @@
 """Fetch the keys of an issuer: one GET, no redirects, bounded in size and in time.
 
-The client is ``http.client`` of the standard library, for what it does not do: it follows no
-redirect, reads no proxy from the environment, keeps no cookies and unpacks nothing. It bounds
-headers itself; the body, and the time of everything, are bounded here.
+The client is ``http.client`` of the standard library: it follows no redirect, reads no proxy from
+the environment, keeps no cookies and decompresses nothing. It bounds headers itself; body and total
+time are bounded here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .issuer import Issuer
 if TYPE_CHECKING:
     from http.client import HTTPConnection, HTTPResponse
 
-#: For everything: metadata, keys, and a body that drips in.
+#: Total time in seconds: metadata, keys, and a slow body.
 DEADLINE = 5.0
 MAX_BYTES = 512 * 1024
 _HEADERS = {
@@ -36,7 +36,7 @@ _MAX_AGE = re.compile(r"(?:^|[\s,])max-age=\"?([0-9]{1,9})(?![0-9])", re.IGNOREC
 
 
 class FetchError(Exception):
-    """Why nothing usable was fetched. It quotes nothing of the answer."""
+    """A failed fetch. The message quotes nothing of the answer."""
 
     def __init__(self, sentence: str, status: int | None = None) -> None:
         super().__init__(sentence)
@@ -44,10 +44,10 @@ class FetchError(Exception):
 
 
 class FetchedJSON(NamedTuple):
-    """A JSON object, and how long it may be kept."""
+    """A JSON object, and how long it may be cached."""
 
     document: dict[str, Any]
-    #: ``max-age`` in seconds, or None where the answer has none.
+    #: ``max-age`` in seconds, or None if the answer has none.
     max_age: float | None
     url: str
 
@@ -57,8 +57,8 @@ def fetch_keys(
 ) -> FetchedJSON:
     """Fetch an issuer's JWK Set.
 
-    :param known_url: where it was the last time.
-    :raises FetchError: if that is not possible.
+    :param known_url: the URL of the last fetch.
+    :raises FetchError: if it cannot be fetched.
     """
     ends = time.monotonic() + within
     url = known_url or rules.jwks_uri or _discovered(rules, ends)
@@ -66,7 +66,7 @@ def fetch_keys(
 
 
 def _discovered(rules: Issuer, ends: float) -> str:
-    """Return ``jwks_uri`` of an issuer's metadata."""
+    """Return ``jwks_uri`` from an issuer's metadata."""
     metadata = _metadata(rules, ends)
     # OpenID Connect Discovery 4.3, RFC 8414 3.3: exactly, or it is another issuer's.
     if metadata.get("issuer") != rules.issuer:
@@ -96,7 +96,7 @@ def fetch_json(url: str, ends: float) -> FetchedJSON:
     """Fetch a JSON object.
 
     :param ends: the deadline, by the monotonic clock.
-    :raises FetchError: for anything else, also for a redirect, or what is too large or too late.
+    :raises FetchError: for any other answer, a redirect, or one that is too large or too late.
     """
     # Imported here, in the thread that fetches: an app without issuers pays nothing.
     from http.client import HTTPException  # noqa: PLC0415
@@ -148,7 +148,7 @@ def _connected(url: KeyURL, ends: float) -> HTTPConnection:
 
 @contextlib.contextmanager
 def _cut_at(ends: float, connected: socket.socket) -> Iterator[None]:
-    """Cut the connection at the deadline: a timeout of the socket begins anew with each byte."""
+    """Cut the connection at the deadline: a socket's timeout restarts with each byte."""
 
     def cut() -> None:
         with contextlib.suppress(OSError):
@@ -169,7 +169,7 @@ def _check_head(response: HTTPResponse) -> None:
         raise FetchError(f"the answer is {response.status}: {what}", response.status)
     if response.getheader("Content-Encoding", "identity").lower() != "identity":
         raise FetchError("the answer is compressed, which was not asked for")
-    # Keys are served under many a type, but never as a page: that is a captive portal's.
+    # Keys are served with various types, but never as a page, which is a captive portal's.
     if response.getheader("Content-Type", "").lower().startswith("text/html"):
         raise FetchError("the answer is an HTML page")
 

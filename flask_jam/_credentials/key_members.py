@@ -1,4 +1,4 @@
-"""Own keys as members of a JWK Set (RFC 7517): written and read, private and public."""
+"""Own keys as members of a JWK Set (RFC 7517), private and public."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..errors import ConfigError
 from ..keys import Key, _generate, _problem, _secret_key, _spki, _thumbprint
 from ..settings import ALGORITHMS
 
-#: RSA keys that are made here, in bits.
+#: Size of generated RSA keys, in bits.
 _BITS = 3072
 _PUBLIC = ("kty", "crv", "n", "e", "x", "y")
 
 
 def make_key(alg: str) -> Key:
-    """Make a key. A secret is text, so that it can also be written as ``jwt.secret_key``."""
+    """Generate a key. A secret is ASCII, so that it can also serve as ``jwt.secret_key``."""
     if alg.startswith("HS"):
         return _secret_key(alg, secrets.token_urlsafe(64).encode(), "the new key")
     private = _generate(alg, bits=_BITS)
@@ -45,7 +45,7 @@ def public_member(key: Key) -> dict[str, Any] | None:
 
 
 def public_set(keys: Iterable[Key]) -> dict[str, Any]:
-    """Return the JWK Set of what may be public of keys."""
+    """Return the JWK Set of the keys' public halves."""
     written = (public_member(key) for key in keys)
     return {"keys": [member for member in written if member is not None]}
 

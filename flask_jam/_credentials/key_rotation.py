@@ -1,4 +1,4 @@
-"""What an operator does to a ring: make the next key, end one, hand the keys out.
+"""Changes to a key ring: create the next key, or retire one.
 
 Each change is a pure step from the members of the directory to the next ones.
 """
@@ -15,25 +15,25 @@ from .key_directory import MOST_KEYS
 from .key_members import make_key
 from .key_states import SPREAD, Member, Ring, State
 
-#: Keys that are remembered after they were removed.
+#: How many retired keys the ring remembers.
 _REMEMBERED = 10
 
 
 class Change(NamedTuple):
-    """What a step makes of the directory, and the member that it is about."""
+    """The result of a step: the new content of the directory, and the key concerned."""
 
-    #: The members of the directory; None if nothing is to be done.
+    #: The new members of the directory; None for no change.
     members: list[Member] | None
     about: Member
-    #: The key that signs next, where this step has made or promoted one.
+    #: The key that signs next, if this step created or promoted one.
     successor: Member | None = None
 
 
 def rotate(ring: Ring, now: float, alg: str, wait: float) -> Change:
-    """Make the next key; nothing if one is waiting to sign.
+    """Create the next key, unless one is waiting to sign.
 
-    :param alg: its algorithm.
-    :param wait: how many seconds after now it signs. The first key of all signs at once.
+    :param alg: the algorithm.
+    :param wait: seconds from now until it signs. The very first key signs at once.
     :raises ConfigError: if there are too many keys, or a clock is wrong.
     """
     own = [member for member in ring.members if member.setting is None]
@@ -56,12 +56,12 @@ def rotate(ring: Ring, now: float, alg: str, wait: float) -> Change:
 
 
 def made_in_future(members: Iterable[Member], now: float) -> list[Member]:
-    """Return the keys that no clock which is right can have made."""
+    """Return the keys whose creation lies in the future: some clock is wrong."""
     return [each for each in members if each.key and each.created_at > now + CLOCK_SKEW]
 
 
 def _just_begun(own: Sequence[Member], now: float) -> list[Member]:
-    """Return a key that signed at once and was made just now, as by another operator."""
+    """Return a key that another operator created just now and that signed at once."""
     at_once = [each for each in own if each.key and each.created_at == each.active_at]
     return [each for each in at_once if now - each.active_at < SPREAD]
 
@@ -78,7 +78,7 @@ def _made(alg: str, now: float, begins: float) -> Member:
 
 
 def _pruned(ring: Ring, now: float) -> list[Member]:
-    """Return the members of the directory; of those that are retired, only that they were."""
+    """Return the members of the directory; without the private halves of retired ones."""
     own, gone = [], []
     for member, state in ring.states(now):
         if member.setting is None and state is State.RETIRED:
@@ -95,11 +95,11 @@ def _ended(member: Member, at: float, *, forced: bool = False) -> Member:
 
 
 def retire(ring: Ring, kid: str, now: float, *, force: bool) -> Change:
-    """End a key: one that is not used any more, or with force any.
+    """Retire a key that is not used any more, or with force any key.
 
-    If it signs, a waiting key takes its place at once, or a new one.
+    If it signs, a waiting key replaces it at once, or a new one.
 
-    :raises ConfigError: if there is no such key, or its end would log users out.
+    :raises ConfigError: if there is no such key, or retiring it would log users out.
     """
     member, state = _named(ring, kid, now)
     if state is State.RETIRED and member.key is None:
@@ -111,7 +111,7 @@ def retire(ring: Ring, kid: str, now: float, *, force: bool) -> Change:
     if successor is not None:
         rest = [each for each in rest if each.kid != successor.kid] + [successor]
     if state is State.PENDING:
-        return Change(rest, member)  # it signed nothing: nothing is to be remembered
+        return Change(rest, member)  # it signed nothing, so the ring need not remember it
     ended = _ended(member, now, forced=force and state is not State.RETIRED)
     return Change([ended, *rest], ended, successor)
 
@@ -143,5 +143,5 @@ def _check_unused(ring: Ring, member: Member, state: State, now: float) -> None:
 
 def _successor(rest: Sequence[Member], ended: Member, now: float) -> Member:
     waiting = [each for each in rest if each.key is not None and each.active_at > now]
-    # Everybody has read one that was waiting.
+    # Every process has read a key that was waiting.
     return replace(waiting[0], active_at=now) if waiting else _made(ended.alg, now, now)

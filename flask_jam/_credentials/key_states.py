@@ -1,8 +1,8 @@
-"""The states of own keys: pending, active, retiring, retired. All follow from the times in them.
+"""The states of own keys: pending, active, retiring, retired. They follow from timestamps alone.
 
-So every process computes the same states. A key is *pending* until its time to sign comes, so that
-every process and every reader of the public keys knows it by then. It is *active* while it signs,
-*retiring* while something that it signed may be alive, and *retired* after that.
+So every process computes the same states. A key is *pending* until it starts to sign, so that every
+process and every reader of the public keys knows it by then. It is *active* while it signs,
+*retiring* while a token that it signed may be valid, and *retired* after that.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from ..keys import Key, KeyRing
 from ..settings import JWTSettings
 from ..stores.interface import CLOCK_SKEW
 
-#: How often a process looks whether the directory has changed, in seconds.
+#: How often a process checks the directory for changes, in seconds.
 POLL = 0.75
-#: How long a change may take to be in force in every process that reads the directory: the next
-#: look, and what clocks of two machines may differ.
+#: How long a change may take to reach every process that reads the directory: the next check, and
+#: the clock skew of two machines.
 SPREAD = 1.0 + CLOCK_SKEW
-#: How long others may keep the public keys that they have read, in seconds.
+#: How long readers may cache the public keys, in seconds.
 JWKS_MAX_AGE = 300
-#: When a key of the settings began to sign: before every key of a directory.
+#: When keys of the settings began to sign: before every key of a directory.
 ALWAYS = -math.inf
 
 
 class State(str, Enum):
-    """What a key is good for now."""
+    """The state of a key."""
 
     PENDING = "pending"
     ACTIVE = "active"
@@ -42,20 +42,20 @@ class State(str, Enum):
 
 @dataclass(frozen=True)
 class Member:
-    """A key of the ring with its times, in seconds since the epoch."""
+    """A key of the ring with its timestamps, in seconds since the epoch."""
 
     kid: str
     alg: str
-    #: None once it is retired for good: what could sign has been removed.
+    #: None once it is retired: then the private half has been removed.
     key: Key | None
     created_at: float
-    #: When it signs, unless a later one does.
+    #: When it starts to sign.
     active_at: float
     #: When it was removed.
     retired_at: float | None = None
-    #: Whether it was removed before its time, as after a theft.
+    #: True if it was removed early, as after a theft.
     forced: bool = False
-    #: The setting that it comes from; None for a key of the directory.
+    #: The setting that holds it; None for a key of the directory.
     setting: str | None = None
 
     @property
@@ -65,18 +65,18 @@ class Member:
 
 
 class Lives(NamedTuple):
-    """How long keys are waited for, as the settings say."""
+    """The waiting times of keys, by the settings."""
 
-    #: The longest life of what a key has signed, and the setting that says so.
+    #: The longest lifetime of what a key has signed, and the setting that decides it.
     longest: float
     setting: str
     leeway: float
-    #: How long others keep the public keys; 0 if they are not published.
+    #: How long readers cache the public keys; 0 if they are not published.
     max_age: float
 
     @classmethod
     def of(cls, jwt: JWTSettings) -> Lives:
-        """Return those of the settings."""
+        """Return the waiting times for the settings."""
         access = ("jwt.max_lifetime", "jwt.expire")[jwt.expire > jwt.max_lifetime]
         idle = jwt.refresh_idle <= jwt.refresh_absolute
         refresh = "jwt.refresh_idle" if idle else "jwt.refresh_absolute"
@@ -87,17 +87,17 @@ class Lives(NamedTuple):
 
     @property
     def wait(self) -> float:
-        """How long after its publication a key may sign at the earliest."""
+        """Return the shortest time between a key's publication and its first signature."""
         return self.max_age + SPREAD
 
     @property
     def after(self) -> float:
-        """How long after its successor began to sign a key must verify."""
+        """Return how long a key must verify after its successor began to sign."""
         return SPREAD + self.longest + self.leeway
 
 
 class Ring:
-    """Members in the order in which they sign, and their states at any moment."""
+    """Keys in the order in which they sign, and their states at any time."""
 
     def __init__(self, members: Iterable[Member], lives: Lives) -> None:
         # A key of the settings may be in the directory, too: the last one counts.
@@ -113,23 +113,23 @@ class Ring:
             end = member.active_at if member.setting is None else end
 
     def signed_until(self, member: Member) -> float | None:
-        """When the next key begins to sign; None if there is none."""
+        """Return when the next key begins to sign; None if there is none."""
         return self._ends.get(member.kid)
 
     def retires_at(self, member: Member) -> float | None:
-        """When nothing that a key has signed is alive any more; None if it has no successor."""
+        """Return when everything that a key signed has expired; None without a successor."""
         end = self.signed_until(member)
         return None if end is None else end + self.lives.after
 
     def _is_over(self, member: Member, now: float) -> bool:
         end = self.retires_at(member)
-        # What is in the settings verifies until it is removed there.
+        # A key of the settings verifies until it is removed there.
         return member.setting is None and end is not None and end <= now
 
     def signer(self, now: float) -> Member | None:
-        """Return the key that signs: the newest whose time has come.
+        """Return the key that signs: the newest that has started to.
 
-        The first one where no time has come: a clock that is behind must not stop a service.
+        If none has, return the first: a clock that is behind must not stop a service.
         """
         able = [m for m in self._living if m.signs and not self._is_over(m, now)]
         due = [member for member in able if member.active_at <= now]
@@ -163,7 +163,7 @@ class Ring:
 
 
 class EmptyRing(KeyRing):
-    """The ring of a directory that has no key yet, where the settings have none: it refuses."""
+    """The ring without any key, in the directory or the settings: it refuses."""
 
     def __init__(self) -> None:
         self.signer = None
@@ -173,7 +173,7 @@ class EmptyRing(KeyRing):
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """No key."""
+        """Return no key."""
         return ()
 
     def find(self, header: Mapping[str, Any]) -> Key | None:

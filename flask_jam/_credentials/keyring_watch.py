@@ -1,8 +1,8 @@
-"""A thread that looks at the directory of the key ring, so that no request does.
+"""A thread that watches the directory of the key ring, so that no request has to.
 
-It starts with the first use of a key in a process. That use waits until the thread has looked
-once, as the ring that the process was started or forked with may be old. From then on a request
-reads an attribute, as without a directory, and the thread replaces what is in there.
+It starts with the first use of a key in a process. That use waits for the thread's first check, as
+the ring from before a start or a fork may be old. From then on a request reads an attribute, as
+without a directory, and the thread replaces its value.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from .key_states import POLL, Lives, Member, Ring, State, configured
 
 _log = logging.getLogger("flask_jam.keyring")
 
-#: How long the first use of a key waits for the first look, in seconds.
+#: How long the first use of a key waits for the first check, in seconds.
 _PATIENCE = 2.0
 
 
 class KeyringWatch:
-    """Keeps the ring of a directory up to date in this process.
+    """Keep the ring of a directory up to date in this process.
 
     :param clock: returns seconds since the epoch.
     :raises ConfigError: if the directory cannot be used.
@@ -47,7 +47,7 @@ class KeyringWatch:
         self.ring = Ring(self.configured, self.lives)
         self._read()
         self.current = self.ring.keyring(clock())
-        #: What a process uses until the directory was looked at in it.
+        #: The ring that a process uses until its first check of the directory.
         self.unread = UnreadRing(self._first_look)
         self._is_published = False
         self._lock = fork_safe_lock()
@@ -56,7 +56,7 @@ class KeyringWatch:
         start_anew_in_child(self)
 
     def attach(self, publish: Callable[[KeyRing], object]) -> None:
-        """Have each new ring handed to a function, such as ``Verifier.rekey``."""
+        """Register a function that receives each new ring, such as ``Verifier.rekey``."""
         self._publish = publish
 
     # --- looking ---
@@ -64,7 +64,7 @@ class KeyringWatch:
     def look(self) -> None:
         """Read the directory if it has changed; publish the ring if a state has.
 
-        What cannot be read changes nothing: the ring that was read before goes on.
+        If it cannot be read, the previous ring stays in use.
         """
         try:
             self._read()
@@ -104,7 +104,7 @@ class KeyringWatch:
     # --- the thread ---
 
     def _first_look(self) -> KeyRing:
-        """Return the ring once the thread has looked; the one of the start if that takes long."""
+        """Return the ring after the thread's first check; the initial one if that takes long."""
         self._start()
         is_in_time = self._looked.wait(max(self._wait_until - time.monotonic(), 0.0))
         if not is_in_time and self._complaint is None:
@@ -124,12 +124,12 @@ class KeyringWatch:
         )
         try:
             thread.start()
-        except RuntimeError as error:  # there are too many, or the interpreter ends
+        except RuntimeError as error:  # too many threads, or the interpreter is exiting
             self._run, self._wait_until = None, 0.0
             self._complain(f"jwt.keyring: no thread can watch it: {error}")
 
     def after_fork(self) -> None:
-        """In a child: the thread stayed with the parent, and its ring may be old."""
+        """Reset in a child: the thread stayed with the parent, and its ring may be old."""
         self._run, self._looked = None, threading.Event()
         if self._is_published:
             self._is_published = False
@@ -144,20 +144,20 @@ def _watch(watch_of: Callable[[], KeyringWatch | None], run: object, looked: Any
         try:
             watch.look()
         except Exception as error:  # a thread that died would never be replaced
-            watch._complain(f"jwt.keyring: a look at it raised {safe_summary(error)}")
+            watch._complain(f"jwt.keyring: checking it raised {safe_summary(error)}")
         looked.set()
         del watch  # a Jam that is not used any more must not be kept
         time.sleep(POLL)
 
 
 class UnreadRing(KeyRing):
-    """Stands for the ring until this process has looked at the directory."""
+    """A placeholder for the ring until this process has read the directory."""
 
     def __init__(self, look: Callable[[], KeyRing]) -> None:
         self._look = look
 
     def __getattr__(self, name: str) -> Any:
-        # What a KeyRing keeps in attributes of its own is asked of the real one.
+        # The attributes of a KeyRing are read from the real one.
         if name.startswith("__") or name == "_look":
             raise AttributeError(name)
         return getattr(self._look(), name)
@@ -173,7 +173,7 @@ def _configured(jwt: JWTSettings) -> tuple[Member, ...]:
     given = jwt.secret_key, jwt.private_key, jwt.public_key
     if not any((*given, jwt.private_key_file, jwt.public_key_file)):
         return ()
-    # A secret may make way for a key of another algorithm.
+    # A secret may be replaced by a key of another algorithm.
     is_secret = jwt.secret_key is not None and not jwt.alg.startswith("HS")
     return tuple(
         configured(jwt, KeyRing.from_settings(replace(jwt, alg="HS256") if is_secret else jwt))

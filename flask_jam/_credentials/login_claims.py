@@ -1,4 +1,4 @@
-"""The claims that a login or a reload may bring, and those that Flask-Jam writes itself."""
+"""The claims that a login or a reload may set, and those that Flask-Jam sets itself."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .._helpers.names import name_set
 from ..errors import Reason, TokenError
 from .claims import CUT_OFF, OTHER_KINDS
 
-#: How long the access tokens of a login live, among the claims of its family. It is in no token.
+#: The lifetime of a login's access tokens, among the claims of its family. Tokens don't have it.
 LIFE = "jam_life"
-#: What a pair says by itself; callers say the rest.
+#: Claims that Flask-Jam sets in a token pair.
 _RESERVED = OTHER_KINDS | {
     *("sub", "jti", "iat", "exp", "nbf", "iss", "aud", "fam", "auth_time", "scope", CUT_OFF),
     *("typ", "token_type", "token_use", LIFE),
 }
-#: What callers write who know other libraries; as a claim it would say nothing.
+#: Arguments of other libraries, with their replacements; as claims they would have no effect.
 _NO_CLAIMS = {
     "expires": "write expires_in=…, in seconds",
     "expires_delta": "write expires_in=…, in seconds",
@@ -28,12 +28,12 @@ _NO_CLAIMS = {
     "user_claims": "give each claim by its name",
     "additional_headers": "a token has no headers of your own",
 }
-#: The same at a refresh, which may bring other scopes.
+#: The same at a refresh, which may change the scopes.
 _FIXED = _RESERVED - {"scope"}
 _NO_CLAIMS_OF_REFRESH = {
     **_NO_CLAIMS,
-    "scopes": "write scope, one text with spaces between the names",
-    "expires_in": "only the login says how long its access tokens live",
+    "scopes": "write scope, one string with spaces between the names",
+    "expires_in": "only the login sets the lifetime of its access tokens",
     "refresh": "it is an argument of the login",
 }
 
@@ -41,10 +41,10 @@ _NO_CLAIMS_OF_REFRESH = {
 def build_claims(
     scopes: Iterable[str], roles: Iterable[str], claims: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the claims of a login. Reserved ones are refused: Flask-Jam writes those itself.
+    """Return the claims of a login. Reserved ones are refused: Flask-Jam sets those itself.
 
     :raises TokenError: for a reserved claim.
-    :raises ConfigError: for scopes or roles that are no set of names.
+    :raises ConfigError: for scopes or roles that are not a set of names.
     """
     said = dict(_own(claims, _RESERVED, _NO_CLAIMS))
     named = name_set(scopes, "scopes"), name_set(roles, "roles")
@@ -56,15 +56,15 @@ def build_claims(
 
 
 def check_reloaded(claims: Mapping[str, Any]) -> None:
-    """Refuse what ``reload_claims`` may not say.
+    """Raise an error for a claim that ``reload_claims`` must not return.
 
-    :raises TokenError: with a sentence.
+    :raises TokenError: with the name of the claim.
     """
     _own(claims, _FIXED, _NO_CLAIMS_OF_REFRESH)
 
 
 def shown_to_reload(claims: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the claims of a family without those that Flask-Jam writes."""
+    """Return the claims of a family without those that Flask-Jam sets."""
     return {name: value for name, value in claims.items() if name not in _FIXED}
 
 
@@ -80,9 +80,9 @@ def _own(
 
 
 def checked_life(expires_in: object, longest: float) -> float:
-    """Return the life of an access token in seconds; it may only be shortened.
+    """Return the lifetime of an access token in seconds; it may only be shortened.
 
-    :raises TokenError: with a sentence.
+    :raises TokenError: for a value out of range.
     """
     if isinstance(expires_in, timedelta):
         expires_in = expires_in.total_seconds()
@@ -97,7 +97,7 @@ def checked_life(expires_in: object, longest: float) -> float:
 
 
 def life_of(stored: object, longest: float) -> float:
-    """Return the life that counts: the settings may have been tightened since the login."""
+    """Return the effective lifetime: the settings may be stricter now than at the login."""
     life = _seconds(stored)
     return longest if life is None else max(1.0, min(life, longest))
 
@@ -110,5 +110,5 @@ def _seconds(value: object) -> float | None:
 
 def _why_reserved(name: str) -> str:
     if name in OTHER_KINDS or name in ("typ", "token_type", "token_use"):
-        return f"the claim {name} marks a token that is no bearer access token: leave it out"
+        return f"the claim {name} marks a token that is not a bearer access token: leave it out"
     return f"the claim {name} is written by flask_jam itself"

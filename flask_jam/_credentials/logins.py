@@ -1,4 +1,4 @@
-"""The logins of a user: sessions and refresh families in one list, ended one by one or together."""
+"""The logins of a user: list sessions and refresh families, and end one or all."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ class LoginInfo(NamedTuple):
     handle: str
     #: ``session`` or ``jwt``.
     scheme: str
-    #: Who vouches for the user; ``None`` for this service.
+    #: The issuer of the user; ``None`` for this service.
     issuer: str | None
     created_at: float
-    #: When a session was used last, and when a refresh token was.
+    #: The last use of the session or refresh token.
     last_seen_at: float
     expires_at: float
-    #: Of the login.
+    #: Details of the client at login.
     user_agent: str | None
     ip: str | None
 
 
 class Logins:
-    """Lists and ends what a user is logged in with.
+    """List and end the logins of a user.
 
-    An owner is as :func:`~flask_jam._credentials.revocation.checked_subject` gives it.
+    Owners come from :func:`~flask_jam._credentials.revocation.checked_subject`.
     """
 
     def __init__(self, sessions: Sessions, families: Families, revocation: Revocation) -> None:
@@ -40,7 +40,7 @@ class Logins:
         self._revocation = revocation
 
     def listed(self, owner: str) -> list[LoginInfo]:
-        """Return the living logins of an owner, the oldest first."""
+        """Return the active logins of an owner, the oldest first."""
         issuer = split_owner(owner)[1]
         found = [
             *_shown("session", issuer, self._sessions.walk(owner), self._sessions.handle),
@@ -49,7 +49,7 @@ class Logins:
         return sorted(found, key=lambda login: login.created_at)
 
     def end(self, owner: str, handle: object) -> bool:
-        """End the login that the list of an owner shows under a handle, if there is one."""
+        """End the login of an owner with a handle, if there is one."""
         if self._sessions.delete_by_handle(owner, handle) is not None:
             return self._revocation.session(owner) is not None
         return self._revocation.family(self._families.end_by_handle(owner, handle)) is not None
@@ -67,7 +67,7 @@ class Logins:
             for kind, walk in walks.items():
                 counts[kind] = sum(page.cleared for page in walk)
         finally:
-            # What was not counted has ended all the same.
+            # Logins that were not counted have ended, too.
             self._revocation.report_ended(owner, (k for k, count in counts.items() if count != 0))
         return sum(count or 0 for count in counts.values())
 

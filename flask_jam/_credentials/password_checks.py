@@ -1,4 +1,4 @@
-"""Passwords that the application has checked: a success is remembered for a minute.
+"""Password checks by the application; a success is cached for a minute.
 
 What is remembered is an HMAC of name and password under a key of this process, never a password.
 It carries the cut-off of its subject from before the check, as a token does, so
@@ -30,11 +30,11 @@ from .token_cache import FactCache
 #: Called with name and password; returns the subject, or ``None`` if they are wrong.
 PasswordCheck = Callable[[str, str], str | None]
 
-#: How long a success is remembered, in seconds, counted from the begin of the check.
+#: How long a success is cached, in seconds from the start of the check.
 REMEMBERED = 60.0
-#: How many successes are remembered.
+#: How many successes are cached.
 MOST = 10_000
-#: How long a request waits for another one with the same name and password, in seconds.
+#: How long a request waits for another with the same name and password, in seconds.
 _LONGEST_WAIT = 5.0
 #: A JWT: its header begins with a brace.
 _TOKEN = re.compile(r"e[wy][\w-]*\.[\w-]+\.[\w-]*", re.ASCII)
@@ -45,7 +45,7 @@ class _Success(NamedTuple):
 
     subject: str
     slot: str
-    #: The latest cut-off of the subject, read before the check.
+    #: The latest cutoff of the subject, read before the check.
     cut_off: float
     #: When the check began, on the wall clock and on the monotonic one.
     began: float
@@ -53,7 +53,7 @@ class _Success(NamedTuple):
 
 
 class PasswordChecks:
-    """Ask a check of the application, at most once a minute for each name and password."""
+    """Call the application's check, at most once a minute for each name and password."""
 
     def __init__(
         self,
@@ -71,14 +71,14 @@ class PasswordChecks:
         start_anew_in_child(self)
 
     def after_fork(self) -> None:
-        """Forget everything, and take a new key: each process has its own."""
+        """Clear the cache, and use a new key: each process has its own."""
         self._key = secrets.token_bytes(32)
-        #: By HMAC: the check that is being made, for others to wait for.
+        #: By HMAC: the running check, for other threads to wait for.
         self._under_way: dict[bytes, Event] = {}
         self._known.clear()
 
     def subject_of(self, name: str, password: str) -> str:
-        """Return whose name and password these are.
+        """Return the subject of a name and password.
 
         :raises TokenError: ``invalid`` if they are wrong, ``revoked`` if the subject was revoked
             again and again during the check.
@@ -105,7 +105,7 @@ class PasswordChecks:
         return hmac.digest(self._key, message, "sha256")
 
     def _holds(self, known: _Success) -> bool:
-        """Return True if a success counts now: it is young, and its subject was not revoked."""
+        """Return True if a success is recent, and its subject was not revoked."""
         now = self._clock()
         if not 0 <= now - known.began < REMEMBERED:
             return False
@@ -118,10 +118,10 @@ class PasswordChecks:
 
     @contextmanager
     def _after_the_first(self, digest: bytes) -> Iterator[bool]:
-        """Let one thread check a name and password; the others wait, and are told True.
+        """Let one thread check a name and password; the others wait, and get True.
 
-        So the requests that a client sends at once cost one check. If that one fails, or takes
-        too long, each of them makes its own.
+        So concurrent requests of a client cost one check. If that one fails or takes too long,
+        each of them makes its own.
         """
         mine = Event()
         first = self._under_way.setdefault(digest, mine)
@@ -136,11 +136,11 @@ class PasswordChecks:
             mine.set()
 
     def _checked(self, name: str, password: str, probable: str) -> _Success:
-        """Make the check, and find a cut-off of the subject from before it.
+        """Make the check, and return it with a cutoff of the subject from before it.
 
-        Which subject that is, is known after the check. So the cut-off of the probable one is read
-        before. If it is another one, and its cut-off may have been set during the check, or if the
-        probable one was revoked meanwhile, the password may be an old one: it is checked anew.
+        The subject is known only after the check. So the cutoff of the probable one is read
+        before. If it is another, whose cutoff may have been set during the check, or if the
+        probable one was revoked meanwhile, the password may be an old one: it is checked again.
         """
         for _ in range(2):
             began, began_monotonic = self._clock(), self._timer()
@@ -160,7 +160,7 @@ class PasswordChecks:
         try:
             returned: object = self._check(name, password)
         except (TokenError, SessionError):
-            # Such as of a token in the place of the password.
+            # Such as a token in place of the password.
             raise TokenError(Reason.INVALID) from None
         if returned is None:
             raise TokenError(Reason.INVALID)
@@ -176,7 +176,7 @@ def _ends_by_itself(password: str) -> bool:
 def _subject_from(returned: object) -> str:
     """Return the subject that a check has returned.
 
-    :raises ConfigError: for what is a mistake and no subject.
+    :raises ConfigError: for a value that is not a subject.
     """
     if isinstance(returned, CoroutineType):
         returned.close()
@@ -186,6 +186,6 @@ def _subject_from(returned: object) -> str:
             f"a wrong name or password, got {type(returned).__name__}"
         )
     try:
-        return checked_owner(str(returned))  # of a proxy, what it stands for now
+        return checked_owner(str(returned))  # str() resolves a proxy
     except SessionError as error:
-        raise ConfigError(f"check returned a string that can be no subject: {error}") from None
+        raise ConfigError(f"check returned a string that cannot be a subject: {error}") from None

@@ -1,9 +1,9 @@
-"""Refresh families: one login, a chain of refresh tokens, and the alarm when an old one returns.
+"""Refresh families: a login's chain of refresh tokens, with reuse detection.
 
 A refresh token is ``family.generation.mac``. The MAC keeps guesses away from the store, and the
-store keeps the generation, so it holds nothing that anyone could present. Each token is good
-once (RFC 9700 4.14.2); the one just before gets the same successor for a short grace, which is
-what two tabs or a lost reply need.
+store keeps only the generation, so it holds nothing that a client could present. Each token can be
+used once (RFC 9700 4.14.2); the previous one gets the same successor for a short grace, as two tabs
+or a lost reply need it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .access_tokens import Clock, Tokens
 from .claims import Facts, check_name, json_of
 from .login_claims import LIFE, build_claims, check_reloaded, checked_life, life_of, shown_to_reload
 
-#: Called with the subject and its claims at each refresh: the new claims, or ``None`` to refuse.
+#: Called with subject and claims at each refresh; returns the new claims, or ``None`` to refuse.
 Reload = Callable[[str, dict[str, Any]], Mapping[str, Any] | None]
 
 _SHAPE = re.compile(r"([A-Za-z0-9_-]{45})\.([1-9][0-9]{0,8})\.[A-Za-z0-9_-]{43}")
@@ -47,11 +47,11 @@ _REFUSED = {Rotation.REVOKED: Reason.REVOKED, Rotation.GONE: Reason.EXPIRED}
 class TokenPair(NamedTuple):
     """What a login or a refresh issues."""
 
-    #: In the form of RFC 6749 5.1.
+    #: The answer to the client, in the form of RFC 6749 5.1.
     answer: dict[str, Any]
-    #: What the access token says, so that a caller need not verify what was just signed.
+    #: The facts of the access token, so that callers need not verify it.
     access: Facts
-    #: When the refresh token ends, if it is not used.
+    #: When the refresh token expires, if it is not used.
     refresh_ends: float = 0.0
 
     def __repr__(self) -> str:
@@ -59,7 +59,7 @@ class TokenPair(NamedTuple):
 
 
 class Families:
-    """Starts, turns and ends refresh families."""
+    """Start, rotate and end refresh families."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Families:
         self._tokens = tokens
         self._store = store
         self._settings = settings
-        # What is stored obeys the settings of today.
+        # The current settings also bound what is stored.
         self._limits = Limits(settings.refresh_idle, settings.refresh_absolute)
         self.clock = clock
 
@@ -88,7 +88,7 @@ class Families:
     ) -> TokenPair:
         """Start a family; return its first pair.
 
-        :param claims: as :meth:`claims_of_login` has made them.
+        :param claims: from :meth:`claims_of_login`.
         :raises TokenError: if the subject or a claim could not be verified later.
         """
         now = self.clock()
@@ -118,10 +118,10 @@ class Families:
         expires_in: float | timedelta | None,
         claims: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """Return the claims of a login, checked.
+        """Check and return the claims of a login.
 
-        :raises TokenError: for a reserved claim, or a life that is longer than ``jwt.expire``.
-        :raises ConfigError: for scopes or roles that are no set of names.
+        :raises TokenError: for a reserved claim, or a lifetime longer than ``jwt.expire``.
+        :raises ConfigError: for scopes or roles that are not a set of names.
         """
         said = build_claims(scopes, roles, claims)
         if expires_in is not None:
@@ -129,7 +129,7 @@ class Families:
         return said
 
     def without_refresh(self, subject: str, claims: Mapping[str, Any]) -> TokenPair:
-        """Return an access token alone: of no family, so nothing is kept of it.
+        """Return an access token without a family; nothing is stored.
 
         :raises TokenError: as :meth:`start` does.
         """
@@ -138,10 +138,10 @@ class Families:
         return self._access_token(said, now)
 
     def renew(self, refresh_token: object, reload: Reload | None = None) -> TokenPair:
-        """Return an access token for the current refresh token, which stays as it is.
+        """Return an access token for the current refresh token, which stays valid.
 
-        Any other refresh token is presented as ever: one that was rotated before
-        ``jwt.rotate_refresh_tokens`` was set is a stolen one all the same.
+        Any other refresh token is handled as in :meth:`rotate`: one that was rotated before
+        ``jwt.rotate_refresh_tokens`` was turned off is still a sign of theft.
 
         :raises TokenError: as :meth:`rotate` does.
         """
@@ -154,13 +154,13 @@ class Families:
         now = self.clock()
         if not family.alive(now):
             raise TokenError(Reason.EXPIRED, "the refresh token is not valid")
-        # A logout meanwhile has marked the family, which the token names: it is dead then.
+        # A logout meanwhile has marked the family, so the token is refused.
         return self._access_token(_said(family_id, family), now, family.cut_off)
 
     def rotate(self, refresh_token: object, reload: Reload | None = None) -> TokenPair:
-        """Present a refresh token; return the next pair.
+        """Rotate a refresh token; return the next pair.
 
-        :raises TokenError: with the reason; ``reused`` after which the family is dead.
+        :raises TokenError: with the reason; ``reused`` if this has revoked the family.
         """
         family_id, generation = self.parsed(refresh_token)
         claims, grace = self._reloaded(family_id, generation, reload)
@@ -184,21 +184,21 @@ class Families:
     def _reloaded(
         self, family_id: str, generation: int, reload: Reload | None
     ) -> tuple[Mapping[str, Any] | None, float]:
-        """Return new claims, if any, and the grace for the token."""
-        # Asked before the turn: if the question fails, the client's token is still the current one.
+        """Return new claims, if any, and the grace for the token, in seconds."""
+        # Called before the rotation: if it fails, the client's token is still valid.
         grace = self._settings.refresh_grace
         family = self.read(family_id) if reload is not None else None
         if family is None or reload is None:
             return None, grace
         if family.answer(generation, grace) is Rotation.REUSED:
-            # No claims to reload: the rotation will raise the alarm, whatever the clocks do.
+            # No claims to reload: the rotation detects the reuse, whatever the clocks say.
             return None, 0.0
         return self._asked(family_id, family, reload), grace
 
     def _asked(self, family_id: str, family: Family, reload: Reload) -> Mapping[str, Any]:
-        # Who made the family said none of the reserved names; whoever damaged it might have.
-        said = shown_to_reload(family.claims)
-        new = reload(family.subject, {name: copy_json(value) for name, value in said.items()})
+        # A login cannot set reserved claims; damaged data may have them.
+        current = shown_to_reload(family.claims)
+        new = reload(family.subject, {name: copy_json(value) for name, value in current.items()})
         if new is None:
             raise TokenError(Reason.REVOKED, "the subject may not refresh")
         if not isinstance(new, Mapping):
@@ -213,12 +213,12 @@ class Families:
         return _kept({**claims, **kept})
 
     def end(self, family_id: str) -> Family | None:
-        """End a family and every access token of it; the family, if it was alive."""
+        """End a family and its access tokens; return the family if it was active."""
         now = self.clock()
         return self._store.end_family(family_id, now, self._mark_until(now))
 
     def end_by_handle(self, subject: str, handle: object) -> Family | None:
-        """End the family that a subject's list shows under a handle; that family, or None."""
+        """End the family with a handle in a subject's list; return it, or None."""
         for page in self.walk(subject):
             for family in page.living:
                 if self.handle(family) == handle:
@@ -226,7 +226,7 @@ class Families:
         return None
 
     def walk(self, subject: str) -> Iterator[Page]:
-        """Go through the families of a subject, in steps of a bounded size."""
+        """Walk through the families of a subject, in steps of bounded size."""
         slot = slot_of(subject)
         after: str | None = ""
         while after is not None:
@@ -238,11 +238,11 @@ class Families:
 
     @staticmethod
     def handle(family: Listed) -> str:
-        """Under which handle a list shows a family."""
+        """Return the handle of a family in a list."""
         return handle_of_family(family.key)
 
     def of_token(self, refresh_token: object) -> Family | None:
-        """Return the living family of a refresh token, or None."""
+        """Return the active family of a refresh token, or None."""
         try:
             family_id, _ = self.parsed(refresh_token)
         except TokenError:
@@ -250,9 +250,9 @@ class Families:
         return self.read(family_id)
 
     def due(self, refresh_token: object) -> Family | None:
-        """Return the living family of a refresh token, or None; None also for one used before.
+        """Return the active family of a refresh token, or None; None also for a used token.
 
-        Rotating that one raises the alarm, and nothing may come before it.
+        Rotating a used token is reported as reuse, and nothing may happen before that.
         """
         try:
             family_id, generation = self.parsed(refresh_token)
@@ -265,11 +265,11 @@ class Families:
         return family
 
     def read(self, family_id: str) -> Family | None:
-        """Return a family if it lives."""
+        """Return a family if it is active."""
         return self._store.read_family(family_id, self.clock(), self._limits)
 
     def parsed(self, refresh_token: object) -> tuple[str, int]:
-        """Family and generation of a token that we made; nothing else reaches the store.
+        """Return family and generation of a token with our MAC; others never reach the store.
 
         :raises TokenError: ``invalid``.
         """
@@ -307,7 +307,7 @@ class Families:
 
 
 class ReuseError(TokenError):
-    """A rotated refresh token came back: somebody else has a copy (RFC 9700 4.14.2)."""
+    """A rotated refresh token was used again, so a copy exists (RFC 9700 4.14.2)."""
 
     def __init__(self, family_id: str, subject: str) -> None:
         super().__init__(Reason.REUSED)
@@ -319,7 +319,7 @@ class ReuseError(TokenError):
 
 
 def _kept(claims: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The claims as they will be minted: no change of the caller's objects reaches them."""
+    """Return a copy of the claims, which the caller's objects cannot change."""
     return strict_object(json_of(claims))
 
 
@@ -333,7 +333,7 @@ def is_refresh_token(value: str) -> bool:
 
 
 def handle_of_family(family_id: str) -> str:
-    """Under which handle a list shows the family of an id."""
+    """Return the handle of a family by its id."""
     name = family_id.encode("utf-8", "surrogatepass")
     digest = hashlib.sha256(b"flask_jam handle of a family\0" + name).digest()
     return base64.urlsafe_b64encode(digest[:15]).decode()

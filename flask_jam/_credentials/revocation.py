@@ -1,8 +1,8 @@
-"""What happens after a revoke: the store first, then this process's caches, then the report.
+"""Revocation: first the store, then this process's caches, then the signal.
 
-Other processes see it because Redis pushes the changed keys to them: see
+Other processes learn of it because Redis pushes the changed keys to them: see
 :mod:`flask_jam.stores._redis.invalidation`. In memory there is one process. Every later check of a
-token reads the marks that are written here (:mod:`flask_jam._credentials.access_tokens`).
+token reads the marks written here (:mod:`flask_jam._credentials.access_tokens`).
 """
 
 from __future__ import annotations
@@ -25,39 +25,39 @@ _LONGEST_LEEWAY = 300.0
 
 @runtime_checkable
 class Authenticated(Protocol):
-    """What a revocation needs of an :class:`~flask_jam.Accepted`."""
+    """The attributes of an :class:`~flask_jam.Accepted` that a revocation needs."""
 
     @property
     def subject(self) -> str | None:
-        """Who is authenticated."""
+        """Return the subject."""
         ...
 
     @property
     def issuer(self) -> str | None:
-        """Who vouches for the subject."""
+        """Return the issuer of the subject."""
         ...
 
     @property
     def token_id(self) -> str | None:
-        """The name of the token in the store."""
+        """Return the name of the token in the store."""
         ...
 
     @property
     def payload(self) -> dict[str, Any]:
-        """What the token says."""
+        """Return the payload of the token."""
         ...
 
 
 class Sweeper(Protocol):
-    """Frees the memory of what an owner had."""
+    """Frees the storage of an owner's ended credentials."""
 
     def sweep(self, owner: str, /) -> None:
-        """Remove what has ended."""
+        """Remove the ended credentials of an owner."""
         ...
 
 
 class Revocation:
-    """Ends tokens, families, sessions and all that a subject has."""
+    """Revoke tokens, families, sessions, or everything of a subject."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - all that there is to revoke
         self,
@@ -78,7 +78,7 @@ class Revocation:
         self._report = report
 
     def token(self, token_or_claims: str | Mapping[str, Any] | Authenticated) -> bool:
-        """Revoke one token; a refresh token ends its family. Return True if it was alive."""
+        """Revoke one token; a refresh token ends its family. Return True if it was valid."""
         if isinstance(token_or_claims, Authenticated):
             return self._presented_token(token_or_claims)
         family_id = self._family_of(token_or_claims)
@@ -88,7 +88,7 @@ class Revocation:
         if facts is None:
             return False
         is_alive = self._jwt.list != "off" and self._is_alive(facts, token_or_claims)
-        # An expired one, too: the clock of another machine may be behind.
+        # Even if it has expired: the clock of another machine may be behind.
         self._tokens.revoke(facts)
         if is_alive:
             self._report("revoked", kind="token", subject=facts.sub, issuer=facts.issuer)
@@ -113,7 +113,7 @@ class Revocation:
         return is_alive
 
     def _facts_of(self, token_or_claims: str | Mapping[str, Any]) -> Facts | None:
-        """Return the facts of a token or of its claims; None if it is not ours, or dead for good.
+        """Return the facts of a token or of its claims; None if it is not ours or long expired.
 
         :raises TokenError: for claims that are incomplete, or of a wrong type.
         """
@@ -141,7 +141,7 @@ class Revocation:
             return False
         if self._jwt.list == "allow" and facts.issuer is None and not marks.allowed:
             return False
-        # Claims do not say under which cut-off they were minted: only the token itself does.
+        # Claims do not contain the cutoff at issuance: only the token itself does.
         is_token = isinstance(token_or_claims, str)
         cut_off = marks.cut_off_of(facts.family)
         return cut_off is None or not is_token or survives(facts, cut_off, self._store.identity())
@@ -185,13 +185,13 @@ class Revocation:
         self._report("revoked", kind=kind, subject=subject, issuer=issuer)
 
     def _longest_life(self) -> float:
-        """Return how long what was minted before a cut-off may still live, in seconds."""
+        """Return how long tokens from before a cutoff may still be valid, in seconds."""
         jwt, session = self._jwt, self._session
         logins = max(jwt.refresh_absolute, session.longest, LONGEST_USUAL)
         return max(logins + 2 * (jwt.leeway + CLOCK_SKEW), self._tokens.longest_life)
 
     def sessions(self, owner: str, keep: str | None) -> int:
-        """End every session of an owner but ``keep``; return how many there were.
+        """End every session of an owner except ``keep``; return the number of ended sessions.
 
         :raises StoreUnavailable: also in the middle: they have ended, and are reported, but were
             not all counted. A repetition counts the rest.
@@ -233,23 +233,23 @@ class Revocation:
 def checked_subject(subject: object, issuer: object = None) -> str:
     """Return the owner of the logins of a subject.
 
-    :raises TokenError: ``invalid``, for what can be no subject or no issuer.
+    :raises TokenError: ``invalid``, for an invalid subject or issuer.
     """
     try:
         return checked_owner(subject, issuer)
     except SessionError as error:
-        raise TokenError(error.reason, f"this can be no subject: {error}") from None
+        raise TokenError(error.reason, f"this cannot be a subject: {error}") from None
 
 
 def owner_of_identity(who: str | Authenticated, issuer: str | None = None) -> str:
-    """Return the owner of what a subject has; of an :class:`~flask_jam.Accepted`, its own.
+    """Return the owner of a subject, or of an :class:`~flask_jam.Accepted`.
 
     :raises TokenError: ``invalid``, also for an issuer beside an :class:`~flask_jam.Accepted`.
     """
     if not isinstance(who, Authenticated):
         return checked_subject(who, issuer)
     if issuer is not None:
-        raise TokenError(Reason.INVALID, "an Accepted says itself who its issuer is")
+        raise TokenError(Reason.INVALID, "an Accepted has its own issuer: leave issuer out")
     return checked_subject(who.subject, who.issuer)
 
 

@@ -1,4 +1,4 @@
-"""The data of a session: plain JSON, or a sentence that names what is none."""
+"""The data of a session: plain JSON, or an error that names the key at fault."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .._helpers.strict_json import MAX_DEPTH, strict_object
 from ..errors import Reason, SessionError, TokenError
 from .claims import json_of
 
-#: What to write instead of a value of a type, or of one that derives from it, by the type's name.
+#: Replacements for values of a type or its subclasses, by the type's name.
 _INSTEAD = {
     "date": "value.isoformat()",
     "time": "value.isoformat()",
@@ -27,11 +27,10 @@ _INSTEAD = {
 
 
 def kept_data(data: Mapping[str, Any], max_bytes: int, holder: str = "session") -> dict[str, Any]:
-    """Return the data as it will be read back: an error comes now rather than later.
+    """Return the data as it will be read back, so that errors come at once.
 
-    :param holder: what holds the data, in the words of that error.
-
-    :raises SessionError: if it is no plain JSON, or larger than that.
+    :param holder: the name of what holds the data, for the error.
+    :raises SessionError: if it is not plain JSON, or too large.
     """
     if not isinstance(data, Mapping):
         raise SessionError(
@@ -48,7 +47,7 @@ def kept_data(data: Mapping[str, Any], max_bytes: int, holder: str = "session") 
     return kept
 
 
-# --- what is wrong: the key and the type are named, never the value ------------------------------
+# --- errors: they name the key and the type, never the value -------------------------------------
 
 
 def _why_not_json(data: Mapping[Any, Any], holder: str) -> str:
@@ -63,7 +62,7 @@ def _why_not_json(data: Mapping[Any, Any], holder: str) -> str:
 
 
 def _problem(value: object, depth: int) -> str | None:
-    """Return what is wrong with the first part of a value that JSON has no form for."""
+    """Return what is wrong with the first part of a value that JSON cannot represent."""
     if value is None or isinstance(value, (str, int, float)):
         return _problem_of_scalar(value)
     if not isinstance(value, (dict, list, tuple)):

@@ -1,7 +1,7 @@
-"""Server-side sessions: created by a login, never by a visit; ended by idle time, by age, by hand.
+"""Server-side sessions: created by a login only; ended by idle time, by age or on request.
 
-An id is 256 random bits that only the client holds: the store knows its hash (ASVS 7.2.3). An
-unknown id is refused, never adopted.
+An id is 256 random bits that only the client has: the store knows its hash (ASVS 7.2.3). An unknown
+id is refused, never adopted.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 class SessionInfo(NamedTuple):
-    """One of somebody's sessions, to show to them. ``handle`` is no credential."""
+    """A session, to show to its user. ``handle`` is not a credential."""
 
     handle: str
     created_at: float
@@ -54,29 +54,29 @@ class SessionInfo(NamedTuple):
 
 
 class Life(NamedTuple):
-    """How long a login should live; ``None`` where the settings decide."""
+    """The lifetime of a login; ``None`` leaves a value to the settings."""
 
-    #: True: with the limits of remembered sessions. False: no longer than the browser is open.
+    #: True for the limits of remembered sessions, False to end with the browser.
     remember: bool | None = None
-    #: Seconds without a use.
+    #: Seconds without use.
     idle: float | timedelta | None = None
     #: Seconds from the login.
     absolute: float | timedelta | None = None
-    #: Timestamp at which the user proved who they are; None for now, 0 for long ago.
+    #: Timestamp of the user's authentication; None for now, 0 for unknown.
     auth_time: float | None = None
 
 
-#: As the settings say.
+#: The values of the settings.
 _AS_SET = Life()
 
 
 class Sessions:
-    """The life of sessions, on any store."""
+    """Create, look up, change and end sessions, on any store."""
 
     def __init__(self, store: Store, settings: SessionSettings, clock: Clock) -> None:
         self._store = store
         self._settings = settings
-        # What is stored obeys the settings of today.
+        # The current settings also bound what is stored.
         self._limits = Limits(
             settings.idle, settings.absolute, settings.remember_idle, settings.remember_absolute
         )
@@ -92,8 +92,8 @@ class Sessions:
     ) -> str:
         """Create a session; return its id.
 
-        :param owner: as :func:`checked_owner` gives it, here and in all that follows.
-        :raises SessionError: if the data cannot be kept, or if the life is too long.
+        :param owner: from :func:`checked_owner`, as in all methods below.
+        :raises SessionError: if the data cannot be stored, or the lifetime is too long.
         """
         remember, idle, absolute = self._granted(life)
         now, slot = self.clock(), slot_of(owner)
@@ -120,7 +120,7 @@ class Sessions:
         return session_id
 
     def _granted(self, life: Life) -> tuple[bool | None, float, float]:
-        """Return the kind of a login, its idle and its absolute life."""
+        """Return ``remember`` of a login, and its idle and absolute lifetime."""
         remember = self._settings.remember if life.remember is None else life.remember
         if remember is not None and not isinstance(remember, bool):
             kind = type(remember).__name__
@@ -135,11 +135,11 @@ class Sessions:
         )
 
     def limits_of(self, remember: bool | None) -> Limits:
-        """Return how long a kind of login may live at most."""
+        """Return the longest lifetimes for a value of ``remember``."""
         return self._limits.for_remembered() if remember else self._limits
 
     def lookup(self, session_id: object) -> Session:
-        """The session of an id. Its data is the store's own: copy it before handing it out.
+        """Return the session of an id. Copy its data before handing it out.
 
         :raises SessionError: ``unknown_session`` or ``session_expired``.
         """
@@ -152,7 +152,7 @@ class Sessions:
         return session
 
     def get(self, session_id: object) -> dict[str, Any] | None:
-        """A copy of the data, or ``None``."""
+        """Return a copy of the data, or ``None``."""
         try:
             return copied_data(self.lookup(session_id))
         except SessionError:
@@ -161,7 +161,7 @@ class Sessions:
     def update(self, session_id: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Merge top-level keys in one step; return a copy of them as they will be read back.
 
-        :raises SessionError: if it is gone, or would grow too large.
+        :raises SessionError: if the session has ended, or would grow too large.
         """
         key, now = _hashed(_shaped(session_id)), self.clock()
         most = self._settings.max_bytes
@@ -171,12 +171,12 @@ class Sessions:
         return {name: copy_json(value) for name, value in kept.items()}
 
     def rework(self, session_id: str) -> tuple[str, Session]:
-        """Move a session to a new id; return both. The old id is dead in the same step.
+        """Move a session to a new id; return both. The old id is invalid from this step on.
 
-        Until the new id is used, and for seconds only, the old id gets the same new id again: the
-        client may not have heard of it. So nothing here looks the new id up.
+        Until the new id is used, and for a few seconds, the old id gets the same new id again, as
+        the client may have missed the reply. So nothing here looks the new id up.
 
-        :raises SessionError: if it is gone.
+        :raises SessionError: if the session has ended.
         """
         old_id, seed, now = _shaped(session_id), secrets.token_urlsafe(32), self.clock()
         new_key = _hashed(_successor(old_id, seed))
@@ -186,13 +186,13 @@ class Sessions:
         return _successor(old_id, found.seed), found.session
 
     def delete(self, session_id: object) -> str | None:
-        """End a session; whose it was, or ``None`` when there was none."""
+        """End a session; return its owner, or ``None`` if there was none."""
         if not is_session_id(session_id):
             return None
         return self._store.delete_session(_hashed(str(session_id)), self.clock(), self._limits)
 
     def delete_by_handle(self, owner: str, handle: object) -> str | None:
-        """End the session that an owner's list shows under a handle."""
+        """End the session with a handle in an owner's list."""
         for page in self.walk(owner):
             for session in page.living:
                 if _handle(session.key) == handle:
@@ -200,9 +200,9 @@ class Sessions:
         return None
 
     def clear(self, owner: str, keep: object = None) -> Iterator[int]:
-        """End every session of an owner, but the one with the id ``keep``, in the first step.
+        """End every session of an owner except the one with the id ``keep``, in the first step.
 
-        The other steps free memory. Each yields how many sessions it removed.
+        The other steps free memory. Each yields the number of sessions it removed.
         """
         slot, now = slot_of(owner), self.clock()
         kept = _hashed(str(keep)) if is_session_id(keep) else None
@@ -218,17 +218,17 @@ class Sessions:
             pass
 
     def listed(self, owner: str) -> list[SessionInfo]:
-        """The living sessions of an owner, the oldest first."""
+        """Return the valid sessions of an owner, the oldest first."""
         living = [session for page in self.walk(owner) for session in page.living]
         return [SessionInfo(_handle(session.key), *session[1:]) for session in living]
 
     @staticmethod
     def handle(session: Listed) -> str:
-        """Under which handle a list shows a session."""
+        """Return the handle of a session in a list."""
         return _handle(session.key)
 
     def walk(self, owner: str, after: str | None = "") -> Iterator[Page]:
-        """Go through the sessions of an owner, in steps of a bounded size."""
+        """Walk through the sessions of an owner, in steps of bounded size."""
         slot = slot_of(owner)
         while after is not None:
             now = self.clock()
@@ -238,7 +238,7 @@ class Sessions:
 
 
 def _shortened(name: str, wanted: object, most: float, setting: str) -> float:
-    """Return how long a login lives: as the settings allow, or shorter."""
+    """Return the lifetime of a login, which may only be shorter than the setting."""
     if wanted is None:
         return most
     seconds = wanted.total_seconds() if isinstance(wanted, timedelta) else wanted
@@ -247,13 +247,13 @@ def _shortened(name: str, wanted: object, most: float, setting: str) -> float:
         raise SessionError(
             Reason.INVALID,
             f"{name} must be seconds from 1 to {most:.15g}: it may shorten {setting}, and a "
-            "longer life needs that setting",
+            "longer lifetime needs that setting",
         )
     return float(seconds)  # type: ignore[arg-type]
 
 
 def _past(auth_time: object, now: float) -> float:
-    """Return the time of an authentication, which no future one can be."""
+    """Return the timestamp of an authentication, which must not be in the future."""
     is_number = isinstance(auth_time, (int, float)) and not isinstance(auth_time, bool)
     if not is_number or not 0 <= auth_time <= now + CLOCK_SKEW:  # type: ignore[operator]
         raise SessionError(
@@ -267,17 +267,17 @@ def _past(auth_time: object, now: float) -> float:
 
 
 def is_session_id(value: object) -> bool:
-    """Whether a value has the shape of an id. Others are not looked up."""
+    """Return True if a value has the form of an id. Others are not looked up."""
     return isinstance(value, str) and _SHAPE.fullmatch(value) is not None
 
 
 def copied_data(session: Session) -> dict[str, Any]:
-    """The data, as a copy that its owner may change."""
+    """Return a copy of the data, which the caller may change."""
     return {name: copy_json(value) for name, value in session.data.items()}
 
 
 def handle_of(session_id: str) -> str:
-    """Under which handle a list shows the session of an id."""
+    """Return the handle of a session by its id."""
     return _handle(_hashed(_shaped(session_id)))
 
 
@@ -288,9 +288,9 @@ def _shaped(session_id: object) -> str:
 
 
 def checked_owner(session_key: object, issuer: object = None) -> str:
-    """Return the owner of what a user has, made of a subject and its issuer.
+    """Return the owner for a subject and its issuer.
 
-    :raises SessionError: ``invalid``, for what can be none of the two.
+    :raises SessionError: ``invalid``, for an invalid subject or issuer.
     """
     subject = _checked_key(session_key, "a session key")
     return owner_of(subject, None if issuer is None else _checked_key(issuer, "an issuer"))
@@ -298,7 +298,7 @@ def checked_owner(session_key: object, issuer: object = None) -> str:
 
 def _checked_key(value: object, what: str) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= _MAX_KEY:
-        sentence = f"{what} must be a text of 1 to {_MAX_KEY} characters"
+        sentence = f"{what} must be a string of 1 to {_MAX_KEY} characters"
         if not isinstance(value, str):
             sentence += f", got {type(value).__name__}: write str(...)"
         raise SessionError(Reason.INVALID, sentence)
@@ -309,7 +309,7 @@ def _checked_key(value: object, what: str) -> str:
 
 def _hashed(session_id: str) -> str:
     digest = hashlib.sha256(b"flask_jam session\0" + session_id.encode("ascii")).digest()
-    # What base64.urlsafe_b64encode does, without its two calls: 0.3 µs on every request.
+    # Like base64.urlsafe_b64encode, without its two calls: saves 0.3 µs on every request.
     encoded = binascii.b2a_base64(digest, newline=False).translate(_URL_SAFE)
     return session_id[:2] + encoded[:43].decode()
 
@@ -317,8 +317,8 @@ def _hashed(session_id: str) -> str:
 def _successor(old_id: str, seed: str) -> str:
     """Return the new id of a reworked session.
 
-    It is made of the old id, which the store does not know, and of a seed, which the client does
-    not know: so neither of them alone makes it.
+    It is derived from the old id, which the store does not know, and from a seed, which the client
+    does not know: so neither of them alone can compute it.
     """
     made = hmac.new(old_id.encode("ascii"), b"flask_jam rework\0" + seed.encode("ascii"), "sha256")
     return old_id[:2] + base64.urlsafe_b64encode(made.digest())[:43].decode()

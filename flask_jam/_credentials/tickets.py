@@ -1,8 +1,8 @@
-"""Tickets: secrets for a link or a handshake, good once, for one purpose.
+"""Tickets: single-use secrets for a link or a handshake, for one purpose.
 
-A ticket is 256 random bits behind the slot of its owner, in a form that no other credential has.
-The store knows its hash, and knows what it is bound to as a digest under the ticket itself: so
-what the store holds can neither be presented nor guessed back.
+A ticket is 256 random bits after the slot of its owner, in a form that no other credential has. The
+store has its hash, and a digest of ``bound_to`` keyed by the ticket: so what the store holds can
+neither be presented nor reversed by guessing.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from .revocation import checked_subject
 from .session_data import kept_data
 from .sessions import LONGEST_USUAL
 
-#: It ends with a letter or a digit, so that no mail program cuts it off a link.
+#: It ends with a letter or a digit, so that mail programs keep it in a link.
 _SHAPE = re.compile(r"[A-Za-z0-9_-]{2}[0-9a-f]{64}")
 _MAX_PURPOSE = 64
 _MAX_DATA = 8192
-#: So long a cut-off of its owner is kept at least, so none outlives a revocation.
+#: The shortest time that cutoffs are kept, in seconds, so no ticket outlives a revocation.
 _LONGEST = LONGEST_USUAL
 _REFUSALS = {
     TicketState.WRONG_PURPOSE: (Reason.WRONG_TYPE, "the ticket is for another purpose"),
@@ -42,28 +42,28 @@ _REFUSALS = {
 
 
 class Ticket(NamedTuple):
-    """What a good ticket says. It does not hold the ticket itself."""
+    """The content of a valid ticket, without the ticket itself."""
 
-    #: Whom it was issued for.
+    #: The subject that it was issued for.
     subject: str
-    #: What was given to ``issue_ticket``; empty for nothing.
+    #: The ``data`` of ``issue_ticket``; empty by default.
     data: dict[str, Any]
-    #: In seconds since the epoch.
+    #: When it expires, in seconds since the epoch.
     issued_at: float
-    #: Who vouches for the subject; ``None`` for this service.
+    #: The issuer of the subject; ``None`` for this service.
     issuer: str | None = None
 
     def __repr__(self) -> str:
         return f"Ticket(issued_at={self.issued_at!r})"
 
 
-#: What a ticket is bound to, or a function that looks it up when the ticket is presented.
+#: The value that a ticket is bound to, or a function that returns it for a presented ticket.
 Bound = str | bytes | None
 BoundTo = Bound | Callable[[Ticket], Bound]
 
 
 class Tickets:
-    """Issues, peeks and redeems tickets, on any store."""
+    """Issue, peek at and redeem tickets, on any store."""
 
     def __init__(self, store: Store, clock: Clock, report: Callable[..., None]) -> None:
         self._store = store
@@ -81,9 +81,9 @@ class Tickets:
         replace: bool,
         issuer: str | None,
     ) -> str:
-        """Keep a new ticket; return its text.
+        """Store a new ticket; return its string.
 
-        :raises TokenError: if an argument cannot be kept.
+        :raises TokenError: if an argument cannot be stored.
         """
         now, owner = self.clock(), owner_of(checked_subject(subject), _checked_issuer(issuer))
         text = slot_of(owner) + secrets.token_hex(32)
@@ -104,7 +104,7 @@ class Tickets:
 
     @one_deadline
     def peek(self, purpose: str, ticket: object, bound_to: BoundTo) -> Ticket:
-        """Return what a good ticket says; change nothing.
+        """Return the content of a valid ticket; change nothing.
 
         :raises TokenError: with the reason.
         """
@@ -114,7 +114,7 @@ class Tickets:
 
     @one_deadline
     def redeem(self, purpose: str, ticket: object, bound_to: BoundTo) -> Ticket:
-        """Use a ticket up; return what it says.
+        """Redeem a ticket; return its content.
 
         :raises TokenError: with the reason. Then nothing has changed.
         """
@@ -139,7 +139,7 @@ def _good(presented: Presented) -> Ticket:
 
 
 class TicketVerbs:
-    """The verbs of :class:`~flask_jam.Jam` for tickets."""
+    """Ticket methods of :class:`~flask_jam.Jam`."""
 
     tickets: Tickets
 
@@ -154,18 +154,18 @@ class TicketVerbs:
         replace: bool = True,
         issuer: str | None = None,
     ) -> str:
-        """Return a ticket: a secret for a link or a handshake, good once, for one purpose.
+        """Issue a ticket: a single-use secret for a link or a handshake, for one purpose.
 
-        It holds 66 letters, digits, ``-`` and ``_``. No guard takes it.
+        It has 66 letters, digits, ``-`` and ``_``. No guard accepts it.
 
         :param purpose: 1 to 64 printable characters, such as ``"password reset"``.
-        :param expires_in: seconds until it ends, at most 400 days.
-        :param data: plain JSON that the ticket brings back, at most 8 KiB.
-        :param bound_to: the ticket ends when this value changes, such as the hash of the user's
-            password. Only a digest is kept.
-        :param replace: end all older tickets of this purpose and subject.
-        :param issuer: who vouches for the subject; ``None`` for this service.
-        :raises TokenError: for an argument that cannot be kept.
+        :param expires_in: lifetime in seconds, at most 400 days.
+        :param data: plain JSON that redeeming returns, at most 8 KiB.
+        :param bound_to: a value whose change invalidates the ticket, such as the hash of the user's
+            password. Only a digest is stored.
+        :param replace: revoke all older tickets of this purpose and subject.
+        :param issuer: the issuer of the subject; ``None`` for this service.
+        :raises TokenError: for an argument that cannot be stored.
         """
         return self.tickets.issue(
             purpose,
@@ -178,23 +178,23 @@ class TicketVerbs:
         )
 
     def peek_ticket(self, purpose: str, ticket: str, *, bound_to: BoundTo = None) -> Ticket:
-        """Return what a ticket says that is still good, and leave it good.
+        """Return the content of a valid ticket without redeeming it.
 
-        For the page behind a link: mail scanners open it, too.
+        Use it for the page behind a link: mail scanners open it, too.
 
         :raises TokenError: as :meth:`redeem_ticket` does.
         """
         return self.tickets.peek(purpose, ticket, bound_to)
 
     def redeem_ticket(self, purpose: str, ticket: str, *, bound_to: BoundTo = None) -> Ticket:
-        """Use a ticket up; return what it says. Of all calls, in all processes, one succeeds.
+        """Redeem a ticket; return its content. Only one call succeeds, over all processes.
 
-        :param bound_to: the present value, or a function from the :class:`Ticket` to it.
+        :param bound_to: the current value, or a function that returns it for a :class:`Ticket`.
         :raises TokenError: with ``reason``: ``reused`` for one that was redeemed before;
-            ``expired`` for one that has ended or is unknown; ``revoked`` after ``revoke_subject``,
+            ``expired`` for one that is expired or unknown; ``revoked`` after ``revoke_subject``,
             a newer ticket, or a change of ``bound_to``; ``wrong_type`` for another purpose;
-            ``invalid`` for what is no ticket. A refusal uses nothing up.
-        :raises StoreUnavailable: if the store did not answer. The ticket may have been used up.
+            ``invalid`` for a string that isn't a ticket. A refusal redeems nothing.
+        :raises StoreUnavailable: if the store did not answer; the ticket may be redeemed.
         """
         return self.tickets.redeem(purpose, ticket, bound_to)
 
@@ -219,7 +219,7 @@ def _hashed(text: str) -> str:
 
 
 def _bound(text: str, bound_to: object) -> str:
-    """Return a digest under the ticket: equal values of two tickets are not seen as equal."""
+    """Return a digest keyed by the ticket: equal values of two tickets look different."""
     if bound_to is None:
         return ""
     if isinstance(bound_to, str):

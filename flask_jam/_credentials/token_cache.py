@@ -1,7 +1,7 @@
 """The verified-token cache: facts that held, never verdicts.
 
-A fact is "this signature and these claims were right". Whether a token is good *now* is asked
-again on every hit, by :mod:`flask_jam._credentials.access_tokens`.
+A fact is "this signature and these claims were right". On every hit, the current
+validity is checked by :mod:`flask_jam._credentials.access_tokens`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ from .._helpers.fork_lock import fork_safe_lock
 
 V = TypeVar("V")
 
-#: No fact is used longer than this, in monotonic seconds, whatever the wall clock says.
+#: The longest use of a fact, in monotonic seconds, whatever the wall clock says.
 MAX_AGE = 300.0
-#: How long a fact that was just used is found without the lock, and not marked as used again, in
-#: seconds.
+#: How long a just-used fact is read without the lock, and without marking it as used, in seconds.
 _RECENT = 1.0
 
 
 class CacheInfo(NamedTuple):
-    """As :func:`functools.lru_cache` has it."""
+    """Statistics like those of :func:`functools.lru_cache`."""
 
     hits: int
     misses: int
@@ -34,7 +33,7 @@ class CacheInfo(NamedTuple):
 
 
 class FactCache(Generic[V]):
-    """A bounded, locked LRU whose puts carry the ticket of their get.
+    """A bounded, locked LRU cache whose puts carry the ticket of their get.
 
     cachetools caches are not safe under threads, hence the lock. ``clear`` moves the generation,
     and a put whose ticket is of an older one is dropped: a fact that was being established while
@@ -56,7 +55,7 @@ class FactCache(Generic[V]):
         self._recent_hits, self._reads = count(), 0
 
     def get(self, key: bytes) -> tuple[V | None, int]:
-        """The fact or ``None``, and the ticket to put one with."""
+        """Return the fact or ``None``, and the ticket for a put."""
         recent = self._recent.get(key)
         if recent is not None and self._timer() < recent[1]:
             next(self._recent_hits)
@@ -82,13 +81,13 @@ class FactCache(Generic[V]):
         return value
 
     def put(self, key: bytes, value: V, ticket: int) -> None:
-        """Keep the fact, unless the cache was cleared since the ticket was given."""
+        """Keep the fact, unless the cache was cleared after the ticket was issued."""
         with self._lock:
             if ticket == self._generation and self._maxsize:
                 self._entries[key] = (self._timer(), value)
 
     def clear(self) -> None:
-        """Forget every fact and every ticket."""
+        """Drop every fact and every ticket."""
         with self._lock:
             self._generation += 1
             self._entries.clear()
@@ -97,7 +96,7 @@ class FactCache(Generic[V]):
             self._recent_hits, self._reads = count(), 0
 
     def info(self) -> CacheInfo:
-        """Hits, misses, bound and size."""
+        """Return hits, misses, bound and size."""
         with self._lock:
             hits = self._hits + next(self._recent_hits) - self._reads
             self._reads += 1

@@ -1,4 +1,4 @@
-"""Which tokens a Jam takes: own ones, those of other issuers, or both."""
+"""The verifier of a Jam: for own tokens, those of other issuers, or both."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def issuers_of(given: Iterable[Issuer], settings: Settings) -> tuple[Issuer, ...]:
-    """Return the issuers of the settings and those that were given, checked.
+    """Check and return the issuers of the settings and those of the argument.
 
-    :raises ConfigError: with a sentence.
+    :raises ConfigError: for a value that is not a list of issuers.
     """
     if not settings.issuers and given in ((), []):
         return ()
@@ -31,14 +31,14 @@ def issuers_of(given: Iterable[Issuer], settings: Settings) -> tuple[Issuer, ...
 
 
 def keyring_for(jwt: JWTSettings, issuers: tuple[Issuer, ...]) -> KeyRing:
-    """Return the own keys. None is invented beside other issuers: they may be all there is."""
+    """Return the own keys. With other issuers, a missing key is not replaced by a random one."""
     return KeyRing.none() if issuers and not jwt.has_key else KeyRing.from_settings(jwt)
 
 
 def verifier_for(
     keyring: KeyRing, jwt: JWTSettings, store: Store, clock: Clock, issuers: tuple[Issuer, ...]
 ) -> Verifier:
-    """Return what verifies the tokens that a Jam takes.
+    """Return the verifier of the tokens that a Jam accepts.
 
     :raises ConfigError: if another issuer has the name of this service.
     """
@@ -47,7 +47,7 @@ def verifier_for(
     from .all_tokens import AllTokens  # noqa: PLC0415 - as above
     from .foreign_tokens import Issuers  # noqa: PLC0415 - as above
 
-    # Facts are kept by the verifier, own and foreign ones alike.
+    # The verifier caches all facts, own and foreign.
     others = Issuers(issuers, clock, cache_size=0, max_token_bytes=jwt.max_token_bytes)
     if others.is_of_one({"iss": jwt.issuer}):
         raise ConfigError("jwt.issuer is this service itself: no Issuer may have the same name")

@@ -100,9 +100,9 @@ class ApiKeyExtension(_GuardingExtension):
         :param expires_in: lifetime in seconds; ``None`` for a key that does not expire.
         :param data: plain JSON of your own, at most 4096 bytes.
         :param by_key: let a caller who came by a key create another one; else that is a 403.
-        :returns: the key, and what :meth:`list` shows of it.
+        :returns: the key, and its entry in :meth:`list`.
         :raises Refusal: an HTTP exception, if no caller is known.
-        :raises TokenError: with a sentence, for an argument that cannot be kept.
+        :raises TokenError: for an argument that cannot be stored.
         """
         grants: dict[str, Any] = {"scopes": scopes, "roles": roles, "expires_in": expires_in}
         arguments = {"name": name, "data": data, **grants}

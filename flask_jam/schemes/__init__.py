@@ -1,4 +1,4 @@
-"""Authentication schemes: the port to write your own, and the two that come with the package.
+"""Authentication schemes: the interface to write your own, and those of the package.
 
 :mod:`~flask_jam.schemes.interface` has the contract, :mod:`~flask_jam.schemes.jwt` and
 :mod:`~flask_jam.schemes.session` implement it on :mod:`~flask_jam.schemes.transport`, which reads

@@ -1,4 +1,4 @@
-"""The scheme ``api_key``: a key that a user has made for a script."""
+"""The scheme ``api_key``: a key that a user has created for a script."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class ApiKeyScheme(TransportScheme):
         return has_form(value, self._prefix)
 
     def resembles(self, value: str) -> bool:
-        """Return True for the prefix: of a key that was cut, or copied twice."""
+        """Return True for the prefix, as of a key that was cut or copied twice."""
         return value[: len(self._prefix) + 1].lower() == f"{self._prefix}_"
 
     def authenticate(self, credential: Credential, request: Request) -> Accepted:
-        """See :class:`~flask_jam.schemes.Scheme`. When its owner logged in, a key does not say."""
+        """See :class:`~flask_jam.schemes.Scheme`. A key has no ``auth_time`` of its owner."""
         try:
             key = self.jam.api_keys.lookup(credential.value)
         except TokenError:
@@ -64,12 +64,12 @@ class ApiKeyScheme(TransportScheme):
 
     @property
     def token_type(self) -> str:
-        """The word of the header; for a bare value there is none, and a challenge needs one."""
+        """Return the word of the header; for a bare value one that a challenge can name."""
         return self.header_type or "ApiKey"
 
 
 def payload_of(key: ApiKey, subject: str) -> dict[str, Any]:
-    """Return what guards and views see of a key: ``scope`` and ``roles`` as in a token."""
+    """Return the payload of a key, with ``scope`` and ``roles`` as in a token."""
     payload: dict[str, Any] = {"sub": subject, "name": key.name, "handle": key.handle}
     if key.scopes:
         payload["scope"] = " ".join(key.scopes)

@@ -17,12 +17,12 @@ from ..jam import Jam
 from .interface import MALFORMED, MISSING, Found, Requirement, Scheme
 from .outcome import Accepted, Credential
 
-#: Characters of a name.
+#: The longest name, in characters.
 _LONGEST_NAME = 256
-#: Characters of name and password as they are sent, in base64.
+#: The longest credential as it is sent, in base64 characters.
 _LONGEST = 4096
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # RFC 7617 2
-#: The word behind a comma: of a second header. ``basic=`` is a parameter of another scheme.
+#: The word after a comma, as of a second header. ``basic=`` is a parameter of another scheme.
 _SECOND = re.compile(r",[ \t]*basic(?![\w-]*[ \t]*=)", re.IGNORECASE)
 _KEY = secrets.token_bytes(32)
 
@@ -31,18 +31,18 @@ class BasicCredential(Credential):
     """A name and a password, joined by the first colon."""
 
     def fingerprint(self) -> str:
-        """Return 8 hex digits that tell two apart in this process.
+        """Return 8 hex digits that identify the credential in this process.
 
-        They are made with a secret key: a plain hash would confirm a guess of the password.
+        They are keyed: a plain hash would confirm a guess of the password.
         """
         return hashlib.blake2b(self.value.encode(), key=_KEY, digest_size=4).hexdigest()
 
 
 class BasicScheme(Scheme):
-    """Have a function of the application check names and passwords."""
+    """Check names and passwords by a function of the application."""
 
     name = "basic"
-    # A browser that was once given them attaches them by itself, to requests of any site.
+    # A browser that has them attaches them by itself, to requests from any site.
     ambient = True
     _has_dialog = True
     vary = ("Authorization",)
@@ -56,7 +56,7 @@ class BasicScheme(Scheme):
         return self._jam.clock()  # a test may replace it
 
     def find(self, request: Request) -> Found:
-        """Return name and password, decoded. What is not exactly of that form is malformed."""
+        """Return name and password, decoded; ``MALFORMED`` for any other form."""
         header = request.environ.get("HTTP_AUTHORIZATION", "").strip(" \t")
         word, _, value = header.partition(" ")
         if word.lower() != self.name:
@@ -75,7 +75,7 @@ class BasicScheme(Scheme):
         return Accepted(self.name, credential.source, subject, {"name": name})
 
     def challenge(self, reason: Reason, requirement: Requirement) -> str | None:
-        """Return a Basic challenge, but to a script of a page: a browser would show a dialog."""
+        """Return a Basic challenge, except to a page's script: a browser would show a dialog."""
         is_refused = ANSWERS[reason].status == 401 and reason is not Reason.STALE
         if not is_refused or _is_of_script():
             return None
@@ -87,17 +87,17 @@ class BasicScheme(Scheme):
 
 
 def basic_header(name: str, password: str) -> str:
-    """Return what a client writes into the header ``Authorization``."""
+    """Return the value of the header ``Authorization`` for a name and password."""
     return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
 
 
 def _is_mangled(header: str) -> bool:
-    """Return True if Basic was meant: without the space behind it, or in a second header."""
+    """Return True for a damaged Basic header: without the space, or in a second header."""
     return header[:5].lower() == "basic" or ("," in header and bool(_SECOND.search(header)))
 
 
 def _decoded(value: str) -> str | None:
-    """Return name and password, or None for what is none (RFC 7617 2, RFC 4648 4)."""
+    """Return name and password, or None for another form (RFC 7617 2, RFC 4648 4)."""
     if len(value) > _LONGEST:
         return None
     try:
@@ -111,7 +111,7 @@ def _decoded(value: str) -> str | None:
 
 
 def _is_of_script() -> bool:
-    """Return True for a request that a script of a page has made, as far as a browser tells."""
+    """Return True for a request from a page's script, as far as the browser reports it."""
     if not has_request_context():
         return False
     environ = request.environ

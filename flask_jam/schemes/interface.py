@@ -1,4 +1,4 @@
-"""The port for authentication schemes: how a request proves who is asking.
+"""The interface of authentication schemes: they identify the caller of a request.
 
 To accept another kind of credential, subclass :class:`Scheme`, register it with
 :class:`~flask_jam.SchemeExtension`, and run the suite of :mod:`flask_jam.testing.schemes`. Guards,
@@ -32,7 +32,7 @@ MALFORMED: Final = Absence.MALFORMED
 
 Found = Credential | Literal[Absence.MISSING, Absence.MALFORMED]
 
-#: Which extension registers a scheme; any other scheme is registered by ``SchemeExtension``.
+#: The extension that registers a scheme; any other is registered by ``SchemeExtension``.
 EXTENSIONS: Mapping[str, str] = {
     "jwt": "JWTExtension",
     "session": "SessionExtension",
@@ -50,11 +50,11 @@ def registration_of(name: str) -> str:
 
 
 class Requirement(NamedTuple):
-    """What the refusing guard requires, for the challenge."""
+    """The conditions of the refusing guard, for the challenge."""
 
     scopes: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
-    #: Seconds since the login, at most.
+    #: The longest time since the login, in seconds.
     max_age: float | None = None
 
 
@@ -66,7 +66,7 @@ class Scheme:
 
     #: Names the scheme in guards, signals and ``current_auth().scheme``: ``[a-z][a-z0-9_]*``.
     name: str
-    #: Whether a browser attaches the credential by itself (a cookie, Basic). An unsafe request
+    #: True if a browser attaches the credential by itself (a cookie, Basic). An unsafe request
     #: from another site is then refused, as for every credential whose ``source`` is ``"cookie"``.
     ambient: bool = False
     #: The request headers that :meth:`find` reads, for ``Vary``.
@@ -106,13 +106,13 @@ class Scheme:
         return None
 
     def _malformed_source(self, request: Request) -> str | None:
-        """Return where a malformed credential is, for the signal ``rejected``."""
+        """Return the source of a malformed credential, for the signal ``rejected``."""
         return None
 
     def _places_for(self, issuers: tuple[str, ...]) -> Collection[str] | None:
-        """Return where OpenAPI says to put a credential that a guard takes; ``None``: anywhere.
+        """Return the OpenAPI places of credentials that a guard accepts; ``None`` for any.
 
-        :param issuers: those that the guard names.
+        :param issuers: the issuers that the guard names.
         """
         return None
 
@@ -125,9 +125,9 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
 def check_scheme(scheme: object) -> None:
-    """Refuse what is not a scheme.
+    """Raise an error for a value that is not a scheme.
 
-    :raises ConfigError: with a sentence.
+    :raises ConfigError: if its class, ``name`` or ``vary`` is wrong.
     """
     if isinstance(scheme, type) or not isinstance(scheme, Scheme):
         raise ConfigError(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..issuers import Issuer
 
 _new: Any = tuple.__new__  # as in transport.py
-#: Where a refresh token is read, unless the extension was told.
+#: The default sources of a refresh token.
 REFRESH_SOURCES = ("body", "cookie")
 _REFRESH_SOURCES = (*REFRESH_SOURCES, "header")
 
@@ -87,7 +87,7 @@ class JWTScheme(TransportScheme):
         return {**super().openapi(), **{name: each for name, _, each in self._providers()}}
 
     def _places_for(self, issuers: tuple[str, ...]) -> Collection[str] | None:
-        """Return the places of own tokens, or of those of the issuers that a guard names."""
+        """Return the places of own tokens, or of the tokens of the guard's issuers."""
         taken: set[str] = set() if self.cookie_name is None else {f"{self.name}_cookie"}
         described = {rules: name for name, rules, _ in self._providers()}
         for rules in self.jam.issuers.states() if self.jam.issuers else ():
@@ -98,7 +98,7 @@ class JWTScheme(TransportScheme):
         return taken
 
     def _providers(self) -> Iterator[tuple[str, Issuer, dict[str, str]]]:
-        """Return the issuers whose metadata can be named, each with its Security Scheme Object."""
+        """Yield the issuers with a metadata URL, each with its Security Scheme Object."""
         reads = (self.header_name or "").lower() == "authorization" and not self._has_own_form
         names: set[str] = set()
         for rules in self.jam.issuers.states() if self.jam.issuers and reads else ():
@@ -108,23 +108,23 @@ class JWTScheme(TransportScheme):
                 yield name, rules, {"type": "openIdConnect", "openIdConnectUrl": url}
 
     def cookie_names(self) -> list[str]:
-        """Include the cookies of the refresh token: a logout ends those, too."""
+        """Return the names of the cookies, those of the refresh token included, for a logout."""
         if self.cookie_name is None:
             return []
         others = [refresh_name(self.cookie_name, use) for use in ("refresh", "logout")]
         return [self.cookie_name, *others]
 
     def find_refresh(self, environ: dict[str, Any]) -> Found:
-        """Return the refresh token of its cookie."""
+        """Return the refresh token from its cookie."""
         if self.cookie_name is None or "HTTP_COOKIE" not in environ:
             return MISSING
         found = self.in_cookie(environ, refresh_name(self.cookie_name))
         return self._living_refresh(found) if isinstance(found, SeveralCookies) else found
 
     def refresh_in_header(self, environ: dict[str, Any]) -> Found:
-        """Return the refresh token of the header, where one is taken from there.
+        """Return the refresh token from the header, if that is one of the sources.
 
-        Its form tells it from an access token, which many clients send with every request.
+        Its form distinguishes it from an access token, which many clients send with each request.
         """
         header = environ.get(self._header_key)
         if "header" not in self.refresh_sources or self.header_name is None or header is None:
@@ -136,10 +136,10 @@ class JWTScheme(TransportScheme):
 
     @one_deadline
     def _living_refresh(self, found: SeveralCookies) -> Found:
-        """Of several refresh tokens, return the newest that lives; refuse those of two subjects.
+        """Return the newest valid of several refresh tokens; refuse those of two subjects.
 
-        No login can end a cookie that is sent to the refresh only. So what contradicts is ended
-        here, and the next login works.
+        No login can end a cookie that is sent only to the refresh URL. So contradicting ones are
+        ended here, and the next login works.
         """
         try:
             families = [(self.jam.families.of_token(each.value), each) for each in found.each()]
@@ -149,12 +149,12 @@ class JWTScheme(TransportScheme):
                     self.end(each.value)
                 return MALFORMED
         except StoreUnavailable:
-            return Credential(*found)  # rotating it finds out
+            return Credential(*found)  # rotating it reports the reason
         newest = max(living, key=self._age_of_refresh, default=None)
         return Credential(*found) if newest is None else newest[1]
 
     def _age_of_refresh(self, pair: tuple[Family, Credential]) -> tuple[float, int]:
-        """Sort by login, and within a family by generation: an older one would count as reuse."""
+        """Return the sort key: by login, then by generation, as an older one counts as reuse."""
         family, credential = pair
         return family.started_at, self.jam.families.parsed(credential.value)[1]
 
@@ -170,9 +170,9 @@ def _unused(name: str, names: set[str]) -> str:
 
 
 def check_refresh_path(path: object) -> None:
-    """Refuse a path that no cookie can have.
+    """Raise an error for a path that no cookie can have.
 
-    :raises ConfigError: with a sentence.
+    :raises ConfigError: if it is not an absolute path.
     """
     if path is not None and not (isinstance(path, str) and COOKIE_PATH.fullmatch(path)):
         raise ConfigError(
@@ -184,9 +184,9 @@ def check_refresh_path(path: object) -> None:
 def check_refresh_sources(
     sources: object, header_name: str | None, cookie_name: str | None
 ) -> tuple[str, ...]:
-    """Return where a refresh token is read.
+    """Check and return the sources of a refresh token.
 
-    :raises ConfigError: with a sentence.
+    :raises ConfigError: for an unknown source, or one that the extension does not read.
     """
     names = name_set(sources, "refresh_sources")
     for name in names:

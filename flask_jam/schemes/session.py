@@ -37,10 +37,10 @@ class SessionScheme(TransportScheme):
             raise TokenError(reason) from None
 
     def accepted(self, credential: Credential, session: Session) -> Accepted:
-        """Return whose session it is."""
+        """Return the caller of a session."""
         source, subject, data = credential.source, session.session_key, copied_data(session)
         issuer = None
-        if BETWEEN in subject:  # what most sessions are spared is the call
+        if BETWEEN in subject:  # spares most sessions the call
             subject, issuer = split_owner(subject)
         accepted: Accepted = _new(
             Accepted, ("session", source, subject, data, session.auth_time, None, issuer, None)
@@ -52,7 +52,7 @@ class SessionScheme(TransportScheme):
         return self.jam.end_session(credential)
 
     def challenge(self, reason: Reason, requirement: Requirement) -> str | None:
-        """Return a Bearer challenge; ``Cookie`` where only a cookie is read."""
+        """Return a Bearer challenge; ``Cookie`` if only a cookie is read."""
         if self.header_name is None and ANSWERS[reason].status == 401:
             return f'Cookie realm="{self.jam.settings.realm}"'
         return super().challenge(reason, requirement)

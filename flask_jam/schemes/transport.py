@@ -1,4 +1,4 @@
-"""Which header or cookie is read: schemes whose credential is in a Bearer header or a cookie."""
+"""Reading headers and cookies: the base of schemes with a Bearer header or a cookie."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _new: Any = tuple.__new__
 TOKEN68 = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 9110 11.2
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]+")
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
-#: The header Authorization with a word in front: of a bare value's none, so of another library.
+#: An Authorization header with a leading word: if ours takes a bare value, it is another library's.
 _FOREIGN = re.compile(r"[A-Za-z][A-Za-z0-9_-]* ")
-#: Longer header values are not split into candidates: four times the largest token allowed.
+#: The longest header that is split into candidates: four times the largest token allowed.
 _LONGEST_HEADER = 4 * 65536
 
 
 class Default(Enum):
-    """Stands for an argument that was not given."""
+    """A marker for an argument that was not given."""
 
     HEADER_TYPE = "Bearer in Authorization, a bare value in any other header"
 
@@ -53,9 +53,9 @@ class TransportScheme(Scheme):
     _is_built_in = True
     #: Names the credential in OpenAPI.
     label: ClassVar[str]
-    #: On a shared header, whether a value that no other scheme recognises is one of this scheme.
+    #: On a shared header, True if a value that no other scheme recognises is for this one.
     takes_the_rest: ClassVar[bool] = False
-    #: On a shared header, schemes are asked for the form of a value in this order.
+    #: On a shared header, the order in which schemes check the form of a value.
     form_rank: ClassVar[int] = 1
 
     def __init__(
@@ -69,7 +69,7 @@ class TransportScheme(Scheme):
         self.header_name = header_name
         self.cookie_name = cookie_name
         self.header_type = header_type
-        # A bare value may have Bearer in front: so clients can change from one to the other.
+        # A bare value may follow Bearer, so that clients can migrate.
         self._words = {(header_type or "Bearer").lower()}
         self._mangled = _mangled(self._words)
         cookies = () if cookie_name is None else ("Cookie",)
@@ -90,13 +90,13 @@ class TransportScheme(Scheme):
         raise NotImplementedError
 
     def resembles(self, value: str) -> bool:
-        """Return True if a value of no scheme's form was meant for this one: a part of one."""
+        """Return True if a damaged value was meant for this scheme."""
         return False
 
     def end(self, credential: str) -> str | None:
         """End the login that a credential belongs to; return its owner, or None if none ended.
 
-        :raises StoreUnavailable: if nothing could be ended.
+        :raises StoreUnavailable: if the store did not answer.
         """
         raise NotImplementedError
 
@@ -143,7 +143,7 @@ class TransportScheme(Scheme):
     def candidates(self, environ: dict[str, Any]) -> list[Credential]:
         """Return everything that might be a credential, from every source.
 
-        A logout ends all of them: passing one over would leave it alive.
+        A logout ends all of them: one that is skipped would stay valid.
         """
         header = environ.get(self._header_key, "") if self.header_name else ""
         parts = dict.fromkeys(re.split(r"[ ,\t]+", header[:_LONGEST_HEADER]))
@@ -157,7 +157,7 @@ class TransportScheme(Scheme):
         ]
 
     def has_too_many(self, environ: dict[str, Any]) -> bool:
-        """Return True if there are more cookies of a name than are looked at."""
+        """Return True if there are more cookies of a name than are read."""
         header = environ.get("HTTP_COOKIE", "")
         counts = (len(values_of(environ, name)) for name in self.cookie_names())
         return is_oversized(header) or any(count > MOST_OF_A_NAME for count in counts)
@@ -191,7 +191,7 @@ class TransportScheme(Scheme):
         value = self._value_in(header)
         if value is None:
             return self._without_value(header.strip(" \t"))
-        # A bare value is for those that take one: no scheme that asks for a word will refuse it.
+        # A bare value is for schemes that accept one: no scheme with a word refuses it.
         if any(each._value_in(header) is not None for each in self._others):
             return self._in_shared_header(value)
         return Credential(self.name, "header", value)
@@ -207,7 +207,7 @@ class TransportScheme(Scheme):
         return found
 
     def _value_in(self, header: str) -> str | None:
-        """Return what stands behind the word, or the bare value; None if neither is there."""
+        """Return the value after the word, or the bare value; None if there is neither."""
         word, space, value = header.partition(" ")
         if space and word.lower() in self._words:
             return value.strip(" \t")
@@ -216,7 +216,7 @@ class TransportScheme(Scheme):
         return bare if is_bare and TOKEN68.fullmatch(bare) else None
 
     def _is_ours(self, value: str) -> bool:
-        """Return True for a value of a shared header that is for this scheme, right or wrong."""
+        """Return True for a value of a shared header that is for this scheme, valid or not."""
         recogniser = self._recogniser(value)
         if recogniser is not None:
             return recogniser is self
@@ -226,7 +226,7 @@ class TransportScheme(Scheme):
         return self.takes_the_rest or not any(each.takes_the_rest for each in self._others)
 
     def _recogniser(self, value: str) -> TransportScheme | None:
-        """Return whose form a value of a shared header has."""
+        """Return the scheme whose form a value of a shared header has."""
         for each in self._by_form:
             if each.recognises(value):
                 return each
@@ -250,17 +250,17 @@ class TransportScheme(Scheme):
 
     @property
     def token_type(self) -> str:
-        """The word that goes with a credential (RFC 6749 7.1)."""
+        """Return the token type of a credential (RFC 6749 7.1)."""
         return self.header_type or "Bearer"
 
     def header_value(self, credential: str) -> str:
-        """Return what a client writes into the header."""
+        """Return the header value that carries a credential."""
         return credential if self.header_type is None else f"{self.header_type} {credential}"
 
     def challenge(self, reason: Reason, requirement: Requirement) -> str | None:
         """Return a Bearer challenge (RFC 6750 3, RFC 9470 3), without ``error`` if none came.
 
-        It names the word that the header takes, as clients answer with that (RFC 9110 11.6.1).
+        It names the word of the header, as clients answer with that (RFC 9110 11.6.1).
         """
         answer = ANSWERS[reason]
         details = {
@@ -294,7 +294,7 @@ class TransportScheme(Scheme):
     def _header_object(self, header_name: str) -> dict[str, str]:
         if header_name.lower() == "authorization" and not self._has_own_form:
             return {"type": "http", "scheme": "bearer", "bearerFormat": self.label}
-        # OpenAPI's bearer is that word in the header Authorization and no other.
+        # OpenAPI's bearer is that word in the header Authorization only.
         form = self.label if self.header_type is None else f"{self.header_type} <{self.label}>"
         return {"type": "apiKey", "in": "header", "name": header_name, "description": form}
 
@@ -302,7 +302,7 @@ class TransportScheme(Scheme):
 class SeveralCookies(Credential):
     """Cookies of one name: a browser sends one for each domain and path that set one.
 
-    Which of them counts is known once each was looked up.
+    The one that counts is known once each was looked up.
     """
 
     values: tuple[str, ...] = ()
@@ -315,19 +315,19 @@ class SeveralCookies(Credential):
         return found
 
     def each(self) -> Iterator[Credential]:
-        """Return each as a credential of its own."""
+        """Yield each as a credential of its own."""
         return (Credential(self.scheme, self.source, value) for value in self.values)
 
 
 def is_malformed(credential: Credential) -> bool:
-    """Return True if a refused credential was no token68, so that the request itself is wrong."""
+    """Return True if a refused credential is no token68, so that the request is malformed."""
     return credential.source == "header" and not TOKEN68.fullmatch(credential.value)
 
 
 def check_sources(header_name: str | None, cookie_name: str | None) -> None:
-    """Refuse an extension that could never find a credential.
+    """Raise an error for an extension that could never find a credential.
 
-    :raises ConfigError: with a sentence.
+    :raises ConfigError: without a header and a cookie, or for an invalid header name.
     """
     if header_name is None and cookie_name is None:
         raise ConfigError(
@@ -344,7 +344,7 @@ def check_sources(header_name: str | None, cookie_name: str | None) -> None:
 def check_header_type(header_type: object, header_name: str | None) -> str | None:
     """Return the word in front of a credential in a header; ``None`` for a bare value.
 
-    :raises ConfigError: with a sentence.
+    :raises ConfigError: for an invalid word, or without a header.
     """
     if header_type is HEADER_TYPE:
         return "Bearer" if (header_name or "Authorization").lower() == "authorization" else None
@@ -361,9 +361,9 @@ def check_header_type(header_type: object, header_name: str | None) -> str | Non
 
 
 def _mangled(words: Iterable[str]) -> re.Pattern[str]:
-    """Return what finds a word in a header that has no credential behind it.
+    """Return a pattern that finds a word without a credential after it.
 
-    Behind a comma it is no parameter of another library's scheme, such as ``token="x"``.
+    After a comma it must not be a parameter of another library's scheme, such as ``token="x"``.
     """
     word = "|".join(map(re.escape, words))
     return re.compile(rf"^(?:{word})|,[ \t]*(?:{word})(?![\w-]*[ \t]*=)", re.IGNORECASE)

@@ -1,7 +1,7 @@
-"""For the tests of your app: real credentials, the real guards, and time that a test moves.
+"""Testing tools for your app: real credentials, the real guards, and a clock to move.
 
-There is no switch that turns a guard off. What logs somebody in, moves a clock or listens refuses
-every app that is not being tested (``app.testing``). The suite for writers of stores is
+No switch turns a guard off. Tools that log a user in, move a clock or record signals refuse an app
+that is not being tested (``app.testing``). The suite for writers of stores is
 :mod:`flask_jam.testing.stores`; only that one needs pytest.
 """
 

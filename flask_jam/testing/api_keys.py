@@ -1,4 +1,4 @@
-"""What every store must do with API keys: a part of :mod:`flask_jam.testing.stores`."""
+"""The conformance tests of stores for API keys: a part of :mod:`flask_jam.testing.stores`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .store_samples import ANY_JSON, NAMES, SLOT, at, at_once
 
 
 def a_key(now: float, ident: str = "k", /, **changes: Any) -> ApiKey:
-    """An API key that was created now, of ``ann``."""
+    """Return an API key of ``ann``, created now."""
     key = ApiKey(
         key=at(ident),
         owner="ann",
@@ -29,7 +29,7 @@ def a_key(now: float, ident: str = "k", /, **changes: Any) -> ApiKey:
 
 
 def key_pages(store: Store, now: float, owner: str = "ann") -> Iterator[ApiKeyPage]:
-    """The pages of an owner's API keys."""
+    """Yield the pages of an owner's API keys."""
     after: str | None = ""
     while after is not None:
         page = store.list_api_keys(SLOT, owner, now, after)
@@ -38,7 +38,7 @@ def key_pages(store: Store, now: float, owner: str = "ann") -> Iterator[ApiKeyPa
 
 
 def listed_keys(store: Store, now: float, owner: str = "ann") -> list[ApiKey]:
-    """The living API keys of an owner, the oldest first."""
+    """Return the valid API keys of an owner, the oldest first."""
     return [key for page in key_pages(store, now, owner) for key in page.living]
 
 

@@ -1,4 +1,4 @@
-"""Assertions whose failure says what happened instead."""
+"""Assertions whose failure message shows what happened instead."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class _Expected(NamedTuple):
 
 
 def assert_refused(response: Response, reason: Reason | str) -> None:
-    """Assert that a guard refused, with this status and error, and for this very reason.
+    """Assert that a guard refused with the status, the error and the exact reason.
 
-    The client is told less than the reason: only an answer to a
-    :class:`~flask_jam.testing.JamClient` shows it. Of any other answer the status and the error
-    are compared. Where the app has a ``login_view``, a redirect to it counts as the 401.
+    A client is told less than the reason: only an answer to a
+    :class:`~flask_jam.testing.JamClient` records it. For any other client, status and error are
+    compared. Where the app has a ``login_view``, a redirect to it counts as the 401.
 
-    :param reason: one of :class:`~flask_jam.Reason`, or its text.
+    :param reason: a member of :class:`~flask_jam.Reason`, or its string.
     """
     __tracebackhide__ = True
     expected = _expected(reason)
@@ -78,7 +78,7 @@ def _is_redirect(response: Response) -> bool:
 
 
 def _error_of(response: Response) -> str | None:
-    """What the client was told, by the body or by the challenge; ``None`` if neither is ours."""
+    """Return the error code in the body or the challenge; ``None`` if neither is ours."""
     if response.mimetype == PROBLEM:
         body = response.get_json(silent=True)
         return body.get("error") if isinstance(body, dict) else None
@@ -90,7 +90,7 @@ def _error_of(response: Response) -> str | None:
 
 
 def _described(response: Response) -> Iterator[str]:
-    """The answer, as far as it tells why."""
+    """Yield the lines of the answer that explain the failure."""
     yield f"the response: {response.status}"
     for name in ("Content-Type", "Location", "WWW-Authenticate"):
         if name in response.headers:
@@ -105,7 +105,7 @@ def _described(response: Response) -> Iterator[str]:
 def assert_all_protected(app: Flask) -> None:
     """Assert that each route has a guard or is marked ``@public``; else list those that do not.
 
-    Warns of decorators above a guard that may answer without asking it, as a cache does.
+    Warn about decorators above a guard that may answer without asking it, as a cache does.
     """
     __tracebackhide__ = True
     real = real_app(app)

@@ -24,7 +24,7 @@ from ..schemes.jwt import JWTScheme
 from ..schemes.transport import TransportScheme
 from .events import tested_app, tested_state
 
-#: In the environ of a request: what its guards sent by ``rejected``.
+#: Key in the environ of a request for the ``rejected`` signals of its guards.
 _REJECTED = "flask_jam.testing.rejected"
 
 
@@ -63,10 +63,10 @@ class JamClient(FlaskClient):
     def login(self, subject: str, scheme: Literal["api_key"], **claims: Any) -> str: ...
 
     def login(self, subject: str, scheme: str = "jwt", **claims: Any) -> dict[str, Any] | str:
-        """Be a user from now on: by a token pair, by a session, or by an API key.
+        """Log a user in, by a token pair, a session, an API key or a password.
 
         The credential goes where the app reads it: a token into the header, or into its cookies
-        where no header is read; a session id into its cookie, or else into the header. A header
+        if no header is read; a session id into its cookie, or else into the header. A header
         that a request brings itself is left alone.
 
         :param scheme: ``"jwt"``, ``"session"``, ``"api_key"``, or ``"basic"``: then ``subject`` is
@@ -123,7 +123,7 @@ class JamClient(FlaskClient):
         return value
 
     def logout(self, scheme: str | None = None) -> None:
-        """Be nobody again: what this client would send is ended on the server, and forgotten.
+        """Log out: end the client's credentials on the server, and forget them.
 
         :param scheme: ``"jwt"``, ``"session"``, ``"basic"`` or ``"api_key"``; all by default.
         """
@@ -143,7 +143,7 @@ class JamClient(FlaskClient):
                 found.end(credential)
 
     def run_wsgi_app(self, environ: dict[str, Any], buffered: bool = False) -> Any:
-        """Send a request as who is logged in, and note what the guards say of it."""
+        """Send a request as the logged-in user, and record the guards' refusals."""
         for key, value, _ in self._sent.values():
             environ.setdefault(key, value)
         with _noting(environ, self.application):
@@ -177,7 +177,7 @@ class JamClient(FlaskClient):
             )
 
     def _emptied(self, state: AppState, scheme: TransportScheme) -> Iterator[str]:
-        """What was in the cookies of a scheme, also if the app itself put it there."""
+        """Remove the cookies of a scheme, those set by the app included; yield their values."""
         if self._cookies is None or scheme.cookie_name is None:
             return
         domain, cookies = self._cookies_of(state, scheme)
@@ -188,7 +188,7 @@ class JamClient(FlaskClient):
                 yield found.value
 
     def _cookies_of(self, state: AppState, scheme: TransportScheme) -> tuple[str, list[Cookie]]:
-        """The domain and the names of its cookies, as a login by the app would set them."""
+        """Return the domain and the cookies of a scheme, as the app's login would set them."""
         with self.application.test_request_context() as context:
             cookies = list(cookies_of(state, scheme))
             host = context.request.host.partition(":")[0]
@@ -196,9 +196,9 @@ class JamClient(FlaskClient):
 
 
 def rejections(response: Response) -> list[SimpleNamespace] | None:
-    """What the guards sent by ``rejected`` for an answer to a :class:`JamClient`, in order.
+    """Return the ``rejected`` signals for an answer to a :class:`JamClient`, in order.
 
-    ``None`` for what another client received.
+    ``None`` for an answer to another client.
     """
     asked = getattr(response, "request", None)
     return None if asked is None else asked.environ.get(_REJECTED)
@@ -237,7 +237,7 @@ def _not_registered(name: str) -> ConfigError:
 def _session_data(
     *, scopes: Iterable[str] = (), roles: Iterable[str] = (), **data: Any
 ) -> dict[str, Any]:
-    """Scopes and roles in the form in which guards look for them, as tokens have them."""
+    """Return session data with scopes and roles in the form that guards read."""
     if scopes:
         data["scope"] = " ".join(name_set(scopes, "scopes"))
     if roles:

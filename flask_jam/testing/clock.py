@@ -1,4 +1,4 @@
-"""Time that stands still until the test moves it."""
+"""A clock that stands still until the test moves it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from .events import tested_state
 
 
 class Clock:
-    """A clock for ``Jam(clock=Clock())``: it says the same until it is told otherwise.
+    """A clock for ``Jam(clock=Clock())``, which stands still until it is moved.
 
-    It tells no time to an app that is not being tested: a request there fails.
+    In an app that is not being tested, a request fails.
 
     :param at: seconds since the epoch, or a ``datetime`` with a time zone; the present by default.
     """
@@ -38,13 +38,13 @@ class Clock:
         return f"Clock({self.now!r})"
 
     def tick(self, seconds: float | timedelta) -> None:
-        """Let so much time pass."""
+        """Move the clock forward."""
         if isinstance(seconds, timedelta):
             seconds = seconds.total_seconds()
         self.now += _seconds(seconds)
 
     def move_to(self, at: float | datetime) -> None:
-        """Be at a moment: also an earlier one, as when a machine's clock is set back."""
+        """Set the clock, also to an earlier time, as when a machine's clock is set back."""
         self.now = _seconds(at)
 
 
@@ -60,11 +60,11 @@ def _seconds(at: float | datetime) -> float:
 
 @contextmanager
 def frozen_time(jam_or_app: Jam | Flask, at: float | datetime | None = None) -> Iterator[Clock]:
-    """Have a Jam's own clock stand still, and move it by the :class:`Clock` that this gives.
+    """Freeze a Jam's clock; move it by the :class:`Clock` that the context yields.
 
     Tokens, sessions, refresh families and ``max_age`` follow it; nothing else in Python does.
 
-    :param at: where it stands; by default at the Jam's present.
+    :param at: the frozen time; by default the Jam's current time.
     :raises ConfigError: unless ``app.testing``.
     """
     jam = jam_or_app if isinstance(jam_or_app, Jam) else tested_state(jam_or_app).jam
@@ -78,7 +78,7 @@ def frozen_time(jam_or_app: Jam | Flask, at: float | datetime | None = None) -> 
 
 
 def _set_clock(jam: Jam, clock: Callable[[], float]) -> None:
-    """Give it to every place that has it: they read it without a detour, as production should."""
+    """Set the clock everywhere it is stored: production code reads it directly."""
     for part in (jam, *vars(jam).values()):
         if hasattr(part, "clock"):
             part.clock = clock

@@ -1,4 +1,4 @@
-"""What an app tells while it is tested: its signals, kept in a list."""
+"""Record the signals of an app under test."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ SIGNALS = {name: found for name, found in vars(signals).items() if isinstance(fo
 
 
 def real_app(app: object) -> Flask:
-    """The app itself, also for ``current_app``.
+    """Return the app object, also for ``current_app``.
 
-    :raises ConfigError: for what is none.
+    :raises ConfigError: for any other object.
     """
     if isinstance(app, LocalProxy):
         app = app._get_current_object()
@@ -31,9 +31,9 @@ def real_app(app: object) -> Flask:
 
 
 def tested_app(app: object) -> Flask:
-    """The app itself, if it is being tested.
+    """Return the app object, if it is being tested.
 
-    :raises ConfigError: if it is not: nothing here may reach an app that serves people.
+    :raises ConfigError: if it is not: these tools must not touch a production app.
     """
     found = real_app(app)
     if not found.testing:
@@ -45,7 +45,7 @@ def tested_app(app: object) -> Flask:
 
 
 def tested_state(app: object) -> AppState:
-    """What belongs to an app that is being tested.
+    """Return the state of an app that is being tested.
 
     :raises ConfigError: if it is not, or has no Jam.
     """
@@ -60,7 +60,7 @@ def tested_state(app: object) -> AppState:
 
 @contextmanager
 def capture(signal: NamedSignal, app: Flask) -> Iterator[list[SimpleNamespace]]:
-    """A list that fills with what the app sends by a signal, in order.
+    """Yield a list that records what the app sends by a signal, in order.
 
     Each entry has the arguments of the signal as attributes; ``vars(entry)`` is their ``dict``.
 
@@ -79,7 +79,7 @@ def capture(signal: NamedSignal, app: Flask) -> Iterator[list[SimpleNamespace]]:
 
 @contextmanager
 def every_signal(app: Flask) -> Iterator[list[tuple[str, dict[str, Any]]]]:
-    """A list that fills with everything that the app sends, as ``(name, arguments)``."""
+    """Yield a list that records all signals of the app, as ``(name, arguments)``."""
     sender, heard = tested_app(app), list[tuple[str, dict[str, Any]]]()
 
     def hearing(name: str) -> Any:

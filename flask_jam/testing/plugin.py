@@ -1,4 +1,4 @@
-"""The pytest plugin: fixtures for apps that flask_jam protects. pytest loads it at its start."""
+"""The pytest plugin: fixtures for apps that use Flask-Jam. pytest loads it at start."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytest.register_assert_rewrite(
 
 @pytest.fixture
 def jam_client(app: Flask) -> JamClient:
-    """A client of your fixture ``app`` that logs in: ``jam_client.login("alice")``."""
+    """Return a client of your fixture ``app`` that logs in: ``jam_client.login("alice")``."""
     own = app.test_client_class
     if own is not None and issubclass(own, JamClient):
         return own(app)
@@ -27,6 +27,6 @@ def jam_client(app: Flask) -> JamClient:
 
 @pytest.fixture
 def auth_events(app: Flask) -> Iterator[list[tuple[str, dict[str, Any]]]]:
-    """Every signal of your fixture ``app`` in order, as ``(name, arguments)``."""
+    """Yield every signal of your fixture ``app`` in order, as ``(name, arguments)``."""
     with every_signal(app) as heard:
         yield heard

@@ -1,6 +1,6 @@
-"""What every authentication scheme must do, as tests: the contract of :mod:`flask_jam.schemes`.
+"""Conformance tests for authentication schemes: the contract of :mod:`flask_jam.schemes`.
 
-Derive a test class and say which requests are good and which are not::
+Derive a test class that returns good and bad requests::
 
     class TestWebhookScheme(SchemeConformance):
         def make_scheme(self):
@@ -41,7 +41,7 @@ _REQUIREMENTS = (Requirement(), Requirement(("read", "write"), ("admin",), 300))
 
 
 class SchemeConformance:
-    """Derive a class from it, and override the three methods below."""
+    """The conformance tests. Derive a class, and override the three methods below."""
 
     def make_scheme(self) -> Scheme:
         """Return the scheme under test."""
@@ -109,7 +109,7 @@ class SchemeConformance:
                     _is_accepted(scheme, request)
 
     def test_vary_names_the_headers_that_are_read(self) -> None:
-        """Without them a good request authenticates nobody."""
+        """Without them a good request is anonymous."""
         scheme, good = self.make_scheme(), self.good_request()
         assert isinstance(scheme.vary, tuple)
         headers = Headers(good.get("headers"))

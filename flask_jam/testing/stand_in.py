@@ -19,14 +19,14 @@ _KID = "stand-in"
 
 
 class StandIn:
-    """Issues the tokens of a provider in tests, under the same rules.
+    """Issue the tokens of a provider in tests, under the same rules.
 
-    ``issuer`` is the :class:`~flask_jam.issuers.Issuer` that was given, with a key of the stand-in
-    in place of the provider's. Build the app under test with it: real tokens pass the real guards.
+    ``issuer`` is the given :class:`~flask_jam.issuers.Issuer`, with a key of the stand-in in place
+    of the provider's. Build the app under test with it: real tokens pass the real guards.
 
-    :param issuer: the one that your app is configured with.
-    :param clock: what the time is; of a Jam with a clock of its own, that one.
-    :raises ConfigError: for what is no issuer.
+    :param issuer: the issuer in your app's configuration.
+    :param clock: the clock; pass that of a Jam with a clock of its own.
+    :raises ConfigError: for a value that is no ``Issuer``.
     """
 
     def __init__(self, issuer: Issuer, clock: Callable[[], float] = time.time) -> None:
@@ -48,10 +48,10 @@ class StandIn:
     ) -> str:
         """Return an access token of the provider.
 
-        :param scopes: and ``roles`` stand where the rules of the issuer look for them.
+        :param scopes: written, like ``roles``, where the issuer's rules read them.
         :param claims: any other claims, or other values: ``aud="another-api"``; ``None`` leaves
             one out.
-        :raises ConfigError: for roles, where the issuer's rules have no place for them.
+        :raises ConfigError: for roles, if the issuer's rules have no place for them.
         """
         said = self._claims(subject, expires_in)
         if scopes:
@@ -87,7 +87,7 @@ class StandIn:
 
 @lru_cache(16)
 def _key_of(_issuer: str, alg: str) -> tuple[Any, dict[str, Any]]:
-    """Return a key and its public half: one for each issuer, as an RSA key takes a while."""
+    """Return a key and its public half, cached for each issuer: an RSA key takes a while."""
     algorithm = pyjwt.get_algorithm_by_name(alg)
     key = algorithm.prepare_key(new_key(alg)["JAM_JWT_PRIVATE_KEY"])
     jwk = algorithm.to_jwk(key.public_key(), as_dict=True)
@@ -95,7 +95,7 @@ def _key_of(_issuer: str, alg: str) -> tuple[Any, dict[str, Any]]:
 
 
 def _put(claims: dict[str, Any], path: ClaimPath | None, value: Any, what: str) -> None:
-    """Write a value where the rules of an issuer look for it."""
+    """Write a value where the issuer's rules read it."""
     if path is None:
         raise ConfigError(f"the issuer's rules have no place for {what}: set it in the Issuer")
     names = (path,) if isinstance(path, str) and "://" in path else path

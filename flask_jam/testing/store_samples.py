@@ -1,4 +1,4 @@
-"""What the parts of the conformance suite for stores share: names, JSON, parallel calls."""
+"""Shared helpers of the conformance suite for stores: names, JSON, parallel calls."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ NAMES = (
 )
 
 
-#: Where everything of these tests is kept together.
+#: The slot of these tests.
 SLOT = "ab"
 
 
 def at(name: str) -> str:
-    """An id, or the key of one, in that slot."""
+    """Return an id, or the key of one, in that slot."""
     return SLOT + name
 
 
 def at_once(count: int, job: Callable[[int], T]) -> list[T]:
-    """What ``job(0)`` to ``job(count - 1)`` give, all let go at the same moment."""
+    """Return the results of ``job(0)`` to ``job(count - 1)``, all started at once."""
     gate = Barrier(count)
 
     def run(number: int) -> T:

@@ -1,4 +1,4 @@
-"""What every store must do with tickets: a part of :mod:`flask_jam.testing.stores`."""
+"""The conformance tests of stores for tickets: a part of :mod:`flask_jam.testing.stores`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GOOD, GONE, REUSED, REVOKED = (
 
 
 def a_ticket(now: float, **changes: Any) -> StoredTicket:
-    """A ticket that was issued now, for ``ann`` to reset a password."""
+    """Return a ticket, issued now, for ``ann`` to reset a password."""
     ticket = StoredTicket("ann", "reset", {"n": 0}, now, now + 100.0, "digest")
     return replace(ticket, **changes)
 

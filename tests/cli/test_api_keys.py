@@ -33,7 +33,7 @@ def test_a_key_is_printed_once_and_alone(shared: Flask) -> None:
     assert done.exit_code == 0
     assert jam_of(shared).api_keys.lookup(key).owner == "alice"
     assert key not in done.stderr
-    assert "only time" in done.stderr
+    assert "not shown again" in done.stderr
     listed = run(shared, *KEYS, "list", "alice", "--format", "json")
     assert key not in listed.stdout
     assert json.loads(listed.stdout)[0]["handle"] in done.stderr

@@ -67,9 +67,9 @@ def test_a_good_token_shows_what_it_says_and_until_when(jam: Jam) -> None:
         (lambda: signed(claims(aud="shop")), "wrong_audience", "aud does not name"),
         (lambda: signed(claims(exp=ABSENT)), "invalid", "exp is missing"),
         (lambda: signed(claims(exp=NOW + 10**7)), "invalid", "longer than jwt.max_lifetime"),
-        (lambda: signed(claims(sub=7)), "invalid", "sub must be a text"),
+        (lambda: signed(claims(sub=7)), "invalid", "sub must be a string"),
         (lambda: signed(b'{"exp":1,"exp":2}'), "invalid", "is not strict JSON"),
-        (lambda: signed(claims(type="refresh")), "wrong_type", "says that this is no access token"),
+        (lambda: signed(claims(type="refresh")), "wrong_type", "is not an access token"),
         (lambda: signed(claims(note="x" * 9000)), "too_large", "jwt.max_token_bytes"),
         (lambda: signed(claims(), {"alg": "HS256", "x": "y" * 3000}), "too_large", "its header"),
         (lambda: f"{b64(b'no JSON')}.{b64(b'{}')}.AAAA", "invalid", "first part is not strict"),
@@ -170,7 +170,7 @@ def test_a_used_refresh_token_is_told_and_no_alarm_is_raised(jam: Jam, clock: Cl
     clock.tick(11)
     reason, detail = why(jam, first)
     assert reason == "reused"
-    assert "login ends" in detail
+    assert "ends the login" in detail
     assert inspect(jam, second)["good"], "the family lives on"
 
 

@@ -104,7 +104,7 @@ def test_what_a_pair_says_by_itself_nobody_else_says(jam: Jam, name: str) -> Non
 
 @each_case("subject", [1, None, True, "", "x" * 257, "a\nb", b"ann", ["ann"]], ids=repr)
 def test_a_subject_is_a_text(jam: Jam, subject: Any) -> None:
-    with pytest.raises(TokenError, match="the subject must be a text"):
+    with pytest.raises(TokenError, match="the subject must be a string"):
         jam.issue_tokens(subject)
 
 

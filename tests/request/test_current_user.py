@@ -76,7 +76,7 @@ def test_a_user_is_there_and_says_so(jam: Jam) -> None:
 
 def test_nobody_is_false_and_says_so(jam: Jam) -> None:
     def view() -> list[Any]:
-        assert (current_auth(), repr(current_user)) == (None, "<nobody>")
+        assert (current_auth(), repr(current_user)) == (None, "<anonymous>")
         assert not hasattr(current_user, "name")
         return flags()
 

@@ -132,7 +132,7 @@ def test_a_header_beats_the_cookie_of_a_refresh_token(jam: Jam) -> None:
         ({"refresh_sources": ()}, "at least one"),
         ({"refresh_sources": "body"}, "write a set of names"),
         ({"refresh_sources": None}, "write a set of names"),
-        ({"refresh_sources": (1,)}, "every name must be a text"),
+        ({"refresh_sources": (1,)}, "every name must be a non-empty string"),
         ({"refresh_sources": ("cookie",)}, "needs a cookie_name"),
         ({"header_name": None, "cookie_name": "t", "refresh_sources": ("header",)}, "set that"),
         ({"header_name": None, "cookie_name": "t", "refresh_sources": ("body",)}, "add \"cookie\""),

@@ -230,7 +230,7 @@ def test_a_session_has_sources_too(jam: Jam) -> None:
         ({"heder"}, "neither header nor cookie; did you mean header"),
         ({"body"}, "neither header nor cookie"), ({"header", "query"}, "'query' is neither"),
         (set(), "the set is empty"), ("header", "write a set of names, such as sources="),
-        (None, "write a set of names"), ({1}, "every name must be a text"),
+        (None, "write a set of names"), ({1}, "every name must be a non-empty string"),
     ],
 )  # fmt: skip
 @each_case("guard", [jwt_required, session_required])

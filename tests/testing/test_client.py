@@ -156,7 +156,7 @@ def test_answers_are_of_the_apps_own_class(app: Flask) -> None:
 
 
 def test_what_no_guard_would_take_is_not_minted(client: JamClient) -> None:
-    with pytest.raises(TokenError, match="subject must be a text"):
+    with pytest.raises(TokenError, match="subject must be a string"):
         client.login(7)  # type: ignore[call-overload]
     with pytest.raises(TokenError, match="is written by flask_jam itself"):
         client.login("alice", exp=9e9)
