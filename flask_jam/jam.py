@@ -151,7 +151,7 @@ class Jam(ApiKeyVerbs, TicketVerbs):
     # --- tokens ---
 
     def make_payload(self, /, exp: float | timedelta | None = None, **data: Any) -> dict[str, Any]:
-        """``data`` with ``jti``, ``iat``, ``exp``, and ``iss`` and ``aud`` where configured.
+        """Return ``data`` with ``jti``, ``iat``, ``exp``, and ``iss`` and ``aud`` if configured.
 
         :param exp: life from now, in seconds or a ``timedelta``; ``jwt.expire`` if not given.
         """

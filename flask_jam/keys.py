@@ -80,10 +80,10 @@ class Key:
 class KeyRing:
     """The keys that verify, and the one that signs.
 
-    :param keys: every key that verifies. Of one ``kid`` there is one key for each algorithm.
-    :param signer: the one that signs, or ``None``: then this service only verifies.
-    :param nameless: those of ``keys`` that came without a ``kid``: a token may call them by any
-        (RFC 7515 4.1.4: it is a hint).
+    :param keys: every key that verifies. A ``kid`` has at most one key for each algorithm.
+    :param signer: the key that signs, or ``None`` for a service that only verifies.
+    :param nameless: those of ``keys`` without a ``kid``: a token may name them by any ``kid``, as
+        it is a hint (RFC 7515 4.1.4).
     :param unnamed: those of ``keys`` that tokens without a ``kid`` are of, if they have rivals: the
         others sign none without.
     """

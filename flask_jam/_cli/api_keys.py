@@ -65,7 +65,7 @@ def create(subject: str, form: str, **grants: Any) -> None:
 @format_option("table", "json")
 @issuer_option
 def show(subject: str, form: str, issuer: str | None) -> None:
-    """List the living API keys of SUBJECT. A handle is no credential."""
+    """List the valid API keys of SUBJECT. A handle is not a credential."""
     found = _shared().list_api_keys(subject, issuer)
     if form == "json":
         print_json([each._asdict() for each in found])
@@ -99,7 +99,7 @@ def _row(key: ApiKeyInfo) -> list[str]:
 @format_option("text", "json")
 @issuer_option
 def rotate(subject: str, handle: str, overlap: float, form: str, issuer: str | None) -> None:
-    """Replace the API key HANDLE of SUBJECT by a new one, which keeps its expiry."""
+    """Replace the API key HANDLE of SUBJECT with a new one, which keeps its expiry."""
     _print_key(*_shared().rotate_api_key(subject, handle, overlap, issuer), form)
 
 
@@ -108,7 +108,7 @@ def rotate(subject: str, handle: str, overlap: float, form: str, issuer: str | N
 @click.argument("handle")
 @issuer_option
 def revoke(subject: str, handle: str, issuer: str | None) -> None:
-    """End the API key HANDLE of SUBJECT. Exits with 1 if there is none."""
+    """Revoke the API key HANDLE of SUBJECT. Exits with 1 if there is none."""
     if not _shared().revoke_api_key(subject, handle, issuer):
         fail(f"{subject} has no API key with the handle {handle}")
     click.echo(f"Revoked: the API key {printable(handle)} of {printable(subject)}.")

@@ -158,7 +158,7 @@ class Tokens:
         return self._verifier.longest_life
 
     def payload(self, exp: float | timedelta | None, data: Mapping[str, Any]) -> dict[str, Any]:
-        """``data`` with ``jti``, ``iat``, ``exp``, and ``iss`` and ``aud`` where configured."""
+        """Return ``data`` with ``jti``, ``iat``, ``exp``, and ``iss`` and ``aud`` if configured."""
         life = self._settings.expire if exp is None else exp
         life = life.total_seconds() if isinstance(life, timedelta) else life
         if isinstance(life, bool) or not isinstance(life, (int, float)) or not math.isfinite(life):

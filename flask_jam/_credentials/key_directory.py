@@ -67,7 +67,7 @@ class KeyringDirectory:
         """Return the members; none if there is no file yet.
 
         :param was_there: the file was just seen: that it is gone now is an error.
-        :raises ConfigError: if it cannot be read, is open to others or is no ring.
+        :raises ConfigError: if the file cannot be read, is open to others or is not a ring.
         """
         self._check_directory()
         raw = self._raw()

@@ -82,7 +82,7 @@ class KeyringWatch:
             raise self.directory.gone()
         if stamp is not None and stamp != self._known:
             self.ring = Ring([*self.configured, *self._members()], self.lives)
-            # Only now: what was half written is read again.
+            # Only now, so that a half-written file is read again.
             self._known = stamp
         if self._complaint is not None:
             self._complaint = None

@@ -64,7 +64,7 @@ def check_path(state: AppState) -> None:
 
 
 def publish_keys(state: AppState, path: str) -> None:
-    """Add the route to an app, open on purpose."""
+    """Add the route to an app, marked ``@public``."""
     keys = PublishedKeys(state.jam)
     state.app.add_url_rule(path, ENDPOINT, public(keys.answer))
     state.start_checks.append(check_path)
