@@ -46,7 +46,7 @@ class ApiKey:
 
     @property
     def handle(self) -> str:
-        """What a list shows it under; no credential."""
+        """Return the handle in a list, which is not a credential."""
         return self.key[2:]
 
     def alive(self, now: float) -> bool:
@@ -59,14 +59,14 @@ class ApiKey:
 
 
 class NewKey(NamedTuple):
-    """What a rotation needs to know of the key that it makes."""
+    """The new key of a rotation."""
 
     key: str
     digest: str
 
 
 class KeyRotation(NamedTuple):
-    """What became of a rotation; the default is that there is no such key."""
+    """The result of a rotation; by default there is no such key."""
 
     #: The key that was made by this step, also when it is repeated.
     made: ApiKey | None = None
@@ -78,7 +78,7 @@ class KeyRotation(NamedTuple):
 
 
 class ApiKeyPage(NamedTuple):
-    """What one step of a walk through an owner's API keys has found."""
+    """The result of one step of a walk through an owner's API keys."""
 
     #: The living ones, the oldest first.
     living: Sequence[ApiKey] = ()
@@ -87,7 +87,7 @@ class ApiKeyPage(NamedTuple):
 
 
 class ApiKeyStore(Protocol):
-    """What :class:`~flask_jam.Jam` asks of a store about API keys.
+    """The methods of a store for API keys.
 
     A later cut-off of everything ends keys, that of logins does not. A store keeps a cut-off for
     as long as any key may live that it has ended: keys may have no end.

@@ -1,4 +1,4 @@
-"""The store port: few verbs, each one atomic step.
+"""The store interface: few verbs, each one atomic step.
 
 Rules for every verb of every store:
 
@@ -34,7 +34,7 @@ BETWEEN = "\udcff"
 
 
 def owner_of(subject: str, issuer: str | None = None) -> str:
-    """Return the name under which a store keeps what a subject has; for nobody to read.
+    """Return the owner: the opaque name of a subject in the store.
 
     A subject of this service is its own name. One of another issuer has the issuer in front, so
     that equal subjects of two issuers are two owners.
@@ -49,13 +49,13 @@ def split_owner(owner: str) -> tuple[str, str | None]:
 
 
 def slot_of(owner: str) -> str:
-    """Return where the store keeps what belongs to an owner: one of 4,096 slots."""
+    """Return the slot of an owner, one of 4,096."""
     digest = hashlib.sha256(b"flask_jam slot\0" + owner.encode("utf-8", "surrogatepass"))
     return base64.urlsafe_b64encode(digest.digest()[:3])[:2].decode()
 
 
 class Kind(str, Enum):
-    """What a revocation mark is about."""
+    """The kind of a revocation mark."""
 
     TOKEN = "token"  # noqa: S105 - a kind, not a secret
     FAMILY = "family"
@@ -66,7 +66,7 @@ CLOCK_SKEW = 10.0
 
 
 class Marks(NamedTuple):
-    """What the store knows against, or for, one access token."""
+    """The marks of one access token: revocations, cutoffs and the allow list."""
 
     #: This token, or its refresh family, was revoked.
     revoked: bool = False
@@ -84,12 +84,12 @@ class Marks(NamedTuple):
         return self.logins if self.cut_off is None else max(self.cut_off, self.logins)
 
 
-#: So it is for almost every token.
+#: The marks of almost every token.
 NO_MARKS = Marks()
 
 
 class Standing(NamedTuple):
-    """Under which cut-offs a login begins; 0 for none."""
+    """The cutoffs under which a login begins; 0 for none."""
 
     #: Of everything that the subject has.
     cut_off: float = 0.0
@@ -110,12 +110,12 @@ STEP = 100
 
 
 class Limits(NamedTuple):
-    """Ends as the settings give them now. Of a stored end and this one, the earlier counts.
+    """Expiries by the current settings. Of a stored end and this one, the earlier counts.
 
     So settings that are tightened reach what is stored, and settings that are loosened do not.
     """
 
-    #: Seconds without a use.
+    #: Seconds without use.
     idle: float = math.inf
     #: Seconds from the login.
     absolute: float = math.inf
@@ -140,7 +140,7 @@ REWORK_GRACE = 10.0
 
 
 class Rotation(str, Enum):
-    """What became of a presented refresh token."""
+    """The result of presenting a refresh token."""
 
     NEW = "new"  # it was the current one: there is a successor now
     SAME = "same"  # it was the one just before, within the grace: the same successor again
@@ -168,7 +168,7 @@ class Family:
     ip: str | None = field(default=None, repr=False)
 
     def within(self, limits: Limits) -> Family:
-        """Itself, with the ends that count."""
+        """Return a copy with the effective expiries."""
         ends_at = limits.end(self.started_at, self.ends_at)
         idle_until = min(self.idle_until, self.rotated_at + limits.idle)
         if (ends_at, idle_until) == (self.ends_at, self.idle_until):
@@ -176,7 +176,7 @@ class Family:
         return replace(self, ends_at=ends_at, idle_until=idle_until)
 
     def answer(self, generation: int, grace: float) -> Rotation:
-        """What a living family says to a generation that is presented, when it was read."""
+        """Return what an active family answers to a presented generation."""
         if generation == self.generation:
             return Rotation.NEW
         if generation > self.generation:
@@ -187,11 +187,11 @@ class Family:
 
     @property
     def expires_at(self) -> float:
-        """When it ends if it is not used again."""
+        """Return when it expires if it is not used again."""
         return min(self.ends_at, self.idle_until)
 
     def alive(self, now: float) -> bool:
-        """Whether neither its idle nor its absolute end has come."""
+        """Return True if neither its idle nor its absolute expiry has passed."""
         return now < self.expires_at
 
 
@@ -217,7 +217,7 @@ class Session:
     remember: bool | None = None
 
     def within(self, limits: Limits) -> Session:
-        """Itself, with the ends that count."""
+        """Return a copy with the effective expiries."""
         if self.remember:
             limits = limits.for_remembered()
         # At each read of a session in memory: nothing is called in the usual case.
@@ -228,16 +228,16 @@ class Session:
 
     @property
     def expires_at(self) -> float:
-        """When it ends if it is not used again."""
+        """Return when it expires if it is not used again."""
         return min(self.last_seen_at + self.idle, self.ends_at)
 
     @property
     def slide_after(self) -> float:
-        """How long after a use the next one is worth writing down, in seconds."""
+        """Return how long after a use the next one is recorded, in seconds."""
         return min(60.0, self.idle / 10)
 
     def seen(self, now: float) -> Session:
-        """Itself, used now: coalesced, so that a busy session is not written on each request."""
+        """Return a copy used now: coalesced, so that not every request writes."""
         if now - self.last_seen_at < self.slide_after:
             return self
         return replace(self, last_seen_at=now)
@@ -301,7 +301,7 @@ def shortened(text: str | None, most: int) -> str | None:
 
 
 class Page(NamedTuple):
-    """What one step of a walk through an owner's sessions or families has found."""
+    """The result of one step of a walk through an owner's sessions or families."""
 
     #: The living ones, the oldest first.
     living: Sequence[Listed] = ()
@@ -313,14 +313,14 @@ class Page(NamedTuple):
 
 
 class Store(ApiKeyStore, TicketStore, Protocol):
-    """What :class:`~flask_jam.Jam` asks of a store."""
+    """The methods of a store that :class:`~flask_jam.Jam` calls."""
 
     # --- revocation marks, the allow list ---
 
     def marks(
         self, slot: str, jti: str | None, family: str | None, subject: str | None, now: float
     ) -> Marks:
-        """All that is known of one token, in one round trip."""
+        """Return the marks of one token, in one round trip."""
         ...
 
     def mark(self, slot: str, kind: Kind, name: str, at: float, until: float) -> None:
@@ -377,7 +377,7 @@ class Store(ApiKeyStore, TicketStore, Protocol):
         ...
 
     def read_family(self, family_id: str, now: float, limits: Limits = NO_LIMITS) -> Family | None:
-        """The family, or ``None`` when it has ended, was revoked or never was.
+        """Return the family, or ``None`` if it has ended, was revoked or never existed.
 
         Its ends are those that count, and its ``age`` is that of this moment.
         """
@@ -408,7 +408,7 @@ class Store(ApiKeyStore, TicketStore, Protocol):
         ...
 
     def end_family(self, family_id: str, now: float, mark_until: float) -> Family | None:
-        """End and mark a family; the family, if it was alive."""
+        """End and mark a family; return it if it was active."""
         ...
 
     def list_families(  # noqa: PLR0913, PLR0917 - one atomic step needs all of it
@@ -438,7 +438,7 @@ class Store(ApiKeyStore, TicketStore, Protocol):
         ...
 
     def read_session(self, key: str, now: float, limits: Limits = NO_LIMITS) -> Session | None:
-        """The session, slid; also one that has ended just now, which is removed with this read.
+        """Return the session and note its use; one that has just expired is returned and removed.
 
         Its ends are those that count. The caller compares ``expires_at``: so "expired" can be
         told from "unknown" once.
@@ -453,7 +453,7 @@ class Store(ApiKeyStore, TicketStore, Protocol):
         max_bytes: int,
         limits: Limits = NO_LIMITS,
     ) -> bool:
-        """Merge top-level keys; ``False`` when it is gone.
+        """Merge top-level keys; return ``False`` if the session has ended.
 
         :raises SessionError: ``too_large``; nothing is changed then.
         """
@@ -468,7 +468,7 @@ class Store(ApiKeyStore, TicketStore, Protocol):
         limits: Limits = NO_LIMITS,
         grace: float = REWORK_GRACE,
     ) -> Reworked | None:
-        """Move a session from ``key`` to ``new_key``; ``None`` when it is gone.
+        """Move a session from ``key`` to ``new_key``; return ``None`` if it has ended.
 
         ``key`` opens nothing from this step on. For ``grace`` seconds by the store's own clock,
         the same step with the same ``key`` gets what the first one got: its seed, and the session
@@ -482,7 +482,7 @@ class Store(ApiKeyStore, TicketStore, Protocol):
         ...
 
     def delete_session(self, key: str, now: float, limits: Limits = NO_LIMITS) -> str | None:
-        """Remove a session, or the one that can be had with this key; whose it was.
+        """Remove a session, or the reworked one that this key still names; return its owner.
 
         ``None`` when none was alive.
         """

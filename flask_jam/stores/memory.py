@@ -450,7 +450,7 @@ class MemoryStore(MemoryApiKeys, MemoryTickets):
     def _again(
         self, key: str, new_key: str, seed: str, now: float, limits: Limits
     ) -> Reworked | None:
-        """Answer what a rework answered before: its reply was lost."""
+        """Repeat the answer of a rework whose reply was lost."""
         successor = self._successor(key, now) or _Successor(new_key, seed, now, 0.0)
         session = self._living_session(successor.key, now, limits)
         return None if session is None else Reworked(successor.seed, session)

@@ -193,7 +193,7 @@ class RedisStore(RedisApiKeys, RedisTickets):
         safe to repeat.
     :param prefix: the beginning of every key. Applications that must not see each other's
         sessions have different ones.
-    :param timeout: seconds that one question may take, for a client of ours.
+    :param timeout: timeout of one command, in seconds, for the package's own client.
     :param allow_list: False if ``marks`` need not read the allow list: no ``jwt.list`` asks for it.
     """
 
@@ -239,7 +239,7 @@ class RedisStore(RedisApiKeys, RedisTickets):
     def mark_keys(
         self, slot: str, jti: str | None, family: str | None, subject: str | None
     ) -> tuple[str, list[str]]:
-        """What is kept of one token: the letters of the kinds, and the keys."""
+        """Return the kinds (as letters) and the keys of one token's marks."""
         owner = None if subject is None else hashed(subject)
         allowed = jti if self._allow_list else None
         named = (("t", jti), ("a", allowed), ("x", family), ("c", owner))
@@ -248,7 +248,7 @@ class RedisStore(RedisApiKeys, RedisTickets):
         return "".join(letter for letter, _ in there), keys
 
     def read_marks(self, keys: Sequence[str]) -> list[bytes | None]:
-        """The values of marks, as they are."""
+        """Return the raw values of marks."""
         if not keys:
             return []
         values: list[bytes | None] = self._ask(lua.READ_MARKS, keys)[1:]
@@ -579,7 +579,7 @@ class RedisStore(RedisApiKeys, RedisTickets):
     # --- asking ---
 
     def changed(self, keys: Iterable[str]) -> None:
-        """Called after this process has changed these keys, or may have."""
+        """Note that this process has changed these keys, or may have."""
 
     def _write(self, script: str, keys: Sequence[str], *arguments: Any) -> Any:
         try:
@@ -588,7 +588,7 @@ class RedisStore(RedisApiKeys, RedisTickets):
             self.changed(keys)
 
     def _ask(self, script: str, keys: Sequence[str], *arguments: Any) -> Any:
-        """Every question to Redis; what it raises becomes ``StoreUnavailable`` here."""
+        """Run a step on Redis; convert its errors to ``StoreUnavailable``."""
         began = time.monotonic()
         try:
             with answered_within(self._timeout):
@@ -641,7 +641,7 @@ class RedisStore(RedisApiKeys, RedisTickets):
             return None
 
     def client(self) -> Any:
-        """The client, made when it is first needed: a cluster's asks the servers for its map."""
+        """Return the client, created on first use, when a cluster's asks for its slot map."""
         if self._client is None:
             made = self._make_client()
             with self._lock:
@@ -694,9 +694,9 @@ class RedisStore(RedisApiKeys, RedisTickets):
             _log.warning("Redis answers again (%s, after %.1f s)", verb_of(script), away)
 
     def _look(self) -> None:
-        """Once, whether the server may forget what it holds."""
+        """Check once whether the server may evict keys."""
         self._looked = True
-        with suppress(Exception):  # nobody waits for it
+        with suppress(Exception):  # no caller waits for it
             for policy in self.eviction_policies() - {_KEEPS}:
                 self._note(
                     f"Redis may evict what it holds (maxmemory-policy {policy}): a "
@@ -705,13 +705,13 @@ class RedisStore(RedisApiKeys, RedisTickets):
                 )
 
     def eviction_policies(self) -> set[str]:
-        """``maxmemory-policy`` of the server, or of each node of a cluster."""
+        """Return ``maxmemory-policy`` of the server, or of each node of a cluster."""
         said = self.client().info("memory")
         nodes = [each for each in said.values() if isinstance(each, dict)]
         return {each.get("maxmemory_policy", _KEEPS) for each in nodes or [said]}
 
     def _is_nothing(self, said: Any) -> bool:
-        """Whether a step found nothing that lives or has just ended."""
+        """Return True if a step found nothing valid and nothing just ended."""
         if as_text(said) == "corrupt":
             self._note(_REMOVED)
         return as_text(said) in ("corrupt", "gone", "revoked")
@@ -760,7 +760,7 @@ def _command(client: Any, key: str, once: bool, *command: Any) -> Any:
 
 
 def _check_answer(script: str, keys: Sequence[str], answer: Any) -> None:
-    """Whether that step can have said this: a stranger at the address may answer, too."""
+    """Raise an error for an answer that the step cannot give: another server may answer."""
     word, *found = answer if isinstance(answer, list) and answer else [None]
     if script is lua.READ_MARKS:
         known = as_text(word) == "marks" and len(found) == len(keys)

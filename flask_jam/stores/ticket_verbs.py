@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 
 class Issued(str, Enum):
-    """What became of a new ticket."""
+    """The result of issuing a ticket."""
 
     CREATED = "created"
     REPLACED = "replaced"  # created, and an older one that may still have been good has ended

@@ -254,7 +254,7 @@ class Link:
     def _made_client(self) -> Any:
         make = self._client()
         if make is None:
-            raise ConnectionError("nobody has the store any more")
+            raise ConnectionError("the store is not used any more")
         return make()
 
     def after_fork(self) -> None:

@@ -1,4 +1,4 @@
-"""How the questions of this process to Redis went: counts for operators, by ``jam.stats()``."""
+"""Counts of this process's Redis commands, for ``jam.stats()``."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class NearStore(NearApiKeys):
         # Counted without a lock, which would be the only one of a guarded route.
         self._hits = self._misses = 0
         self.link = Link(WeakMethod(self.client), prefix, silence)
-        # The threads of a store that nobody has any more must not live on.
+        # The threads of a store that is not used any more must end.
         finalize(self, self.link.end).atexit = False
 
     def marks(
@@ -192,7 +192,7 @@ def _weight(seen: _Seen) -> int:
 
 
 def store_for(settings: Settings) -> RedisStore:
-    """The store that the settings describe.
+    """Return the store that the settings describe.
 
     :raises ConfigError: if ``redis_url`` is not usable.
     """

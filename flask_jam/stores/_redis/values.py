@@ -35,7 +35,7 @@ UNREAD = (TypeError, AttributeError, ValueError, OverflowError, RecursionError, 
 
 
 def marks_of(letters: str, values: Sequence[bytes | None], now: float) -> Marks:
-    """What the values of :meth:`RedisStore.mark_keys` say at ``now``."""
+    """Return the marks at ``now`` from the values of :meth:`RedisStore.mark_keys`."""
     if values.count(None) == len(values):
         return NO_MARKS
     found = {letter: _marked(value, now) for letter, value in zip(letters, values, strict=True)}
@@ -57,7 +57,7 @@ class Mark(NamedTuple):
 
     @property
     def latest(self) -> float:
-        """The cut-off that counts for a login."""
+        """Return the cutoff that counts for a login."""
         return max(self.at, self.logins)
 
 
@@ -256,7 +256,7 @@ def written_limits(limits: Limits) -> tuple[str, str]:
 
 
 def as_bytes(value: Any) -> bytes | None:
-    # A client of one's own may decode.
+    # A client given by the app may decode.
     return value.encode() if isinstance(value, str) else value
 
 
