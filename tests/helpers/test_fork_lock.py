@@ -400,7 +400,7 @@ def test_a_fork_while_threads_ask_redis_hangs_no_one(redis_server: RedisServer) 
 
 @needs_fork
 @pytest.mark.redis
-def test_a_child_asks_redis_although_its_parent_held_every_lock_of_the_client(
+def test_child_queries_redis_though_parent_held_every_client_lock(
     redis_server: RedisServer,
 ) -> None:
     jam = Jam({"jwt": {"secret_key": SECRET}, "redis_url": redis_server.url, "redis_timeout": 5})

@@ -616,7 +616,7 @@ def test_a_node_that_died_is_unavailable_in_time_and_is_found_again(
 
 
 @pytest.mark.redis
-def test_threads_that_make_the_client_of_a_cluster_at_once_leave_no_connection(
+def test_threads_creating_a_cluster_client_leak_no_connection(
     cluster: RedisCluster, store_of: Open
 ) -> None:
     looking = [node.client() for node in cluster.nodes]
@@ -915,7 +915,7 @@ def _full() -> Iterator[int]:
 
 @pytest.mark.slow
 @pytest.mark.redis
-def test_a_cluster_that_takes_longer_than_one_question_may_is_known_to_a_later_one(
+def test_slow_cluster_discovery_serves_a_later_command(
     cluster: RedisCluster, store_of: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = redis.RedisCluster

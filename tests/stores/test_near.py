@@ -508,7 +508,7 @@ def test_an_answer_vouches_for_the_moment_of_the_question_before(
             assert store.link.view.as_of <= asked[-2] <= asked[-1]
 
 
-def test_an_answer_that_was_long_on_its_way_vouches_for_the_moment_of_its_question(
+def test_late_answer_confirms_only_the_time_of_its_request(
     one_server: RedisServer,
 ) -> None:
     """The next answer comes right after the change, and the push of that change never."""
@@ -1148,7 +1148,7 @@ def test_of_a_primary_that_died_nothing_is_believed(
     assert store.read_session(at("k"), NOW) is None
 
 
-def test_a_primary_that_became_a_replica_with_its_connections_open_vouches_for_no_longer(
+def test_demoted_primary_with_open_links_confirms_nothing(
     pair: Pair, moved: tuple[NearStore, RedisStore]
 ) -> None:
     store, other = moved
@@ -1171,9 +1171,7 @@ def test_a_primary_that_became_a_replica_is_left_for_the_new_one(
     assert store.marks(SLOT, "t", None, None, NOW) == REVOKED
 
 
-def test_a_primary_that_was_put_aside_and_hears_of_nothing_vouches_for_no_longer(
-    pair: Pair, moved: tuple[NearStore, RedisStore]
-) -> None:
+def test_isolated_primary_confirms_nothing(pair: Pair, moved: tuple[NearStore, RedisStore]) -> None:
     """It still answers, and where it follows there is nobody."""
     store, other = moved
     pair.promote()
@@ -1231,7 +1229,7 @@ def test_a_node_that_is_silent_is_believed_no_longer_than_the_bound(
     own_cluster.wait()
 
 
-def test_while_a_node_is_down_the_others_are_read_rightly_and_all_is_well_when_it_is_back(
+def test_reads_stay_correct_while_a_node_is_down_and_after(
     own_cluster: RedisCluster,
 ) -> None:
     own_cluster.flush()
@@ -1336,7 +1334,7 @@ def limited(server: RedisServer, *rights: str) -> str:
     return server.url.replace("redis://", "redis://limited:pw@")
 
 
-def test_where_tracking_is_not_allowed_each_read_asks_redis_and_one_warning_says_so(
+def test_forbidden_tracking_turns_the_cache_off_with_a_warning(
     each_server: RedisServer, other: RedisStore, caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -1423,7 +1421,7 @@ def test_applications_with_different_prefixes_do_not_hear_of_each_other(
     second.close()
 
 
-def test_a_mark_that_was_replaced_by_something_else_counts_as_the_strictest(
+def test_mark_replaced_by_another_type_counts_as_strictest(
     each_server: RedisServer, store: NearStore
 ) -> None:
     each_server.client().rpush("jam:t:{ab}:t", "no mark")

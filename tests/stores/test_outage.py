@@ -553,7 +553,7 @@ def test_an_app_that_starts_without_redis_works_when_it_comes(redis: Redis, near
 
 
 @pytest.mark.parametrize("near", [True, False])
-def test_a_password_that_was_wrong_from_the_start_can_be_put_right_at_the_server(
+def test_initially_wrong_password_can_be_fixed_at_the_server(
     redis: Redis, near: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     site = Site(redis.url.replace(PASSWORD, "hunter-two"), near=near)
@@ -686,9 +686,7 @@ def test_a_refresh_whose_reply_was_lost_gives_the_same_successor_again(
     assert site.ask("/jwt").status == 200
 
 
-def test_a_refresh_that_hung_and_was_done_later_gives_the_same_successor_again(
-    site: Site, redis: Redis
-) -> None:
+def test_delayed_refresh_gives_the_same_successor(site: Site, redis: Redis) -> None:
     with hung(redis):
         assert is_a_refusal(site.post("/refresh"))
     servers._until(lambda: site.ask("/jwt").status == 200, "it answers again", 2)
@@ -709,9 +707,7 @@ def test_a_logout_whose_reply_was_lost_can_be_said_again(
     assert site.ask(path).status == 401
 
 
-def test_after_a_logout_whose_reply_was_lost_this_process_believes_nothing_older(
-    site: Site, redis: Redis
-) -> None:
+def test_logout_with_lost_reply_drops_older_cache_entries(site: Site, redis: Redis) -> None:
     redis.proxy.swallow_replies(b"EVALSHA")
     site.post("/session-logout")
     assert site.ask("/session").status == 401

@@ -221,7 +221,7 @@ def jam_at(port: int, **settings: Any) -> Jam:
     return Jam({"jwt": {"secret_key": SECRET}, "redis_url": url, "near_cache": False, **settings})
 
 
-def test_a_pool_that_is_in_use_until_the_deadline_is_a_503_with_its_own_sentence(
+def test_pool_exhausted_until_the_deadline_is_a_503(
     store_at: MakeStore, proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = store_at(proxy.port, LIMIT, most=1)
@@ -438,7 +438,7 @@ def login(store: RedisStore, number: int) -> BaseException | None:
 
 
 @pytest.mark.parametrize("reset", [True, False])
-def test_writes_after_a_pause_find_out_that_connections_died_before_they_are_sent(
+def test_writes_after_a_pause_detect_dead_connections_first(
     store_at: MakeStore, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, reset: bool
 ) -> None:
     monkeypatch.setattr(redis_internals, "_TRUSTED", 0.0)

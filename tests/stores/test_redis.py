@@ -382,7 +382,7 @@ def test_a_family_whose_mark_is_damaged_is_dead(raw: redis.Redis, store: RedisSt
         assert turn(store, 1, NOW + 1) == (Rotation.REVOKED, None), name
 
 
-def test_a_subject_whose_cut_off_is_damaged_has_no_family_and_gets_no_session(
+def test_damaged_cutoff_ends_families_and_refuses_sessions(
     raw: redis.Redis, store: RedisStore
 ) -> None:
     store.cut(SLOT, "bob", NOW - 50, NOW + 100)
@@ -959,7 +959,7 @@ ASKED_ONCE = ("cut", "start_family", "rotate_family", "create_session", "update_
 
 
 @each_case("name", LOSSES)
-def test_a_step_whose_reply_was_lost_is_repeated_by_itself_where_that_is_safe(
+def test_step_with_lost_reply_is_repeated_where_safe(
     raw: redis.Redis, store: RedisStore, connect: Callable[..., RedisStore], proxy: Proxy, name: str
 ) -> None:
     expected, answer = done_once(raw, store, name)
@@ -1017,7 +1017,7 @@ def stubborn(server: RedisServer, proxy: Proxy) -> Iterator[RedisStore]:
 
 
 @each_case("name", LOSSES)
-def test_a_client_that_retries_by_itself_runs_a_step_twice_and_it_counts_once(
+def test_step_repeated_by_a_retrying_client_counts_once(
     raw: redis.Redis, store: RedisStore, stubborn: RedisStore, proxy: Proxy, name: str
 ) -> None:
     expected, answer = done_once(raw, store, name)
@@ -1058,7 +1058,7 @@ def test_a_reuse_whose_reply_was_lost_is_told_once(
         assert turn(stubborn, generation, NOW + 1) == (Rotation.REVOKED, None)
 
 
-def test_a_refresh_whose_reply_was_lost_gets_the_same_successor_and_no_alarm(
+def test_refresh_with_lost_reply_gets_the_same_successor(
     server: RedisServer, connect: Callable[..., RedisStore], proxy: Proxy, make_jam: MakeJam
 ) -> None:
     near, far = make_jam(store=connect()), make_jam(
@@ -1249,7 +1249,7 @@ def test_a_session_that_is_polled_lives_to_its_absolute_end_and_not_longer(
 
 
 @pytest.mark.parametrize("either", [RedisStore, NearStore], indirect=True)
-def test_a_session_that_is_not_used_ends_after_its_idle_time_though_others_are_polled(
+def test_unused_session_expires_though_others_are_polled(
     either: RedisStore, make_jam: MakeJam, clock: Clock
 ) -> None:
     jam = make_jam(store=either, session={"idle": 600, "absolute": 3600})
@@ -1302,7 +1302,7 @@ def test_a_session_that_is_gone_is_not_written_by_being_read(
 
 
 @each_case("end", ["clear_sessions", "revoke_subject"])
-def test_an_end_against_logins_in_flight_takes_all_from_before_and_none_from_after(
+def test_ending_logins_in_flight_ends_earlier_ones_only(
     server: RedisServer, connect: Callable[..., RedisStore], end: str
 ) -> None:
     config = {"jwt": {"secret_key": SECRET}}
