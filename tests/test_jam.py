@@ -187,7 +187,7 @@ def test_nothing_is_told_of_what_did_not_happen(
 
 
 @each_case("subject", ["x" * 1025, "a\nb", "\ud800", "x" * 257])
-def test_a_subject_that_no_token_and_no_session_can_have_is_refused_before_anything_happens(
+def test_invalid_subject_is_refused_before_any_change(
     jam: Jam, events: Events, subject: str
 ) -> None:
     # A session key may be longer than a subject, and hold what a subject may not: those are

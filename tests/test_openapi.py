@@ -343,7 +343,7 @@ def test_what_has_no_route_is_a_mistake(app: Flask) -> None:
 # --- other issuers -------------------------------------------------------------------------------
 
 
-def test_a_provider_is_described_by_its_metadata_and_named_where_a_guard_takes_it() -> None:
+def test_provider_is_described_by_metadata_and_named_by_guards() -> None:
     shop = auth0("shop.eu.auth0.com", audience="api")
     staff = entra(TENANT, audience="api", everywhere=True)
     given = A.issuer()  # its keys are configured, so its metadata is not known

@@ -164,7 +164,7 @@ def test_a_flushed_server_has_no_keys_and_no_scripts(server: RedisServer) -> Non
 # --- the cluster ---------------------------------------------------------------------------
 
 
-def test_a_cluster_spreads_its_keys_over_three_nodes_and_leaves_nothing_behind() -> None:
+def test_cluster_spreads_keys_over_three_nodes_and_cleans_up() -> None:
     with RedisCluster() as cluster:
         pids = [node.pid for node in cluster.nodes]
         client = cluster.client()

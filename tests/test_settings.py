@@ -100,7 +100,7 @@ def test_nothing_at_all_is_the_defaults() -> None:
     assert load() == load({}) == load(None, {}) == Settings()
 
 
-def test_every_setting_says_what_it_is_for_and_has_a_name_in_the_environment() -> None:
+def test_every_setting_has_a_description_and_environment_name() -> None:
     for entry in entries():
         assert entry.field.metadata["doc"].endswith("."), entry.path
         assert entry.env == "JAM_" + entry.path.upper().replace(".", "_")
@@ -654,9 +654,7 @@ def flaw_in(said: str, path: str) -> str | None:
 
 @each_case("path", PATHS)
 @each_case("source", ["mapping", "app.config"])
-def test_a_bad_value_is_an_error_that_names_the_setting_and_says_what_to_write(
-    path: str, source: str
-) -> None:
+def test_bad_value_is_an_error_with_setting_name_and_hint(path: str, source: str) -> None:
     wrong: dict[str, object] = {}
     for value in BAD[path][0]:
         given = (
@@ -681,7 +679,7 @@ def test_a_bad_text_in_the_environment_is_the_same_error(
             assert flaw_in(sentence(load), path) is None, repr(value)
 
 
-def test_a_secret_in_the_environment_that_is_no_text_is_an_error_that_says_what_to_write(
+def test_secret_that_is_not_utf8_is_an_error_with_a_hint(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Bytes of the environment that are no UTF-8 arrive as lone surrogates.

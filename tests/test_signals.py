@@ -191,7 +191,7 @@ def test_a_raising_receiver_is_logged_with_its_own_line(
         assert "mArKeR" not in caplog.text
 
 
-def test_a_receiver_whose_arguments_do_not_fit_is_logged_with_its_definition(
+def test_receiver_with_wrong_arguments_is_logged_with_its_line(
     client: FlaskClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     def narrow(_app: Flask) -> None:

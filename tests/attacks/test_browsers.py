@@ -763,7 +763,7 @@ DECEPTIVE = ("/me/x.css", "/me/a/b.js", "/me/%2e%2e/x.png", "/me/x%3f.ico", "/me
     [session_required, session_required(optional=True), jwt_required | session_required, None],
     ids=["guarded", "optional", "either", "open"],
 )
-def test_an_authenticated_answer_is_kept_by_no_cache_whatever_its_url_looks_like(
+def test_authenticated_answer_is_not_cached_whatever_its_url(
     signed_in: FlaskClient, app: Flask, guard: Any, path: str
 ) -> None:
     def me(rest: str) -> dict[str, Any]:

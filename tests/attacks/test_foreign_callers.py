@@ -112,7 +112,7 @@ def test_two_names_in_one_token_are_refused_whichever_comes_first(client: FlaskC
         assert {status(client, path, token) for path in PATHS} == {401}
 
 
-def test_the_own_key_does_not_speak_for_an_issuer_nor_an_issuer_for_the_service(
+def test_own_key_and_issuer_keys_do_not_verify_for_each_other(
     client: FlaskClient,
 ) -> None:
     assert status(client, "/plain", own()) == 200

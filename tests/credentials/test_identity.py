@@ -50,7 +50,7 @@ def test_each_issuer_has_lists_of_its_own(jam: Jam) -> None:
         assert [(each.handle, each.issuer) for each in logins] == [(handle, issuer)]
 
 
-def test_revoking_a_subject_ends_what_its_issuer_vouched_for_and_nothing_else(jam: Jam) -> None:
+def test_revoking_a_subject_ends_only_that_of_its_issuer(jam: Jam) -> None:
     ids, token, heard = sessions(jam), jam.issue_tokens("ann")["access_token"], heard_by(jam)
     jam.revoke_subject("ann", A)
     assert (alive(jam, ids), heard) == ([None, B], [("subject", "ann", A)])

@@ -254,7 +254,7 @@ def test_logging_out_everywhere_ends_sessions_and_tokens_of_that_subject(jam: Ja
     assert len(jam.list_logins("bob")) == 2
 
 
-def test_a_refresh_after_logging_out_everywhere_is_told_that_it_was_revoked(jam: Jam) -> None:
+def test_refresh_after_logging_out_everywhere_is_revoked(jam: Jam) -> None:
     pair = jam.issue_tokens("ann")
     jam.end_logins("ann")
     for present, token in (

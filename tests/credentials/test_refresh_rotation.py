@@ -403,7 +403,7 @@ def test_revoked_family_stays_dead_while_clocks_differ(
     assert refused(jam, pair["refresh_token"]) is Reason.EXPIRED
 
 
-def test_a_refresh_that_ends_after_the_subject_was_revoked_gives_nothing_usable(
+def test_refresh_overtaken_by_a_subject_revocation_is_useless(
     make_jam: MakeJam,
 ) -> None:
     class Interrupted(MemoryStore):
@@ -420,7 +420,7 @@ def test_a_refresh_that_ends_after_the_subject_was_revoked_gives_nothing_usable(
     assert refused(jam, late["refresh_token"]) is Reason.REVOKED
 
 
-def test_a_refresh_that_ends_after_its_family_was_ended_gives_nothing_usable(
+def test_refresh_overtaken_by_the_end_of_its_family_is_useless(
     make_jam: MakeJam,
 ) -> None:
     class Interrupted(MemoryStore):
@@ -455,7 +455,7 @@ def test_refresh_that_overtakes_a_cut_off_gives_nothing_usable(
 
 
 @each_case("step", [0.3, 0.45, 1e-6])
-def test_time_that_passes_while_a_pair_is_made_does_not_make_it_too_long_lived(
+def test_slow_issuance_keeps_a_pair_within_its_lifetime(
     step: float,
 ) -> None:
     # With the longest life that is allowed there is not a second to spare.
@@ -476,7 +476,7 @@ def test_time_that_passes_while_a_pair_is_made_does_not_make_it_too_long_lived(
         assert jam.verify_jwt_token(jam.gen_jwt_token(jam.make_payload(sub="ann")))
 
 
-def test_a_login_that_ends_after_the_subject_was_revoked_gives_nothing_usable(
+def test_login_overtaken_by_a_subject_revocation_is_useless(
     make_jam: MakeJam,
 ) -> None:
     class Interrupted(MemoryStore):
@@ -587,9 +587,7 @@ def test_a_reload_that_cannot_be_minted_has_turned_nothing(
 
 
 @each_case("refuses", [True, False])
-def test_what_a_reload_does_to_its_argument_changes_nothing_that_it_did_not_return(
-    jam: Jam, refuses: bool
-) -> None:
+def test_reload_changes_only_what_it_returns(jam: Jam, refuses: bool) -> None:
     def greedy(_subject: str, claims: dict[str, Any]) -> Any:
         claims["roles"].append("admin")
         claims["tree"]["a"].append(1)
@@ -722,7 +720,7 @@ def test_a_token_of_another_service_is_refused(make_jam: MakeJam) -> None:
     assert refused(make_jam(), stranger["refresh_token"]) is Reason.INVALID
 
 
-def test_a_refresh_token_of_a_former_secret_is_good_until_the_secret_is_dropped(
+def test_refresh_token_of_a_former_secret_is_valid_until_its_removal(
     make_jam: MakeJam,
 ) -> None:
     store = MemoryStore()

@@ -229,7 +229,7 @@ def test_an_update_merges_top_level_keys(jam: Jam) -> None:
     assert jam.get_session(session_id) == {"a": {"y": 2}, "b": [1], "c": None, "d": []}
 
 
-def test_an_update_of_a_session_that_is_gone_is_an_error_and_revives_nothing(jam: Jam) -> None:
+def test_updating_an_ended_session_is_an_error_and_revives_nothing(jam: Jam) -> None:
     session_id = jam.create_session("ann", {})
     jam.delete_session(session_id)
     assert gone(lambda: jam.update_session(session_id, {"n": 1})) is Reason.UNKNOWN_SESSION

@@ -79,7 +79,7 @@ def all_gone(pids: set[int]) -> bool:
     return all(gone(pid) for pid in pids)
 
 
-def test_a_logout_on_one_worker_is_refused_on_another_and_sigterm_ends_it_all(
+def test_logout_reaches_other_workers_and_sigterm_ends_all(
     start: Callable[..., Process],
 ) -> None:
     fleet = start("run.py", "--workers", "2", "--port", "0")

@@ -102,7 +102,7 @@ def test_a_refresh_token_in_the_query_is_ignored(client: FlaskClient) -> None:
     assert client.post("/refresh", query_string={"refresh_token": token}).status_code == 401
 
 
-def test_an_access_token_does_not_refresh_and_a_refresh_token_opens_nothing(
+def test_access_and_refresh_tokens_are_not_interchangeable(
     client: FlaskClient,
 ) -> None:
     pair = client.post("/login/alice").json

@@ -92,7 +92,7 @@ def get(client: FlaskClient, path: str, **options: Any) -> TestResponse:
 # --- what a login sets ------------------------------------------------------------------------
 
 
-def test_a_login_sets_each_token_where_it_is_needed_for_as_long_as_it_lives(
+def test_login_sets_cookies_with_path_and_lifetime_of_each_token(
     client: FlaskClient,
 ) -> None:
     said = lines(post(client, "/login"))
@@ -300,7 +300,7 @@ def test_of_two_refresh_cookies_the_living_one_counts(client: FlaskClient, jam: 
         assert post(bare, "/refresh", headers=both).status_code == status, beside
 
 
-def test_a_token_that_no_cookie_can_hold_is_refused_and_nobody_is_logged_in(jam: Jam) -> None:
+def test_token_too_large_for_a_cookie_is_refused_without_a_login(jam: Jam) -> None:
     app = build(jam)
     jwt = app.extensions["flask_jam"].owners["jwt"]
     app.add_url_rule("/huge", "huge", lambda: jwt.login("ann", x="y" * 4000), methods=["POST"])

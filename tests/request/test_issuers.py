@@ -478,7 +478,7 @@ def test_protect_and_a_view_may_name_different_issuers(clock: Clock) -> None:
 # --- a provider that is down --------------------------------------------------------------------
 
 
-def test_keys_that_were_never_had_are_a_503_on_guarded_routes_and_nothing_else(
+def test_missing_issuer_keys_are_a_503_on_guarded_routes_only(
     clock: Clock,
 ) -> None:
     # Nobody listens there.

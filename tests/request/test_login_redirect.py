@@ -292,7 +292,7 @@ def test_a_redirect_is_a_refusal_to_who_listens(app: Flask, client: FlaskClient)
     [("logon", "did you mean login"), ("private", "guarded"), ("by_name", "without arguments"),
      ("act", "GET")],
 )  # fmt: skip
-def test_a_login_view_at_which_nobody_arrives_is_an_error_at_the_first_request(
+def test_unreachable_login_view_is_an_error_at_the_first_request(
     make_jam: MakeJam, view: str, said: str
 ) -> None:
     app = build(make_jam(login_view=view))
@@ -302,7 +302,7 @@ def test_a_login_view_at_which_nobody_arrives_is_an_error_at_the_first_request(
         app.test_client().get("/open")
 
 
-def test_a_hook_that_guards_the_login_view_is_an_error_at_the_first_request(
+def test_hook_guarding_the_login_view_is_an_error_at_first_request(
     make_jam: MakeJam,
 ) -> None:
     app = build(make_jam(login_view="public"))

@@ -216,9 +216,7 @@ def test_a_guard_above_the_route_is_an_error_that_names_the_view(app: Flask, wro
         app.logger.disabled = False  # loggers are global: a later test of such an app reads it
 
 
-def test_a_function_that_is_open_on_one_app_and_guarded_on_another_is_no_mistake(
-    app: Flask, jam: Jam
-) -> None:
+def test_view_may_be_open_on_one_app_and_guarded_on_another(app: Flask, jam: Jam) -> None:
     other = Flask("other")
     JWTExtension(jam, other)
     other.add_url_rule("/", "view", jwt_required(who))

@@ -227,7 +227,7 @@ def test_a_clearing_that_did_not_reach_redis_ends_nothing_and_tells_nothing(
 
 
 @each_case("done", [0, 1])
-def test_a_subject_is_revoked_and_told_also_where_redis_dies_after_the_cut_off(
+def test_revocation_is_reported_if_redis_dies_after_the_cutoff(
     store: RedisStore, dying: Dying, make_jam: MakeJam, done: int
 ) -> None:
     jam, other = (

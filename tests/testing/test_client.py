@@ -241,7 +241,7 @@ def test_where_a_session_has_no_cookie_its_id_goes_into_the_header(jam: Jam) -> 
     assert client.get("/session").json == {"subject": "alice", "source": "header"}
 
 
-def test_where_both_are_read_a_token_goes_into_the_header_and_a_session_into_its_cookie(
+def test_client_prefers_header_for_tokens_cookie_for_sessions(
     jam: Jam,
 ) -> None:
     session = SessionExtension(jam, header_name="X-Session")
