@@ -37,6 +37,7 @@ NEEDS = {
     "docs/moving/flask-jwt-extended.rst": ("flask_jwt_extended",),
     "docs/openapi.rst": OPENAPI,
     "docs/operations.rst": ("prometheus_client",),
+    "docs/second-factor.rst": ("flask_limiter", "pyotp"),
     "docs/throttling.rst": ("flask_limiter",),
     "tests/browser/test_links.py": ("flask_limiter",),
     "tests/browser/test_site.py": ("flask_limiter",),
