@@ -35,7 +35,7 @@ class MemoryApiKeys:
         with self._lock:
             known = self._api_keys.get(api_key.key)
             if known is not None:
-                return known.digest == api_key.digest and not self._is_revoked(known, now)
+                return _is_same(known, api_key.digest) and not self._is_revoked(known, now)
             if self._is_revoked(api_key, now):
                 return False
             self._put_api_key(api_key)
@@ -69,8 +69,7 @@ class MemoryApiKeys:
             return None
         if self._is_revoked(found, now):
             return replace(found, is_revoked=True)
-        is_right = hmac.compare_digest(digest.encode(), found.digest.encode())
-        if is_right and now < found.expires_at and not found.is_used_lately(now):
+        if _is_same(found, digest) and now < found.expires_at and not found.is_used_lately(now):
             found = self._api_keys[key] = replace(found, last_used_at=now)
         return found
 
@@ -148,3 +147,7 @@ class MemoryApiKeys:
                 self._buried.pop(key, None)
                 self._api_key_index.drop(found.owner, key)
                 del self._api_keys[key]
+
+
+def _is_same(found: ApiKey, digest: str) -> bool:
+    return hmac.compare_digest(found.digest.encode(), digest.encode())
