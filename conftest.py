@@ -38,6 +38,7 @@ NEEDS = {
     "docs/openapi.rst": OPENAPI,
     "docs/operations.rst": ("prometheus_client",),
     "docs/second-factor.rst": ("flask_limiter", "pyotp"),
+    "docs/social-login.rst": ("authlib", "requests"),
     "docs/throttling.rst": ("flask_limiter",),
     "tests/browser/test_links.py": ("flask_limiter",),
     "tests/browser/test_site.py": ("flask_limiter",),
