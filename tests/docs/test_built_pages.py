@@ -26,7 +26,7 @@ PHRASES = {
     "log out everywhere": "logins.html",
     "remember me": "remember.html",
     "Auth0": "issuers.html",
-    "nginx": "cross-site.html",
+    "nginx": "deployment.html",
 }
 #: What axe looks at: a page, the colours, a width.
 CHECKED = [
