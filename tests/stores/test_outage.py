@@ -311,6 +311,8 @@ def in_order(site: Site, redis: Redis) -> None:
     answers_again(site)
     if site.near:
         servers._until(lambda: _asks_nothing(site, redis), "the near cache is warm", 5)
+    # A question that was late meanwhile counts as an outage until the next one is answered.
+    servers._until(site.jam.ready, "the store is up", 5)
 
 
 def answers_again(site: Site) -> None:

@@ -30,8 +30,22 @@ from ..servers import HOST, RedisCluster, RedisServer
 KEY = {"secret_key": SECRET}
 
 
+#: What a test has opened: closed behind it.
+OPEN: list[Any] = []
+
+
 def jam_on(url: Any, **settings: Any) -> Jam:
-    return Jam({"jwt": KEY, "redis_url": url, "redis_timeout": 5, **settings})
+    jam = Jam({"jwt": KEY, "redis_url": url, "redis_timeout": 5, **settings})
+    OPEN.append(jam.store)
+    return jam
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_open() -> Iterator[None]:
+    yield
+    while OPEN:
+        opened = OPEN.pop()
+        (opened.disconnect if isinstance(opened, redis.ConnectionPool) else opened.close)()
 
 
 # --- without a server ------------------------------------------------------------------------
@@ -228,6 +242,7 @@ def test_the_pool_counts_connections_in_use(empty_server: RedisServer) -> None:
 @pytest.mark.redis
 def test_a_pool_that_tells_nothing_is_no_error(empty_server: RedisServer) -> None:
     client = redis.Redis(host=HOST, port=empty_server.port, protocol=2)
+    OPEN.append(client.connection_pool)
     jam = Jam({"jwt": KEY}, store=RedisStore(client))
     assert jam.ready()
     client.connection_pool = object()  # type: ignore[assignment]
@@ -277,6 +292,7 @@ def test_a_failure_is_counted_by_its_cause(own_server: RedisServer) -> None:
 @pytest.mark.redis
 def test_an_exhausted_pool_is_a_cause_of_its_own(empty_server: RedisServer) -> None:
     client = redis.Redis(host=HOST, port=empty_server.port, max_connections=1, protocol=2)
+    OPEN.append(client)
     jam = Jam({"jwt": KEY}, store=RedisStore(client))
     assert jam.ready()
     with holding_a_connection(client):
