@@ -6,6 +6,7 @@ import gc
 import importlib
 import pkgutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,7 +58,8 @@ def test_client_passes_on_ours() -> None:
 
 
 @pytest.fixture
-def peer() -> Iterator[Any]:
+def peer(tmp_path: Path) -> Iterator[Any]:
+    """The library, in a directory of its own: it writes files to where it runs."""
     yield pytest.importorskip("jam", reason="needs jamlib")
     gc.collect()  # its JSON files are never closed: let no later test hear of it
 
