@@ -1,60 +1,44 @@
-"""Tokens of other issuers: verified by the rules of their issuer.
+"""Tokens of other issuers: signature and claims, by the rules of their issuer.
 
-Verification runs in this order: form (:mod:`flask_jam.jws`); the unverified ``iss`` chooses the
-rules; algorithm and type; the key; the signature; the claims. The cache may answer all of that.
-Then, on a hit as on a miss: the key still is one of the issuer's, time, revocation.
+The unverified ``iss`` chooses the rules; then algorithm and type, the key, the signature and the
+claims are checked. Form, cache, time and revocation are those of every token: see
+:mod:`flask_jam._credentials.all_tokens`.
 
 A request waits for keys only if the rest of the token is right. No URL in a token is fetched.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
-from .._helpers.strict_json import strict_object
 from ..errors import ConfigError, IssuerUnavailable, Reason, TokenError
-from ..jws import UnverifiedJWS, read_jws
+from ..jws import UnverifiedJWS
 from ..keys import Key
-from ..stores.interface import NO_MARKS, Store
-from .claims import check_time, survives
+from .claims import check_time
 from .foreign_claims import Entry, ForeignFacts, facts_of_foreign
 from .issuer import ANY_TENANT, TENANT, Issuer, is_tenant
 from .issuer_keys import KeySource, KeyState, source_of
-from .token_cache import CacheInfo, FactCache
 
 Clock = Callable[[], float]
 
-#: A longer token is verified each time, so that the size of the cache follows from its count.
-_LARGEST_KEPT = 4096
-
 
 class Issuers:
-    """Verify tokens of other issuers.
+    """The configured issuers, each with its keys.
 
-    :param store: the store with revocations; None checks none.
-    :param cache_size: how many verified tokens are cached.
-    :param max_token_bytes: a longer token is refused unread.
     :param sources: returns the key source of an issuer.
     :raises ConfigError: if two issuers have one ``iss``.
     """
 
-    def __init__(  # noqa: PLR0913 - what the own verifier has, too
+    def __init__(
         self,
         issuers: Collection[Issuer],
         clock: Clock,
-        store: Store | None = None,
         *,
-        cache_size: int = 10000,
-        max_token_bytes: int = 8192,
         sources: Callable[[Issuer], KeySource] = source_of,
     ) -> None:
         self.clock = clock
-        self._store = store
-        self._longest = max_token_bytes
-        self._cache: FactCache[ForeignFacts] = FactCache(cache_size)
         self._entries: dict[str, Entry] = {}
         #: Entra with any tenant: the parts of iss before and after it.
         self._open: dict[tuple[str, str], Entry] = {}
@@ -73,38 +57,6 @@ class Issuers:
                 raise _twice()
             self._entries[iss] = Entry(iss, rules, keys, tenant)
         return keys
-
-    def verify(self, token: str) -> ForeignFacts:
-        """Return the facts of a token that is valid now.
-
-        :raises TokenError: with the reason.
-        :raises IssuerUnavailable: if the issuer's keys are unavailable.
-        :raises StoreUnavailable: if revocation could not be checked.
-        """
-        if not isinstance(token, str):
-            raise TokenError(Reason.INVALID)
-        if len(token) > self._longest:
-            raise TokenError(Reason.TOO_LARGE)
-        key = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
-        facts, ticket = self._cache.get(key)
-        is_known = facts is not None and self.is_current(facts)
-        if facts is None or not is_known:
-            facts = self.established(token)
-        self.check(facts, self.clock())
-        if not is_known and len(token) <= _LARGEST_KEPT:
-            self._cache.put(key, facts, ticket)
-        return facts
-
-    @staticmethod
-    def is_current(facts: ForeignFacts) -> bool:
-        """Return True if the issuer still has the keys that verified the token."""
-        ring = facts.keys.ring
-        return ring is not None and facts.keyring is ring
-
-    def established(self, token: str) -> ForeignFacts:
-        """Check form, signature and claims, without time, revocation and cache."""
-        jws = read_jws(token, max_bytes=self._longest)
-        return self.established_of(jws, strict_object(jws.payload))
 
     def established_of(self, jws: UnverifiedJWS, claims: dict[str, Any]) -> ForeignFacts:
         """Check signature and claims of a parsed token."""
@@ -129,25 +81,6 @@ class Issuers:
             check_time(facts, self.clock(), entry.rules)
         except TokenError:
             raise TokenError(Reason.INVALID) from None
-
-    def check(self, facts: ForeignFacts, now: float) -> None:
-        """Check time and revocation.
-
-        :raises TokenError: with the reason.
-        :raises StoreUnavailable: if revocation could not be checked.
-        """
-        if not facts.starts <= now < facts.ends:
-            check_time(facts, now, facts.rules)
-        if self._store is None:
-            return
-        marks = self._store.marks(facts.slot, facts.mark, None, facts.owner, now)
-        if marks is NO_MARKS:
-            return
-        cut_off = marks.cut_off_of(None)
-        if marks.revoked or (
-            cut_off is not None and not survives(facts, cut_off, self._store.identity())
-        ):
-            raise TokenError(Reason.REVOKED)
 
     def entry_of(self, claims: Mapping[str, Any]) -> Entry:
         """Return the entry of the issuer that claims name.
@@ -198,14 +131,6 @@ class Issuers:
         for keys in self._sources.values():
             with suppress(TokenError, IssuerUnavailable):
                 keys.find({})
-
-    def cache_info(self) -> CacheInfo:
-        """Return hits, misses, bound and size, like :func:`functools.lru_cache`."""
-        return self._cache.info()
-
-    def cache_clear(self) -> None:
-        """Clear the cache of verified tokens."""
-        self._cache.clear()
 
     def close(self) -> None:
         """End the threads that fetch keys."""

@@ -47,8 +47,7 @@ def verifier_for(
     from .all_tokens import AllTokens  # noqa: PLC0415 - as above
     from .foreign_tokens import Issuers  # noqa: PLC0415 - as above
 
-    # The verifier caches all facts, own and foreign.
-    others = Issuers(issuers, clock, cache_size=0, max_token_bytes=jwt.max_token_bytes)
+    others = Issuers(issuers, clock)
     if others.is_of_one({"iss": jwt.issuer}):
         raise ConfigError("jwt.issuer is this service itself: no Issuer may have the same name")
     is_only = not jwt.has_key and len(issuers) == 1

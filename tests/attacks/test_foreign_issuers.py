@@ -34,8 +34,8 @@ BOTH = (issuer(), issuer(THEIRS, jwks={"keys": [{**OTHER, "kid": "a"}]}))
 
 def test_A37_a_trusted_issuer_does_not_sign_in_anothers_name() -> None:
     issuers = issuers_of(*BOTH)
-    assert issuers.verify(token_of(claims_of())).iss == ISS
-    assert issuers.verify(token_of(claims_of(iss=THEIRS), number=1)).iss == THEIRS
+    assert issuers.verify(token_of(claims_of())).issuer == ISS
+    assert issuers.verify(token_of(claims_of(iss=THEIRS), number=1)).issuer == THEIRS
     for iss, number in ((ISS, 1), (THEIRS, 0)):
         for kid in ("a", "b", DROP):
             token = token_of(claims_of(iss=iss), number=number, kid=kid)

@@ -22,10 +22,10 @@ from urllib.request import urlopen
 import pytest
 
 from flask_jam import TokenError
-from flask_jam._credentials.foreign_tokens import Issuers
 from flask_jam.issuers import Issuer, cognito, oidc
 
 from ..providers import running
+from .accepting import Accepting
 
 pytestmark = pytest.mark.slow
 
@@ -139,17 +139,17 @@ def providers(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Given]]:
 def test_each_provider_is_taken_by_its_own_rules_and_by_no_others(
     providers: dict[str, Given],
 ) -> None:
-    together = Issuers([given.rules for given in providers.values()], time.time)
+    together = Accepting([given.rules for given in providers.values()], time.time)
     for name, given in providers.items():
         facts = together.verify(given.access)
-        assert facts.rules is given.rules
-        assert facts.iss == given.rules.issuer
+        assert facts.periods is given.rules
+        assert facts.issuer == given.rules.issuer
         assert together.verify(given.access) is facts
         if given.identity is not None:
             with pytest.raises(TokenError):
                 pytest.fail(f"{name}: {together.verify(given.identity)}")
         for other in providers:
-            alone = Issuers([providers[other].rules], time.time)
+            alone = Accepting([providers[other].rules], time.time)
             if other == name:
                 assert alone.verify(given.access).sub == facts.sub
             else:

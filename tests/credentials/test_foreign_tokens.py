@@ -12,8 +12,7 @@ import jwt as pyjwt
 import pytest
 
 from flask_jam import Reason, TokenError
-from flask_jam._credentials.foreign_claims import ForeignFacts
-from flask_jam._credentials.foreign_tokens import Issuers
+from flask_jam._credentials.claims import Facts
 from flask_jam._credentials.issuer_keys import FetchedKeys
 from flask_jam._credentials.key_fetch import FetchedJSON
 from flask_jam.errors import IssuerUnavailable
@@ -26,6 +25,7 @@ from ..cases import each_case
 from ..conftest import Clock
 from ..providers import running
 from ..test_keys import jwk_of, key_of, pem_of
+from .accepting import Accepting, roles_of, scopes_of
 from .test_issuer_keys import refresh
 
 NOW = int(Clock().now)
@@ -64,11 +64,11 @@ def issuer(iss: str = ISS, **rules: Any) -> Issuer:
     return Issuer(iss, **{"audience": "api", **usual, **rules})
 
 
-def issuers_of(*given: Issuer, clock: Clock | None = None, **options: Any) -> Issuers:
-    return Issuers(given or [issuer()], clock or Clock(), **options)
+def issuers_of(*given: Issuer, clock: Clock | None = None, **options: Any) -> Accepting:
+    return Accepting(given or [issuer()], clock or Clock(), **options)
 
 
-def facts_of(*, claims: Mapping[str, Any] | None = None, **rules: Any) -> ForeignFacts:
+def facts_of(*, claims: Mapping[str, Any] | None = None, **rules: Any) -> Facts:
     return issuers_of(issuer(**rules)).verify(token_of(claims_of(**(claims or {}))))
 
 
@@ -85,8 +85,8 @@ def test_a_token_of_a_configured_issuer_holds_and_is_remembered() -> None:
     issuers = issuers_of()
     token = token_of(claims_of(scope="read write", groups=[{"a": 1}], jam_cut=["x", 1], fam="f"))
     facts = issuers.verify(token)
-    assert (facts.iss, facts.sub, facts.jti) == (ISS, "alice", "t1")
-    assert (facts.scopes, facts.roles) == (("read", "write"), ())
+    assert (facts.issuer, facts.sub, facts.jti) == (ISS, "alice", "t1")
+    assert (scopes_of(facts), roles_of(facts)) == (("read", "write"), ())
     # What only a token of our own may say counts for nothing here.
     assert (facts.cut_off, facts.family) == (None, None)
     assert "jam_cut" not in facts.fresh()
@@ -110,7 +110,7 @@ SCOPES = [
 def test_scopes_are_those_of_the_first_claim_that_has_some(
     claims: dict[str, Any], scopes: tuple[str, ...]
 ) -> None:
-    assert facts_of(claims=claims).scopes == scopes
+    assert scopes_of(facts_of(claims=claims)) == scopes
 
 
 NESTED = {"realm_access": {"roles": ["r"]}, "https://example.org/roles": ["u"],
@@ -129,7 +129,7 @@ ROLES = [
 def test_roles_are_a_list_of_strings_at_the_place_that_is_configured(
     path: Any, roles: tuple[str, ...]
 ) -> None:
-    assert facts_of(claims=NESTED, roles=path).roles == roles
+    assert roles_of(facts_of(claims=NESTED, roles=path)) == roles
 
 
 def test_a_subject_that_is_an_address_must_be_verified() -> None:
@@ -181,11 +181,11 @@ def test_facts_of_one_issuer_never_pass_under_the_rules_of_another() -> None:
     issuers = issuers_of(issuer(roles="groups"), strict)  # they share a key
     claims = claims_of(aud=["api", "admin"], roles=["root"], groups=["staff"])
     token = token_of(claims)
-    assert issuers.verify(token).roles == ("staff",)
+    assert roles_of(issuers.verify(token)) == ("staff",)
     swapped = token_of({**claims, "iss": other})
     assert reason_of(lambda: issuers.verify(swapped)) == "invalid"  # RS256 is not its algorithm
     theirs = issuers.verify(token_of({**claims, "iss": other}, alg="PS256"))
-    assert theirs.roles == ("root",)
+    assert roles_of(theirs) == ("root",)
     assert theirs.owner != issuers.verify(token).owner
     assert theirs.mark != issuers.verify(token).mark
     # Another verifier has other facts.
@@ -347,7 +347,7 @@ class Counted:
         return FetchedJSON({"keys": list(self.members)}, None, "https://login.example.org/keys")
 
 
-def remote(*members: Any, **rules: Any) -> tuple[Issuers, Counted]:
+def remote(*members: Any, **rules: Any) -> tuple[Accepting, Counted]:
     source = Counted(*members)
     rules.setdefault("jwks_uri", "https://login.example.org/keys")
     return issuers_of(issuer(**rules), sources=source), source
@@ -445,7 +445,7 @@ def tenant_token(tenant: str = TENANT, **more: Any) -> str:
 def test_a_tenant_that_is_allowed_is_the_one_of_iss(tenants: Any) -> None:
     issuers = issuers_of(issuer(TEMPLATE, tenants=tenants))
     facts = issuers.verify(tenant_token())
-    assert facts.iss == TEMPLATE.replace("{tenantid}", TENANT)
+    assert facts.issuer == TEMPLATE.replace("{tenantid}", TENANT)
     for wrong in (ELSEWHERE, TENANT.upper(), "", None, DROP, 5, [TENANT], "{tenantid}"):
         token = tenant_token(tid=wrong)
         assert reason_of(partial(issuers.verify, token)) == "wrong_issuer"
@@ -454,14 +454,14 @@ def test_a_tenant_that_is_allowed_is_the_one_of_iss(tenants: Any) -> None:
         assert reason_of(partial(issuers.verify, token)) == "wrong_issuer"
     other = tenant_token(ELSEWHERE)
     if tenants == "any":
-        assert issuers.verify(other).iss != facts.iss
+        assert issuers.verify(other).issuer != facts.issuer
         assert issuers.verify(other).owner != facts.owner
     else:
         assert reason_of(lambda: issuers.verify(other)) == "wrong_issuer"
 
 
 def test_a_key_of_another_tenant_signs_nothing_for_this_one() -> None:
-    def with_key_of(issuer_of_key: str) -> Issuers:
+    def with_key_of(issuer_of_key: str) -> Accepting:
         keys = {"keys": [{**KEY, "issuer": issuer_of_key}]}
         return issuers_of(issuer(TEMPLATE, tenants="any", jwks=keys))
 

@@ -18,7 +18,6 @@ from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
 from flask_jam import ConfigError, Jam, JWTExtension, current_auth, jwt_required, protect
-from flask_jam._credentials.foreign_tokens import Issuers
 from flask_jam._credentials.key_members import make_key
 from flask_jam.audit import routes
 from flask_jam.issuers import Issuer
@@ -26,6 +25,7 @@ from flask_jam.keys import KeyRing, new_key
 
 from ..cases import each_case
 from ..conftest import SECRET, Clock, bearer
+from ..credentials.accepting import Accepting
 from ..credentials.test_keyring_watch import Rotating, kid_of, look
 
 PATH = "/.well-known/jwks.json"
@@ -213,7 +213,7 @@ def test_issuer_of_another_app_reads_the_keys(ring: Rotating) -> None:
     made = tokens(ring, jam)
     with served(new_app(jam)) as url:
         rules = Issuer(**names, jwks_uri=url, algorithms=("EdDSA", "ES256"))
-        other = Issuers([rules], ring.clock)
+        other = Accepting([rules], ring.clock)
         assert [other.verify(token).sub for token in made] == ["ann", "bob"]
         other.close()
 
