@@ -56,7 +56,7 @@ ORDER = (
     "_request.login", "_request.token_login", "_request.session_login", "_request.start_checks",
     "audit", "openapi",
     "_cli", "_cli.issuer_states", "_cli.inspection", "_cli.key_checks", "_cli.doctor",
-    "_cli.lazy_group", "_cli.keyring", "_cli.output", "_cli.api_keys", "_cli.commands",
+    "_cli.lazy_group", "_cli.output", "_cli.keyring", "_cli.api_keys", "_cli.commands",
     "extensions", "_request.basic_extension", "_request.own_api_keys", "_request.api_key_extension",
     "testing.store_samples", "testing.api_keys", "testing.tickets", "testing.stores",
     "testing.events",

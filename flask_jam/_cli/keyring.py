@@ -6,8 +6,7 @@ No command prints a private key, except ``export --private``.
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 from flask import current_app
@@ -20,6 +19,7 @@ from .._credentials.key_states import SPREAD, Lives, Member, Ring, State
 from .._credentials.keyring_watch import KeyringWatch
 from ..keys import Key, private_pem
 from ..settings import ALGORITHMS
+from .output import fail, moment
 
 group = AppGroup("keyring", help="Rotate the keys of jwt.keyring.")
 
@@ -27,28 +27,16 @@ group = AppGroup("keyring", help="Rotate the keys of jwt.keyring.")
 def _watch() -> KeyringWatch:
     jam = current_app.extensions.get("jam")
     if jam is None:
-        _fail("this app has no Jam: write JamExtension(jam).init_app(app)")
+        fail("this app has no Jam: write JamExtension(jam).init_app(app)")
     watch: KeyringWatch | None = jam.keyring_watch
     if watch is None:
-        _fail("jwt.keyring is not set: name a directory in JAM_JWT_KEYRING")
+        fail("jwt.keyring is not set: name a directory in JAM_JWT_KEYRING")
     return watch
-
-
-def _fail(sentence: str) -> NoReturn:
-    raise click.ClickException(sentence)
 
 
 def _ring(watch: KeyringWatch) -> Ring:
     """Read the current ring from the directory."""
     return Ring([*watch.configured, *watch.directory.read()], watch.lives)
-
-
-def moment(seconds: float) -> str:
-    """Return a timestamp in UTC, to the second."""
-    try:
-        return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M:%S}Z"
-    except (ValueError, OverflowError, OSError):
-        return f"{seconds:g}"
 
 
 def duration(seconds: float) -> str:
@@ -166,7 +154,7 @@ def rotate_ring(alg: str | None, wait: float | None, dry_run: bool) -> None:
     watch = _watch()
     least = watch.lives.wait
     if wait is not None and not wait >= least:  # not a number is not, either
-        _fail(f"--activate-after must be at least {least:g} here")
+        fail(f"--activate-after must be at least {least:g} here")
 
     def step(ring: Ring) -> Change:
         chosen = alg or usual_alg(ring, current_app.extensions["jam"].settings.jwt.alg)
@@ -254,7 +242,7 @@ def export(private: bool, form: str) -> None:
 def _export_public(ring: Ring, now: float) -> None:
     found = public_set(ring.keyring(now).keys)
     if not found["keys"]:
-        _fail("there is no public key: a secret key (HS...) verifies and signs")
+        fail("there is no public key: a secret key (HS...) verifies and signs")
     click.echo(json.dumps(found, indent=1))
 
 
@@ -262,7 +250,7 @@ def _settings(ring: Ring, now: float) -> dict[str, str]:
     """Return the ring as settings for a service without one."""
     signer = ring.signer(now)
     if signer is None or signer.key is None:
-        _fail("the ring has no key")
+        fail("the ring has no key")
     others = [
         member for member in ring.members if member is not signer and _is_used(ring, member, now)
     ]
@@ -270,7 +258,7 @@ def _settings(ring: Ring, now: float) -> dict[str, str]:
         return _secrets(signer.key, [other.key for other in others if other.key])
     if others:
         ends = [ring.retires_at(member) or member.active_at for member in others]
-        _fail(
+        fail(
             f"settings have room for one private key, and {len(others) + 1} keys are in use: "
             f"rotate no more, and try again after {moment(max(ends))}"
         )
@@ -287,7 +275,7 @@ def _secrets(signer: Key, others: list[Key]) -> dict[str, str]:
     try:
         first, *rest = [key.private.decode() for key in (signer, *others)]
     except UnicodeDecodeError:
-        _fail("a secret in the settings is not valid text")
+        fail("a secret in the settings is not valid text")
     found = {"JAM_JWT_ALG": signer.alg, "JAM_JWT_SECRET_KEY": first}
     if rest:
         found["JAM_JWT_SECRET_KEY_FALLBACKS"] = json.dumps(rest)
